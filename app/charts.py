@@ -1,0 +1,393 @@
+"""Record -> Plotly figure. Pure functions, no Streamlit; one colour a thing on every page.
+
+Colours are Okabe-Ito (safe for colour-blind readers) and set explicitly, so that no theme repaints them; every line
+also carries its name at its end and a dash of its own, so that colour is never alone.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from gelora.geometry import Rise, is_scale_dependent
+from gelora.ranks import budget_by_block, plan_budget
+from gelora.records import Budget, IdProfile, RankPlan
+
+# estimator -> name, colour, dash, marker
+ESTIMATOR_STYLE = {
+    "twonn": ("TwoNN", "#0072B2", "solid", "circle"),
+    "twonn-mle": ("TwoNN (mle)", "#009E73", "dash", "diamond"),
+    "mle": ("MLE", "#D55E00", "dot", "square"),
+}
+_SPARE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#0072B2", "#009E73", "#D55E00")
+OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
+SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+def estimator_style(estimator: str) -> tuple[str, str, str, str]:
+    """Name, colour, dash and marker of an estimator, the same on every chart."""
+    if estimator in ESTIMATOR_STYLE:
+        return ESTIMATOR_STYLE[estimator]
+    spare = sum(map(ord, estimator)) % len(_SPARE_COLOURS)
+    return (estimator, _SPARE_COLOURS[spare], "longdash", "x")
+
+
+def short_layer_names(profile: IdProfile) -> list[str]:
+    """`emb`, `1`, `2`, ...: what fits under an axis."""
+    return ["emb", *(str(i) for i in range(1, len(profile.layer_names)))]
+
+
+def id_by_layer(profile: IdProfile, focus: str, ranks: Mapping[str, RankPlan], stale: bool = False) -> go.Figure:
+    """Intrinsic dimension by layer, and under it on the same axis the rank that each estimator gives every block.
+
+    Args:
+        profile: the estimates of all layers.
+        focus: the estimator drawn thick with its 95% band.
+        ranks: the plan that each estimator gives at the chosen offset, by estimator.
+        stale: dim everything, because the choices have moved on.
+    """
+    names = list(profile.estimates)
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06, subplot_titles=("", "LoRA rank of each block")
+    )
+    x = list(range(len(profile.layer_names)))
+    for estimator in sorted(names, key=lambda name: name == focus):
+        _add_curve(figure, profile, estimator, x, is_focus=estimator == focus)
+    _add_end_labels(figure, profile, names, x)
+    for i, estimate in enumerate(profile.estimates[focus]):
+        if estimate.dimension is None:
+            figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
+    _add_rank_cells(figure, ranks, len(x))
+    figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.55 + 0.12 * len(x)])
+    figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
+    figure.update_yaxes(title_text="intrinsic dimension", rangemode="tozero", gridcolor=GRID, row=1, col=1)
+    _finish(figure, height=520, stale=stale)
+    return figure
+
+
+def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, x: Sequence[int], is_focus: bool) -> None:
+    name, colour, dash, symbol = estimator_style(estimator)
+    estimates = profile.estimates[estimator]
+    y = [e.dimension for e in estimates]
+    scale = is_scale_dependent(profile, estimator)
+    if is_focus:
+        for left, right in _defined_stretches(y):
+            band = range(left, right)
+            figure.add_trace(
+                go.Scatter(
+                    x=[*band, *reversed(band)],
+                    y=[*(estimates[i].ci_high for i in band), *(estimates[i].ci_low for i in reversed(band))],
+                    fill="toself",
+                    fillcolor=_with_alpha(colour, 0.18),
+                    line={"width": 0},
+                    hoverinfo="skip",
+                    showlegend=False,
+                ),
+                row=1,
+                col=1,
+            )
+    hover = [
+        f"{profile.layer_names[i]}: {name} says {e.dimension:.2f}, 95% interval {e.ci_low:.2f} to {e.ci_high:.2f}, "
+        f"from {e.n_distinct} distinct vectors.{' It moves by more than its interval at half the sample.' if scale[i] else ''}"
+        if e.dimension is not None
+        else f"{profile.layer_names[i]}: undefined. {e.note}"
+        for i, e in enumerate(estimates)
+    ]
+    symbols = [symbol + "-open" if flag else symbol for flag in scale]
+    figure.add_trace(
+        go.Scatter(
+            x=list(x),
+            y=y,
+            name=name,
+            mode="lines+markers+text" if is_focus else "lines+markers",
+            text=["scale" if flag else "" for flag in scale],
+            textposition="top center",
+            textfont={"size": 11},
+            line={"color": colour, "width": 3.5 if is_focus else 1.5, "dash": dash},
+            marker={"color": colour, "size": 10 if is_focus else 6, "symbol": symbols},
+            hovertext=hover,
+            hoverinfo="text",
+            connectgaps=False,
+            showlegend=False,
+        ),
+        row=1,
+        col=1,
+    )
+
+
+def _defined_stretches(values: Sequence[float | None]) -> list[tuple[int, int]]:
+    """[start, end) of every unbroken stretch of defined values."""
+    stretches, start = [], None
+    for i, value in enumerate([*values, None]):
+        if value is not None and start is None:
+            start = i
+        elif value is None and start is not None:
+            stretches.append((start, i))
+            start = None
+    return stretches
+
+
+def _add_end_labels(figure: go.Figure, profile: IdProfile, names: Sequence[str], x: Sequence[int]) -> None:
+    """Names at the lines' ends, pushed apart where they would cover each other."""
+    ends = []
+    for name in names:
+        curve = profile.dimensions(name)
+        defined = np.flatnonzero(np.isfinite(curve))
+        if len(defined):
+            ends.append((float(curve[defined[-1]]), name))
+    highest = max((np.nanmax(profile.dimensions(n)) for _, n in ends), default=1.0)
+    gap, last = 0.062 * highest, -math.inf
+    for value, name in sorted(ends):
+        last = max(value, last + gap)
+        label, colour, _, _ = estimator_style(name)
+        figure.add_annotation(
+            x=x[-1],
+            y=last,
+            xshift=10,
+            text=f"<b>{label}</b>",
+            font={"color": colour, "size": 13},
+            showarrow=False,
+            xanchor="left",
+            row=1,
+            col=1,
+        )
+
+
+def _add_rank_cells(figure: go.Figure, ranks: Mapping[str, RankPlan], n_points: int) -> None:
+    rows = list(ranks)
+    blocks = list(range(1, n_points))
+    cells = [[ranks[name].block_ranks().get(block) for block in blocks] for name in rows]
+    top = max((r for row in cells for r in row if r is not None), default=1)
+    figure.add_trace(
+        go.Heatmap(
+            x=blocks,
+            y=[estimator_style(name)[0] for name in rows],
+            z=cells,
+            zmin=0,
+            zmax=max(top, 2),
+            colorscale=[[0, "rgba(230,159,0,0.06)"], [1, "rgba(230,159,0,0.85)"]],
+            showscale=False,
+            xgap=3,
+            ygap=3,
+            text=[["⊘" if r is None else str(r) for r in row] for row in cells],
+            texttemplate="%{text}",
+            hovertemplate="Block %{x}: %{y} gives rank %{text}.<extra></extra>",
+        ),
+        row=2,
+        col=1,
+    )
+    figure.update_yaxes(showgrid=False, autorange="reversed", row=2, col=1)
+
+
+def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimator: str, stale: bool = False) -> go.Figure:
+    """Each unit of rank is one brick: grey courses are the offset, coloured bricks the rise above them.
+
+    Over the wall stands the ID at the blocks' boundaries, so that the segment above a column is that block's rise.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.45, 0.55], vertical_spacing=0.05)
+    name, colour, dash, symbol = estimator_style(estimator)
+    curve = profile.dimensions(estimator)
+    boundaries = [i + 0.5 for i in range(len(curve))]
+    figure.add_trace(
+        go.Scatter(
+            x=boundaries,
+            y=[None if math.isnan(v) else v for v in curve],
+            mode="lines+markers",
+            line={"color": colour, "width": 3, "dash": dash},
+            marker={"size": 8, "symbol": symbol},
+            hovertext=[
+                f"{layer}: {'undefined' if math.isnan(v) else f'{v:.2f}'}" for layer, v in zip(profile.layer_names, curve, strict=True)
+            ],
+            hoverinfo="text",
+            showlegend=False,
+        ),
+        row=1,
+        col=1,
+    )
+    block_ranks = plan.block_ranks()
+    per_rank = _params_per_rank(plan)
+    by_block = {rise.block: rise for rise in rises}
+    offset = plan.offset if plan.offset is not None else max(block_ranks.values())
+    for level in range(1, max(block_ranks.values(), default=0) + 1):
+        blocks = [block for block, rank in block_ranks.items() if rank >= level]
+        from_offset = level <= offset
+        figure.add_trace(
+            go.Bar(
+                x=blocks,
+                y=[1] * len(blocks),
+                width=0.82,
+                marker={
+                    "color": OFFSET_COLOUR if from_offset else RISE_COLOUR,
+                    "line": {"width": 1.5, "color": "rgba(20,24,30,0.55)"},
+                    "pattern": {"shape": "" if from_offset else "/", "fgcolor": "rgba(255,255,255,0.55)", "size": 7},
+                },
+                hovertext=[_brick_sentence(block, level, offset, per_rank[block], by_block.get(block)) for block in blocks],
+                hoverinfo="text",
+                showlegend=False,
+            ),
+            row=2,
+            col=1,
+        )
+    for block in (b for b, rank in block_ranks.items() if rank == 0):
+        figure.add_annotation(x=block, y=0, text="no adapter", textangle=-90, showarrow=False, yanchor="bottom", row=2, col=1)
+    highest = max(block_ranks.values(), default=1)
+    n_blocks = len(curve) - 1
+    figure.update_layout(barmode="stack", bargap=0)
+    step = max(1, math.ceil(n_blocks / 24))
+    figure.update_xaxes(range=[0.3, n_blocks + 0.7], tickvals=list(range(1, n_blocks + 1, step)), gridcolor=GRID, showgrid=False)
+    figure.update_xaxes(title_text="block", row=2, col=1)
+    figure.update_yaxes(title_text=f"ID ({name})", gridcolor=GRID, row=1, col=1)
+    figure.update_yaxes(
+        title_text="LoRA rank r", gridcolor=GRID, dtick=max(1, math.ceil(highest / 10)), range=[0, max(6, highest) + 0.3], row=2, col=1
+    )
+    _finish(figure, height=480, stale=stale)
+    return figure
+
+
+def _params_per_rank(plan: RankPlan) -> dict[int, int]:
+    cost: dict[int, int] = {}
+    for module in plan.modules:
+        cost[module.block] = cost.get(module.block, 0) + module.n_params_per_rank
+    return cost
+
+
+def _brick_sentence(block: int, level: int, offset: int, n_params: int, rise: Rise | None) -> str:
+    if level <= offset:
+        why = "from the offset"
+    elif rise is not None and rise.value is not None:
+        why = f"from the rise of {rise.value:+.2f} [{rise.ci_low:+.2f}, {rise.ci_high:+.2f}]"
+    else:
+        why = "from the rise"
+    return f"Block {block}, unit {level} of rank, {why}: {n_params:,} parameters."
+
+
+def budget_gauge(plan: RankPlan, uniform: Sequence[tuple[int, Budget]]) -> go.Figure:
+    """The plan's bricks laid in one row, width = parameters, with a tick where each uniform rank would end."""
+    figure = go.Figure()
+    for i, (block, n_params) in enumerate(budget_by_block(plan).items()):
+        figure.add_trace(
+            go.Bar(
+                x=[n_params],
+                y=["plan"],
+                orientation="h",
+                width=0.5,
+                marker={"color": RISE_COLOUR if i % 2 else "#F0C35A", "line": {"width": 1, "color": "rgba(20,24,30,0.55)"}},
+                hovertext=f"Block {block}: {n_params:,} parameters.",
+                hoverinfo="text",
+                showlegend=False,
+            )
+        )
+    for r, budget in uniform:
+        figure.add_vline(x=budget.n_adapter_params, line={"color": REFERENCE_COLOUR, "dash": "dot", "width": 2})
+        figure.add_annotation(x=budget.n_adapter_params, y=1, yref="paper", yanchor="bottom", text=f"r = {r}", showarrow=False)
+    longest = max([plan_budget(plan).n_adapter_params, *(b.n_adapter_params for _, b in uniform)])
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(
+        title_text="adapter parameters (dotted: the same modules with one rank everywhere)", range=[0, longest * 1.04], gridcolor=GRID
+    )
+    figure.update_yaxes(visible=False)
+    _finish(figure, height=150)
+    figure.update_layout(margin={"t": 26, "b": 44})
+    return figure
+
+
+def training_curves(
+    loss: Sequence[tuple[int, float]],
+    eval_loss: Sequence[tuple[int, float]],
+    metric_name: str,
+    metric: Sequence[tuple[int, float]],
+    references: Mapping[str, float],
+) -> go.Figure:
+    """Loss (each logged value, and smoothed) over the task metric on held-out rows, with reference lines."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.55, 0.45])
+    steps, values = [s for s, _ in loss], [v for _, v in loss]
+    figure.add_trace(
+        go.Scatter(
+            x=steps, y=values, name="loss as logged", mode="markers", marker={"color": "#56B4E9", "size": 5, "opacity": 0.65},
+            hovertemplate="Step %{x}: loss %{y:.6g}<extra></extra>",
+        ), row=1, col=1,
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=steps, y=smoothed(values), name="loss, smoothed", mode="lines", line={"color": "#0072B2", "width": 3}, hoverinfo="skip"
+        ), row=1, col=1,
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[s for s, _ in eval_loss], y=[v for _, v in eval_loss], name="loss on held-out rows", mode="lines+markers",
+            line={"color": "#CC79A7", "width": 2, "dash": "dash"}, marker={"symbol": "diamond", "size": 8},
+            hovertemplate="Step %{x}: held-out loss %{y:.6g}<extra></extra>",
+        ), row=1, col=1,
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[s for s, _ in metric], y=[v for _, v in metric], name=f"{metric_name} on held-out rows", mode="lines+markers",
+            line={"color": "#D55E00", "width": 3}, marker={"size": 9},
+            hovertemplate="Step %{x}: " + metric_name + " %{y:.4f}<extra></extra>",
+        ), row=2, col=1,
+    )  # fmt: skip
+    for i, (name, value) in enumerate(references.items()):
+        figure.add_hline(
+            y=value, row=2, col=1, line={"color": REFERENCE_COLOUR, "dash": SERIES_DASHES[1 + i % 4], "width": 1.5},
+            annotation_text=f"{name} {value:.3f}", annotation_position="bottom right" if i % 2 == 0 else "top left",
+        )  # fmt: skip
+    figure.update_xaxes(gridcolor=GRID)
+    figure.update_xaxes(title_text="optimizer step", row=2, col=1)
+    figure.update_yaxes(title_text="loss", gridcolor=GRID, row=1, col=1)
+    figure.update_yaxes(title_text=metric_name, gridcolor=GRID, row=2, col=1)
+    _finish(figure, height=500)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, uirevision="live", margin={"t": 56})
+    return figure
+
+
+def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
+    """Exponential moving average, corrected for its start."""
+    result, mean, total = [], 0.0, 0.0
+    for value in values:
+        mean, total = weight * mean + (1 - weight) * value, weight * total + (1 - weight)
+        result.append(mean / total)
+    return result
+
+
+def compare_runs(metric_name: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
+    """One metric of several runs on one axis."""
+    colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+    figure = go.Figure()
+    for i, (run_id, points) in enumerate(series.items()):
+        figure.add_trace(
+            go.Scatter(
+                x=[s for s, _ in points],
+                y=[v for _, v in points],
+                name=run_id,
+                mode="lines+markers",
+                line={"color": colours[i % len(colours)], "dash": SERIES_DASHES[i % len(SERIES_DASHES)], "width": 2},
+                marker={"size": 5},
+                hovertemplate=f"{run_id}, step %{{x}}: {metric_name} %{{y:.5g}}<extra></extra>",
+            )
+        )
+    figure.update_xaxes(title_text="optimizer step", gridcolor=GRID)
+    figure.update_yaxes(title_text=metric_name, gridcolor=GRID)
+    _finish(figure, height=380)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
+    return figure
+
+
+def _finish(figure: go.Figure, height: int, stale: bool = False) -> None:
+    figure.update_layout(
+        height=height,
+        margin={"l": 60, "r": 16, "t": 28, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hovermode="closest",
+        hoverlabel={"align": "left", "namelength": 0},
+        font={"size": 13},
+    )
+    if stale:
+        figure.update_traces(opacity=0.35)
+
+
+def _with_alpha(colour: str, alpha: float) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"

@@ -1,0 +1,30 @@
+"""The entry file: page config, navigation, the frame. Start it with `streamlit run app/main.py`."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder on the path
+    sys.path.insert(0, str(ROOT))
+
+import streamlit as st  # noqa: E402
+
+st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "favicon.svg"), layout="wide", initial_sidebar_state="auto")
+
+from app import cache, components, state  # noqa: E402
+
+cache.warm_up()
+state.restore()
+pages = {
+    name: st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=components.ICONS[name], url_path=name, default=name == "layers")
+    for name, title in components.PAGES.items()
+}
+wanted = st.query_params.get("page")  # a link to share: /?page=ranks&offset=3
+st.logo(str(ROOT / "assets" / "logo.svg"), icon_image=str(ROOT / "assets" / "favicon.svg"), size="large")
+page = st.navigation(list(pages.values()))
+if wanted in pages and pages[wanted] is not page:
+    st.switch_page(pages[wanted])
+with components.errors_as_sentences():
+    components.frame(next(name for name, candidate in pages.items() if candidate is page or candidate.url_path == page.url_path))
+    page.run()
+state.publish()

@@ -1,0 +1,137 @@
+"""What a person has chosen: held in the session, written into the URL, read back from it on a reload.
+
+Knows the names, defaults and legal values of the choices; draws nothing and computes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from gelora.records import POOLINGS, ROUNDINGS, DataChoice
+
+N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
+MAX_LENGTHS = (32, 64, 128, 256, 512)
+TARGETS = ("attention", "attention-qv", "mlp", "all-linear")
+MAX_OFFSET = 16
+
+
+def _one_of(*legal: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in legal:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _number_in(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not low <= int(text) <= high:
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    return {"1": True, "0": False}[text]
+
+
+@dataclass(frozen=True)
+class _Field:
+    default: object
+    parse: Callable[[str], object]
+
+
+# One row a choice: the key is the widget's key and the URL's parameter.
+FIELDS = {
+    "model": _Field("all-MiniLM-L6-v2", str),
+    "data": _Field("docstrings", str),
+    "config": _Field("", str),
+    "split": _Field("", str),
+    "text": _Field("", str),
+    "pair": _Field("", str),
+    "label": _Field("", str),
+    "n": _Field(1000, _number_in(10, 100_000)),
+    "seed": _Field(0, _number_in(0, 2**31)),
+    "distinct": _Field(True, _flag),
+    "pooling": _Field("mean", _one_of(*POOLINGS)),
+    "length": _Field(128, _number_in(4, 8192)),
+    "estimator": _Field("twonn", str),
+    "offset": _Field(1, _number_in(0, MAX_OFFSET)),
+    "rounding": _Field("ceil", _one_of(*ROUNDINGS)),
+    "targets": _Field("attention", _one_of(*TARGETS)),
+    "run": _Field("", str),
+}
+
+NO_COLUMN = "(none)"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What decides an ID profile; two equal ones give the same profile."""
+
+    model: str
+    data: DataChoice
+    n_samples: int
+    seed: int
+    distinct: bool
+    pooling: str
+    max_length: int
+
+    def sentence(self) -> str:
+        """The choice in words, for "measured with ..."."""
+        return (
+            f"{self.model} on {self.data.dataset}, N = {self.n_samples}, pooling {self.pooling}, "
+            f"{self.max_length} tokens, seed {self.seed}{'' if self.distinct else ', repeats kept'}"
+        )
+
+
+def restore() -> None:
+    """Fill the session from the URL (first run of a session) and from the defaults; illegal values are ignored."""
+    for key, field in FIELDS.items():
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]  # keeps a widget's value on pages that do not draw it
+            continue
+        value = field.default
+        if key in st.query_params:
+            try:
+                value = field.parse(st.query_params[key])
+            except (ValueError, KeyError):
+                value = field.default
+        st.session_state[key] = value
+
+
+def publish() -> None:
+    """Write every choice that differs from its default into the URL, so that a reload or a link brings it back."""
+    wanted = {key: _as_text(st.session_state[key]) for key, field in FIELDS.items() if st.session_state[key] != field.default}
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def choose(key: str, value: object) -> None:
+    """Set a choice that no widget holds (the run looked at)."""
+    st.session_state[key] = value
+
+
+def measurement() -> Measurement:
+    """The choices that decide the profile."""
+    chosen = st.session_state
+    data = DataChoice(
+        dataset=chosen["data"],
+        config=chosen["config"] or None,
+        split=chosen["split"] or None,
+        text_column=chosen["text"] or None,
+        pair_column=_column(chosen["pair"]),
+        label_column=_column(chosen["label"]),
+    )
+    return Measurement(chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"])
+
+
+def _column(text: str) -> str | None:
+    return "" if text == NO_COLUMN else text or None
+
+
+def _as_text(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

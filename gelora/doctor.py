@@ -1,0 +1,92 @@
+"""What is on this machine, and whether each part is in order: read by `gelora doctor` and by the dashboard.
+
+Asks the wings; computes nothing itself and changes nothing.
+"""
+
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gelora.errors import GeloraError
+from gelora.home import home
+
+_PACKAGES = ("torch", "transformers", "peft", "datasets", "mlflow-skinny", "streamlit", "plotly", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination: what was looked at, whether it is in order, what was found or what to do."""
+
+    what: str
+    ok: bool
+    finding: str
+
+
+def examine() -> list[Finding]:
+    """Look at Python, packages, device, memory, the bundled model, the state folder and the run store."""
+    checks: dict[str, Callable[[], str]] = {
+        "Python": lambda: f"{platform.python_version()} on {platform.platform()}",
+        "packages": _packages,
+        "device": device_sentence,
+        "memory": _memory,
+        "bundled model": _bundled_model,
+        "state folder": _state_folder,
+        "run store": _run_store,
+    }
+    findings = []
+    for what, check in checks.items():
+        try:
+            findings.append(Finding(what, True, check()))
+        except (GeloraError, ImportError) as error:
+            findings.append(Finding(what, False, str(error)))
+    return findings
+
+
+def device_sentence() -> str:
+    """The device that `auto` takes, in words."""
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB ({torch.cuda.device_count()} GPU)"
+    return f"CPU, {torch.get_num_threads()} threads (no CUDA device)"
+
+
+def _packages() -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _installed(_PACKAGES))
+
+
+def _installed(names: tuple[str, ...]) -> list[str]:
+    present = {(d.metadata["Name"] or "").lower() for d in importlib.metadata.distributions()}
+    return [name for name in names if name in present]
+
+
+def _memory() -> str:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
+
+
+def _bundled_model() -> str:
+    from gelora.sources import bundled_models, find_model
+
+    entries = [find_model(entry.model_id) for entry in bundled_models()]
+    return ", ".join(f"{entry.model_id}: checksum right, revision {entry.revision[:8]}" for entry in entries)
+
+
+def _state_folder() -> str:
+    folder = home()
+    free = shutil.disk_usage(folder).free
+    if free < 200e6:
+        raise GeloraError(f"{folder} has {free / 1e6:.0f} MB free; a run needs some 200 MB. Free some space or set GELORA_HOME.")
+    return f"{folder}, {free / 1e9:.1f} GB free"
+
+
+def _run_store() -> str:
+    from gelora.runs import ensure_store, list_runs
+
+    ensure_store()
+    return f"readable, {len(list_runs())} runs"

@@ -1,0 +1,43 @@
+"""The errors that a person can cause or meet. Every message says what was given, what is legal and what to do next.
+
+Knows nothing of models, data or pages; imports nothing of ours.
+"""
+
+
+class GeloraError(Exception):
+    """Base of all errors whose message is written for the person at the screen.
+
+    The command line prints the message and exits with status 2; a page shows it in place of the result.
+    """
+
+
+class InputError(GeloraError):
+    """An argument, option, file or JSON text is not what it has to be."""
+
+
+class DataError(GeloraError):
+    """The data was read, but cannot carry the computation (too few rows, all equal, NaN labels, one class)."""
+
+
+class ModelError(GeloraError):
+    """The model was found, but has no shape that can be measured or adapted."""
+
+
+class HubError(GeloraError):
+    """A hub id cannot be fetched: no network, unknown id, or no access."""
+
+
+class ChecksumError(GeloraError):
+    """A bundled file is not the published one."""
+
+
+class StoreError(GeloraError):
+    """State under GELORA_HOME cannot be read or written (full disk, no permission, damaged file)."""
+
+
+class RunError(GeloraError):
+    """A fine-tuning run cannot be started, found, stopped or finished."""
+
+
+class Cancelled(GeloraError):
+    """The person asked a long computation to stop; raised by progress callbacks."""

@@ -1,0 +1,159 @@
+"""`Record`, the base of every record: an exact JSON form, equality by content, a digest.
+
+Knows how a typed field becomes JSON and comes back; knows nothing of what the fields mean.
+float64 arrays are written as nested lists with null for NaN, so that a person can read them;
+other arrays as base64 of their bytes.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import types
+import typing
+from typing import Any, Self
+
+import numpy as np
+
+from gelora.errors import InputError
+
+
+class Record:
+    """Base of the frozen dataclasses that flow along the path."""
+
+    __slots__ = ()
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The record as JSON text; `from_json` of it is equal to the record, bit for bit."""
+        return json.dumps({"record": type(self).__name__, **_plain(self)}, indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The record that `to_json` wrote.
+
+        Raises:
+            InputError: the text is not JSON, not this kind of record, or a field is missing, unknown or illegal.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"This is not JSON ({error}); expected the JSON form of {cls.__name__}.") from error
+        if not isinstance(data, dict) or data.get("record") != cls.__name__:
+            given = data.get("record", "no record name") if isinstance(data, dict) else type(data).__name__
+            raise InputError(f"Expected the JSON form of {cls.__name__}, got {given!r}.")
+        data.pop("record")
+        return typing.cast(Self, _build(cls, data, cls.__name__))
+
+    def digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of the canonical JSON form."""
+        canonical = json.dumps(_plain(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(getattr(self, name), getattr(other, name)) for name in _field_names(self))
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
+
+
+def read_only(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """`array` as a read-only array of `dtype`; copies when the given one could still be written to."""
+    result = np.ascontiguousarray(array, dtype=dtype)
+    if result.flags.writeable:
+        result = result.copy() if result is array or result.base is not None else result
+        result.flags.writeable = False
+    return result
+
+
+def _field_names(record: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(record)]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    if isinstance(a, dict):
+        return isinstance(b, dict) and list(a) == list(b) and all(_same(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return {name: _plain(getattr(value, name)) for name in _field_names(value)}
+    if isinstance(value, np.ndarray):
+        if value.dtype == np.float64:
+            return _nulls_for_nan(value.tolist())
+        return {
+            "dtype": str(value.dtype),
+            "shape": list(value.shape),
+            "base64": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode(),
+        }
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _nulls_for_nan(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_nulls_for_nan(item) for item in value]
+    return None if math.isnan(value) else value
+
+
+def _build(cls: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise InputError(f"{where} must be an object, got {type(data).__name__}.")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    missing = sorted(f.name for f in dataclasses.fields(cls) if f.name not in data and _required(f))
+    if unknown or missing:
+        raise InputError(f"{where} has unknown fields {unknown} and lacks {missing}; legal fields are {sorted(hints)}.")
+    return cls(**{name: _value(hints[name], item, f"{where}.{name}") for name, item in data.items()})
+
+
+def _required(field: "dataclasses.Field[Any]") -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _value(hint: Any, data: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if data is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _value(inner, data, where)
+    if origin is tuple:
+        if not isinstance(data, list):
+            raise InputError(f"{where} must be a list, got {type(data).__name__}.")
+        return tuple(_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(data))
+    if origin is dict:
+        if not isinstance(data, dict):
+            raise InputError(f"{where} must be an object, got {type(data).__name__}.")
+        return {_value_key(arguments[0], key): _value(arguments[1], item, f"{where}.{key}") for key, item in data.items()}
+    if hint is np.ndarray:
+        return _array(data, where)
+    if isinstance(hint, type) and issubclass(hint, Record):
+        return _build(hint, data, where)
+    if hint is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if isinstance(hint, type) and not (isinstance(data, hint) and (hint is bool or not isinstance(data, bool))):
+        raise InputError(f"{where} must be {hint.__name__}, got {data!r}.")
+    return data
+
+
+def _value_key(hint: Any, key: str) -> Any:
+    return int(key) if hint is int else key
+
+
+def _array(data: Any, where: str) -> np.ndarray:
+    try:
+        if isinstance(data, dict):
+            raw = base64.b64decode(data["base64"], validate=True)
+            return np.frombuffer(raw, dtype=np.dtype(data["dtype"])).reshape(data["shape"])
+        return np.array(data, dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{where} is not an array: {error}.") from error

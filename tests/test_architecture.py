@@ -1,0 +1,107 @@
+"""The house keeps its order: imports follow the path and never turn back; the public face is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+VOCABULARY = {"gelora.errors", "gelora.home", "gelora.record_json", "gelora.records"}
+WINGS = {"gelora.sources", "gelora.geometry", "gelora.ranks", "gelora.runs"}
+
+# What the files under each place may import of ours. One row a place; nothing else is legal.
+MAY_IMPORT = {
+    "gelora/errors.py": set(),
+    "gelora/home.py": {"gelora.errors"},
+    "gelora/record_json.py": {"gelora.errors"},
+    "gelora/records.py": {"gelora.errors", "gelora.record_json", "gelora.ranks"},  # facade: RankPlan.to_lora_config
+    "gelora/__init__.py": {"gelora.sources", "gelora.geometry", "gelora.ranks"},  # facade: the public functions
+    "gelora/sources": VOCABULARY | {"gelora.sources"},
+    "gelora/geometry": VOCABULARY | {"gelora.geometry"},
+    "gelora/ranks": VOCABULARY | {"gelora.sources", "gelora.geometry", "gelora.ranks"},
+    "gelora/runs": VOCABULARY | WINGS,
+    "gelora/terminal.py": VOCABULARY,
+    "gelora/doctor.py": VOCABULARY | WINGS,
+    "gelora/cli.py": VOCABULARY | WINGS | {"gelora.terminal", "gelora.doctor"},
+    "gelora/__main__.py": {"gelora.cli"},
+    "app": VOCABULARY | WINGS | {"gelora.doctor", "app"},
+    "pages": VOCABULARY | WINGS | {"gelora.doctor", "app"},
+}
+
+
+def python_files() -> list[Path]:
+    return sorted(p.relative_to(ROOT) for top in ("gelora", "app", "pages") for p in (ROOT / top).rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted modules that the file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module)
+            found |= {f"{node.module}.{a.name}" for a in node.names if node.module in ("gelora", "app", *WINGS)}
+    return found
+
+
+def place_of(path: Path) -> str:
+    return max((place for place in MAY_IMPORT if path.as_posix() == place or path.as_posix().startswith(place + "/")), key=len)
+
+
+def as_module(dotted: str) -> str | None:
+    """The module of ours that a dotted name reaches (`gelora.records.Sample` -> `gelora.records`), or None."""
+    parts = dotted.split(".")
+    if parts[0] not in ("gelora", "app", "pages"):
+        return None
+    while parts:
+        base = ROOT.joinpath(*parts)
+        if base.with_suffix(".py").is_file() or (base / "__init__.py").is_file():
+            return ".".join(parts)
+        parts.pop()
+    return None
+
+
+@pytest.mark.parametrize("path", python_files(), ids=str)
+def test_imports_follow_the_path(path):
+    place = place_of(path)
+    own_wing = place.replace("/", ".") if (ROOT / place).is_dir() else None
+    for module in {as_module(name) for name in imports_of(path)} - {None}:
+        wing = ".".join(module.split(".")[:2]) if module.startswith("gelora.") else module.split(".")[0]
+        if wing == "gelora" and place.startswith("gelora/") and path.name != "cli.py":
+            pytest.fail(f"{path} imports the package's own face")
+        assert wing in MAY_IMPORT[place], f"{path} imports {module}"
+        if wing in WINGS and wing != own_wing:
+            assert module == wing, f"{path} reaches past the face of {wing}, into {module}"
+
+
+def test_streamlit_is_only_in_app_and_pages():
+    for path in python_files():
+        if any(name.split(".")[0] == "streamlit" for name in imports_of(path)):
+            assert path.parts[0] in ("app", "pages"), path
+
+
+def test_charts_are_pure():
+    assert not any(name.split(".")[0] == "streamlit" for name in imports_of(Path("app/charts.py")))
+
+
+def test_importing_gelora_loads_nothing_heavy():
+    heavy = ["torch", "streamlit", "transformers", "mlflow", "datasets", "peft", "pandas", "sklearn"]
+    code = f"import gelora, gelora.cli, sys; print([m for m in {heavy} if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_no_grab_bag_files():
+    assert [p for p in python_files() if p.stem in ("utils", "common", "helpers", "misc")] == []
+
+
+def test_map_in_contributing_equals_the_tree():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    table = {line.split("`")[1] for line in text.split("## Map")[1].splitlines() if line.startswith("| `")}
+    tree = {p.as_posix() for p in python_files() if p.name != "__init__.py"}
+    assert table == tree
