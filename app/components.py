@@ -11,16 +11,18 @@ import streamlit as st
 
 from app import state
 from app.cache import Job, measurements, structure
-from gelora.errors import GeloraError
+from gelora.errors import GeloraError, InputError
 from gelora.geometry import rises
-from gelora.ranks import allocate_ranks
+from gelora.ranks import allocate_ranks, uniform_ranks
 from gelora.records import POOLINGS, ROUNDINGS, IdProfile, RankPlan
 from gelora.runs import list_runs
 from gelora.sources import DatasetInfo, bundled_datasets, bundled_models, describe_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
+CHART_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs"}
-ICONS = {"layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:", "finetune": ":material/model_training:", "runs": ":material/table_rows:"}  # fmt: skip
+ICONS = {"layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
+         "finetune": ":material/model_training:", "runs": ":material/table_rows:"}  # fmt: skip
 
 POOLING_WORDS = {
     "mean": "mean of all tokens",
@@ -135,7 +137,9 @@ def _sample_choices() -> None:
     sizes = sorted({*state.N_SAMPLES, st.session_state["n"]})
     lengths = sorted({*state.MAX_LENGTHS, st.session_state["length"]})
     st.select_slider("Sample (texts)", sizes, key="n")
-    st.selectbox("Pooling", POOLINGS, key="pooling", format_func=POOLING_WORDS.__getitem__, help="Pooling changes ranks more than rounding does.")
+    st.selectbox(
+        "Pooling", POOLINGS, key="pooling", format_func=POOLING_WORDS.__getitem__, help="Pooling changes ranks more than rounding does."
+    )
     with st.expander("More about the sample"):
         st.number_input("Seed", min_value=0, max_value=2**31, key="seed")
         st.select_slider("Tokens per text, at most", lengths, key="length")
@@ -294,6 +298,60 @@ def plan_for(profile: IdProfile, estimator: str | None = None) -> RankPlan:
     return allocate_ranks(profile, chosen["targets"], chosen["offset"], chosen["rounding"], estimator or chosen["estimator"])
 
 
-def model_structure_of(model: str) -> object:
-    """The structure of a model that may not be measured yet."""
-    return structure(model)
+def training_plan(what: str, r: int | None) -> RankPlan | None:
+    """The plan that a run is to use: these ranks (asks for a profile), one rank everywhere, or None for the head alone."""
+    if what == "head":
+        return None
+    if what == "uniform" and r is not None:
+        return uniform_ranks(structure(state.measurement().model), r, st.session_state["targets"])
+    profile = current_profile()
+    if profile is None:
+        raise InputError(
+            "These ranks need a measured curve of the chosen model and data: press Measure first, or train one rank everywhere."
+        )
+    return plan_for(profile)
+
+
+def offset_slider(width: int | str = "stretch") -> None:
+    """The offset, the one number that a person chooses by eye."""
+    st.slider(
+        "Offset",
+        0,
+        state.MAX_OFFSET,
+        key="offset",
+        width=width,
+        help="Added to every block's rise. The rule alone gives ranks of 1 to 3, so the offset is most of the budget.",
+    )
+
+
+def undefined_reasons(profile: IdProfile, estimator: str) -> list[str]:
+    """One sentence a layer that has no dimension."""
+    pairs = zip(profile.layer_names, profile.estimates[estimator], strict=True)
+    return [f"{name}: {estimate.note}" for name, estimate in pairs if estimate.dimension is None]
+
+
+def adapter_config_json(plan: RankPlan) -> str:
+    """The plan as the text of PEFT's `adapter_config.json`."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        plan.to_lora_config().save_pretrained(folder)
+        return (Path(folder) / "adapter_config.json").read_text(encoding="utf-8")
+
+
+def lora_snippet(plan: RankPlan) -> str:
+    """Python that builds the plan's LoraConfig with PEFT alone."""
+    config = plan.to_lora_config()
+    return "\n".join(
+        [
+            "from peft import LoraConfig",
+            "",
+            "config = LoraConfig(",
+            f"    r={config.r},",
+            f"    lora_alpha={config.lora_alpha},",
+            f"    target_modules={sorted(config.target_modules)!r},",
+            f"    rank_pattern={config.rank_pattern!r},",
+            f"    alpha_pattern={config.alpha_pattern!r},",
+            ")",
+        ]
+    )

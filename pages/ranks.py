@@ -66,13 +66,19 @@ with st.expander("Block by block", expanded=False):
     st.dataframe(rows, hide_index=True, column_config=formats)
 with st.expander("Beside uniform LoRA"):
     table = [{"allocation": "this plan", "adapter parameters": budget.n_adapter_params, "share of the model": f"{budget.share:.3%}"}]
-    table += [{"allocation": f"r = {r}", "adapter parameters": b.n_adapter_params, "share of the model": f"{b.share:.3%}"} for r, b in uniform]
+    table += [
+        {"allocation": f"r = {r}", "adapter parameters": b.n_adapter_params, "share of the model": f"{b.share:.3%}"} for r, b in uniform
+    ]
     st.dataframe(table, hide_index=True)
 with st.expander("Take it along"):
     st.code(components.lora_snippet(plan), language="python")
     with st.container(horizontal=True):
         st.download_button("Plan as JSON", plan.to_json(indent=1), "rank_plan.json", "application/json", icon=":material/download:")
         st.download_button(
-            "adapter_config.json", components.adapter_config_json(plan), "adapter_config.json", "application/json", icon=":material/download:"
+            "adapter_config.json",
+            components.adapter_config_json(plan),
+            "adapter_config.json",
+            "application/json",
+            icon=":material/download:",
         )
         st.download_button("Table as CSV", rows.to_csv(index=False), "ranks.csv", "text/csv", icon=":material/download:")

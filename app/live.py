@@ -1,0 +1,182 @@
+"""The live view of one run: status, curves, log tail, stop. Reads the run's own files and the run store, every second.
+
+Holds nothing: a reload, a second tab or a restarted server shows the same, because the truth is on disk.
+"""
+
+import streamlit as st
+
+from app import charts, components, state
+from gelora.errors import RunError
+from gelora.ranks import plan_budget
+from gelora.records import RunSpec
+from gelora.runs import RunInfo, history, list_runs, log_tail, run_info, stop_run
+
+STATUS_ICONS = {"queued": "⏳", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
+METRIC_WORDS = {
+    "eval_accuracy": "accuracy",
+    "eval_pearson": "Pearson r",
+    "eval_f1": "F1",
+    "eval_spearman": "Spearman rho",
+    "eval_mse": "MSE",
+}
+
+
+def chosen_run() -> str | None:
+    """The run in the URL if it exists, else the newest one that is alive, else None."""
+    wanted = st.session_state["run"]
+    runs = list_runs()
+    if wanted and any(run.id == wanted for run in runs):
+        return str(wanted)
+    if wanted:
+        st.warning(f"There is no run {wanted!r} any more.")
+        state.choose("run", "")
+    alive = [run for run in runs if run.status in ("queued", "running")]
+    if alive:
+        state.choose("run", alive[0].id)
+        return alive[0].id
+    return None
+
+
+def task_metric(metrics: dict[str, object]) -> str:
+    """The metric that a run is judged by."""
+    return "eval_accuracy" if "eval_accuracy" in metrics or "majority_accuracy" in metrics else "eval_pearson"
+
+
+def draw_intention(spec: RunSpec) -> None:
+    """What will happen when Start is pressed, in numbers and as a command."""
+    if spec.plan is None:
+        st.markdown("Trains the **head alone**, the plain reference for any adapter.")
+    else:
+        budget = plan_budget(spec.plan)
+        st.metric("Adapter parameters", f"{budget.n_adapter_params:,}", f"{budget.share:.3%} of the model", delta_color="off")
+    steps = max(1, round(spec.training.n_train / spec.training.batch_size * spec.training.epochs))
+    st.caption(
+        f"{spec.model} on {spec.data.dataset}: {spec.training.n_train:,} rows to train, {spec.training.n_eval:,} held out, "
+        f"about {steps:,} steps. The run is a process of its own; closing this tab does not end it."
+    )
+
+
+def follow(run_id: str) -> None:
+    """The run as it is now, and again every second while it lives."""
+    try:
+        info = run_info(run_id)
+    except RunError as error:
+        st.error(str(error))
+        return
+    if info.status not in ("queued", "running"):
+        _draw(info)
+        return
+    paused = st.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
+    if paused:
+        _draw(info)
+    else:
+        _live(run_id)
+
+
+@st.fragment(run_every=1.0)
+def _live(run_id: str) -> None:
+    info = run_info(run_id)
+    _draw(info)
+    if info.status not in ("queued", "running"):
+        st.rerun(scope="app")
+
+
+def _draw(info: RunInfo) -> None:
+    st.subheader(f"{STATUS_ICONS[info.status]} {info.id}: {info.status}", anchor=False)
+    if info.reason:
+        (st.error if info.status == "failed" else st.info)(info.reason)
+    series = history(info.id)
+    _status_line(info)
+    if info.status in ("queued", "running"):
+        _stop_controls(info)
+    metric = task_metric(info.metrics)
+    word = METRIC_WORDS.get(metric, metric)
+    references = {"majority class": info.metrics["majority_accuracy"]} if "majority_accuracy" in info.metrics else {}
+    references |= _head_only_reference(info, metric)
+    if series.get("loss"):
+        figure = charts.training_curves(series["loss"], series.get("eval_loss", []), word, series.get(metric, []), references)
+        st.plotly_chart(figure, key=f"curves_{info.id}", config=components.CHART_CONFIG)
+        st.caption(
+            f"Last loss {series['loss'][-1][1]!r} at step {series['loss'][-1][0]}; every point is as logged in the run store and the log."
+        )
+    elif info.status in ("queued", "running"):
+        st.caption("The model and the data are being loaded; the first loss follows.")
+    with st.expander("Log", expanded=info.status == "failed"):
+        st.code(log_tail(info.id, 30) or "(empty so far)", language=None, height=260)
+    if info.status == "finished":
+        _draw_result(info)
+
+
+def _status_line(info: RunInfo) -> None:
+    total = info.total_steps or 0
+    if info.status in ("queued", "running"):
+        left = "" if info.seconds_left is None else f" · {info.seconds_left:.0f} s left"
+        st.progress(min(1.0, info.step / total) if total else 0.0, text=f"step {info.step:,} of {total or '?'}{left}")
+    with st.container(horizontal=True):
+        if "loss" in info.metrics:
+            st.metric("Loss", f"{info.metrics['loss']:.4f}")
+        for name in METRIC_WORDS:
+            if name in info.metrics:
+                st.metric(METRIC_WORDS[name].capitalize(), f"{info.metrics[name]:.3f}")
+        if "examples_per_second" in info.metrics:
+            st.metric("Examples per second", f"{info.metrics['examples_per_second']:.0f}")
+        if info.n_adapter_params is not None:
+            st.metric("Adapter parameters", f"{info.n_adapter_params:,}")
+
+
+def _stop_controls(info: RunInfo) -> None:
+    asked = st.session_state.get("_stop_asked") == info.id
+    with st.container(horizontal=True):
+        if not asked:
+            if st.button("Stop", key="stop_run", icon=":material/stop:"):
+                st.session_state["_stop_asked"] = info.id
+                st.rerun(scope="app")
+            return
+        st.markdown("Stop this run? It saves a checkpoint and its adapter first.")
+        if st.button("Stop it", key="stop_confirmed", type="primary"):
+            del st.session_state["_stop_asked"]
+            with components.errors_as_sentences(), st.spinner("Stopping; the run saves a checkpoint ..."):
+                stop_run(info.id)
+            st.rerun(scope="app")
+        if st.button("Keep it running", key="stop_kept"):
+            del st.session_state["_stop_asked"]
+            st.rerun(scope="app")
+
+
+def _head_only_reference(info: RunInfo, metric: str) -> dict[str, float]:
+    """The score of a finished head-only run with the same model, data and seed, if there is one."""
+    if info.method == "head" or info.spec is None:
+        return {}
+    for other in list_runs():
+        same = other.spec is not None and (other.spec.model, other.spec.data, other.spec.seed) == (
+            info.spec.model,
+            info.spec.data,
+            info.spec.seed,
+        )
+        if other.method == "head" and other.status == "finished" and same and metric in other.metrics:
+            return {"head only": other.metrics[metric]}
+    return {}
+
+
+def _draw_result(info: RunInfo) -> None:
+    adapter = info.folder / "adapter"
+    st.success(f"Finished. The adapter lies in {adapter} and loads with PeftModel.from_pretrained.", icon=":material/check_circle:")
+    files = sorted(file for file in adapter.glob("*") if file.is_file())
+    if files:
+        st.download_button("Adapter (zip)", _zipped(str(adapter)), f"{info.id}-adapter.zip", "application/zip", icon=":material/download:")
+    if st.button("Compare on Runs", key="to_runs"):
+        st.switch_page(components.page_path("runs"))
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _zipped(folder: str) -> bytes:
+    import io
+    import zipfile
+    from pathlib import Path
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(Path(folder).rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+    return buffer.getvalue()

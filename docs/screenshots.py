@@ -1,0 +1,107 @@
+"""Pictures of every page, taken from a real dashboard with a real measurement and a real run: `make screenshots`.
+
+Writes `assets/screenshots/<page>[-phone][-dark].png`; the README shows the light desktop ones.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "assets" / "screenshots"
+PORT = 8571
+PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs"}
+VIEWS = {"": (1280, 860, "light"), "-dark": (1280, 860, "dark"), "-phone": (390, 844, "light"), "-phone-dark": (390, 844, "dark")}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def main() -> None:
+    """Start a dashboard, make one measurement and two runs, take the pictures."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("screenshots need a Chromium on the PATH (Debian: apt-get install chromium)")
+    OUT.mkdir(parents=True, exist_ok=True)
+    home = Path(os.environ.get("SCREENSHOT_HOME") or tempfile.mkdtemp(prefix="gelora-screenshots-"))
+    environment = os.environ | {"GELORA_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true"]
+    server = subprocess.Popen([*command, "--server.port", str(PORT)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for_server()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            run_id = _prepare(browser)
+            for suffix, (width, height, scheme) in VIEWS.items():
+                page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+                for name, title in PAGES.items():
+                    _shoot(page, name, title, run_id, OUT / f"{name}{suffix}.png")
+                page.close()
+            browser.close()
+    finally:
+        server.kill()
+    sys.stdout.write(f"Pictures are in {OUT}; state was in {home}\n")
+
+
+def _wait_for_server() -> None:
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_stcore/health", timeout=2):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.2)
+    sys.exit("the dashboard did not start")
+
+
+def _prepare(browser: Browser) -> str:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"http://127.0.0.1:{PORT}/")
+    expect(page.get_by_role("heading", level=1, name="Layers")).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(1000)
+    invitation = page.get_by_role("button", name="Measure the curve")
+    if invitation.count():
+        invitation.click()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=180_000)
+    page.goto(f"http://127.0.0.1:{PORT}/?page=finetune")
+    run_id = ""
+    for what in ("Head only", "These ranks"):
+        header = page.get_by_text("A new run", exact=True)
+        expect(header).to_be_visible(timeout=60_000)
+        page.wait_for_timeout(1500)
+        if not page.get_by_role("button", name="Start").is_visible():
+            header.click()
+        page.get_by_test_id("stButtonGroup").get_by_role("radio", name=what).click()
+        page.wait_for_timeout(1000)
+        page.get_by_role("button", name="Start").click()
+        expect(page.get_by_text(re.compile(r"Last loss \d"))).to_be_visible(timeout=120_000)
+        expect(page.get_by_role("heading", name=re.compile("finished"))).to_be_visible(timeout=400_000)
+        run_id = re.search(r"run=([a-z0-9-]+)", page.url).group(1)  # type: ignore[union-attr]
+    page.close()
+    return run_id
+
+
+def _shoot(page: Page, name: str, title: str, run_id: str, target: Path) -> None:
+    offset = "&offset=2" if name in ("layers", "ranks") else f"&run={run_id}"
+    page.goto(f"http://127.0.0.1:{PORT}/?page={name}{offset}")
+    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(3500)
+    page.screenshot(path=str(target))
+    body = page.get_by_test_id("stMain")
+    height = body.evaluate("e => e.scrollHeight")
+    size = page.viewport_size
+    if size and height > size["height"]:
+        page.set_viewport_size({"width": size["width"], "height": min(height, 2600)})
+        page.wait_for_timeout(1200)
+        page.screenshot(path=str(target))
+        page.set_viewport_size(size)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Random halves of the rows, and the exact neighbor graph of a half, taken from the graph of the whole.
+
+Knows nothing of layers or estimators.
+"""
+
+import numpy as np
+
+from gelora.errors import DataError
+from gelora.geometry.neighbors import Points, exact_rows
+from gelora.geometry.pairwise import Pairwise
+from gelora.records import NeighborGraph
+
+
+def draw_halves(n_samples: int, n_subsamples: int, seed: int) -> list[np.ndarray]:
+    """`n_subsamples` random halves (n_samples // 2 ascending row numbers, without replacement within a half)."""
+    rng = np.random.default_rng(seed)
+    return [np.sort(rng.permutation(n_samples)[: n_samples // 2]) for _ in range(n_subsamples)]
+
+
+def wide_enough(n_neighbors: int, n_points: int) -> int:
+    """How many neighbors the graph of the whole should hold so that few rows of a half run out of them.
+
+    Of K neighbors a half holds K / 2 -+ sqrt(K) / 2; with K = 2 k + 24 about one row in 2000 has fewer than k = 20.
+    """
+    return min(n_points - 1, 2 * n_neighbors + 24)
+
+
+def half_graph(graph: NeighborGraph, points: Points, engine: Pairwise, half: np.ndarray, n_neighbors: int) -> NeighborGraph:
+    """The exact graph of some of the given rows: what `neighbor_graph` of those rows alone would say.
+
+    A neighbor in the half is nearer than every row that the graph of the whole does not hold, so the half's nearest
+    are the first ones in it; rows that have fewer than needed left are searched again by differences to all rows.
+
+    Args:
+        graph: of `points`, with more neighbors than are asked for.
+        engine: over `points.values`, for the rows that are searched again.
+        half: numbers of rows as given, distinct and ascending.
+        n_neighbors: k; where the half has fewer distinct rows, the graph gets as many neighbors as there are.
+
+    Raises:
+        DataError: fewer than 2 distinct rows.
+    """
+    members, first = np.unique(points.labels[half], return_index=True)
+    if len(members) < 2:
+        raise DataError(f"{len(members)} distinct rows of {len(half)}: a neighbor needs at least 2.")
+    order = np.argsort(first)  # as they come in the half, which is how a graph of the half alone numbers them
+    members, first = members[order], first[order]
+    k = min(n_neighbors, len(members) - 1)
+    place = np.full(len(points), -1)
+    place[members] = np.arange(len(members))
+    indices = place[graph.indices[members]]
+    outside = indices < 0
+    columns = np.argsort(outside, axis=1, kind="stable")[:, :k]
+    indices = np.take_along_axis(indices, columns, axis=1)
+    distances = np.take_along_axis(graph.distances[members], columns, axis=1)
+    short = np.nonzero((~outside).sum(axis=1) < k)[0]
+    if short.size:
+        squared, indices[short] = exact_rows(engine, members[short], members, k)
+        distances[short] = points.distances(squared)
+    return NeighborGraph(distances, indices, first, len(half) - len(members), graph.metric)

@@ -1,0 +1,85 @@
+"""MLE: the Levina-Bickel estimate of the intrinsic dimension at every point, and two ways to make one number of it.
+
+Knows nothing of layers; takes points or a NeighborGraph.
+"""
+
+from typing import Any, Self
+
+import numpy as np
+from scipy import special
+
+from gelora.errors import DataError, InputError
+from gelora.geometry.estimator import Estimator, neighbor_lengths
+from gelora.records import check_choice, check_range
+
+
+class MLE(Estimator):
+    """Maximum-likelihood estimate from the k nearest-neighbor distances r_1 .. r_k of every point.
+
+    At one point S = sum_{j<k} log(r_k / r_j) follows Gamma(k - 1, rate d) where the density is constant over the k
+    neighbors. So S / (k - 1) is an unbiased estimate of 1 / d, and (k - 2) / S one of d. Each aggregation uses the
+    normaliser that leaves what it averages unbiased:
+
+    - "mackay-ghahramani": the inverse of the mean of S / (k - 1), the maximum-likelihood estimate of a dimension
+      that all points share; points in dense or lucky places do not dominate it.
+    - "levina-bickel": the mean of (k - 2) / S. With (k - 1) as in equation (8) of the paper it would be too high by
+      (k - 1) / (k - 2), 5.6% at k = 20; the paper names (k - 2) as the correction.
+
+    Args:
+        n_neighbors: k, at least 2 ("levina-bickel": at least 3); 10 to 20 is usual. A graph may hold more.
+        aggregation: "mackay-ghahramani" or "levina-bickel".
+        confidence: of the interval, above 0 and below 1.
+
+    Attributes:
+        dimension_: the estimate.
+        dimension_pw_: float64 [n_distinct], the estimate at each point, with the aggregation's normaliser.
+        ci_low_, ci_high_: dimension_ (1 -+ z / sqrt(n_distinct)): as if N points made N / k neighborhoods that share
+            nothing, each with k - 1 independent terms. Optimistic where density or dimension vary; sees no bias. A
+            profile takes its interval from half-samples instead.
+        n_distinct_: the number of distinct points.
+
+    Raises (from `fit`):
+        InputError: an illegal parameter or input.
+        DataError: too few points, or a point whose k neighbors are all equally far away.
+
+    Sources: Levina & Bickel, NIPS 17 (2004), equations (8) and (9); MacKay & Ghahramani, "Comments on 'Maximum
+    likelihood estimation of intrinsic dimension'" (2005).
+
+    >>> import numpy as np
+    >>> from gelora.geometry import MLE
+    >>> square = np.random.default_rng(0).random((2000, 2))
+    >>> round(MLE(n_neighbors=10).fit(square).dimension_, 1)
+    2.0
+    """
+
+    dimension_pw_: np.ndarray
+
+    def __init__(self, n_neighbors: int = 20, aggregation: str = "mackay-ghahramani", confidence: float = 0.95) -> None:
+        self.n_neighbors = n_neighbors
+        self.aggregation = aggregation
+        self.confidence = confidence
+
+    def fit(self, X: Any, y: object = None) -> Self:
+        """Estimate from points [n_samples, width], or from a NeighborGraph with at least `n_neighbors` neighbors."""
+        check_choice("aggregation", self.aggregation, ("mackay-ghahramani", "levina-bickel"))
+        check_range("confidence", self.confidence, float(np.nextafter(0, 1)), float(np.nextafter(1, 0)))
+        harmonic = self.aggregation == "mackay-ghahramani"
+        least = 2 if harmonic else 3
+        if not isinstance(self.n_neighbors, int | np.integer) or isinstance(self.n_neighbors, bool) or self.n_neighbors < least:
+            raise InputError(
+                f"n_neighbors is {self.n_neighbors!r}; with {self.aggregation!r} it must be a whole number of at least {least}."
+            )
+        lengths = neighbor_lengths(X, self.n_neighbors)
+        sums = np.log(lengths[:, -1:] / lengths[:, :-1]).sum(axis=1)
+        n_flat = int((sums <= 0).sum())
+        if n_flat:
+            raise DataError(
+                f"{n_flat} of {len(sums)} points have all {self.n_neighbors} neighbors at the same distance, as on a grid: "
+                "they have no dimension at this scale. Use more neighbors or unrounded data."
+            )
+        self.dimension_pw_ = (self.n_neighbors - (1 if harmonic else 2)) / sums
+        self.dimension_ = float(1 / np.mean(1 / self.dimension_pw_) if harmonic else np.mean(self.dimension_pw_))
+        half_width = float(special.ndtri(0.5 + self.confidence / 2)) / np.sqrt(len(sums))
+        self.ci_low_, self.ci_high_ = self.dimension_ * max(0.0, 1 - half_width), self.dimension_ * (1 + half_width)
+        self.n_distinct_ = len(sums)
+        return self

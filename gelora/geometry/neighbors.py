@@ -1,0 +1,227 @@
+"""Exact k nearest neighbors among the distinct rows of a point set: duplicates, precision, chunking, CPU or GPU.
+
+Knows nothing of dimensions, estimators or layers.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gelora.errors import DataError, InputError
+from gelora.geometry.pairwise import NumpyPairwise, Pairwise, TorchPairwise
+from gelora.records import NeighborGraph, check_choice
+
+METRICS = ("euclidean", "cosine")
+BLOCK_BYTES = 64 * 2**20
+_EXTRA_CANDIDATES = 8
+_LARGEST = 1e300
+_SAME_DIRECTION = 1e-14  # unit rows carry rounding errors of this size; below it two directions cannot be told apart
+
+
+def neighbor_graph(
+    X: Any, n_neighbors: int = 20, metric: str = "euclidean", device: str = "cpu", block_bytes: int = BLOCK_BYTES
+) -> NeighborGraph:
+    """The exact nearest neighbors of every distinct row of X, whatever its offset, scale or outlier dimensions.
+
+    Exact copies are dropped first (the first one stays; 0.0 equals -0.0). Candidates come from a float32 matrix
+    product; every kept distance is recomputed in float64 from differences. A rounding-error bound then certifies,
+    row by row, that no other row can be nearer; a row that fails it is searched again with a float64 product, and if
+    that fails too, by float64 differences to all rows. Equal distances are ordered by index.
+
+    Args:
+        X: [n_samples, width] array or torch tensor (any real dtype, float16 and bfloat16 included), finite.
+        n_neighbors: k, at least 1; there must be more than k distinct rows.
+        metric: "euclidean", or "cosine" for 1 - cos, computed as |u - v|^2 / 2 of the unit rows so that it keeps
+            its digits for near directions. Rows whose directions agree to 1e-14 then count as copies.
+        device: "cpu", "cuda" or "cuda:N".
+        block_bytes: the size of the largest temporary block; memory is O(n k) beside it and a few copies of X.
+
+    Returns:
+        A NeighborGraph; its indices count the distinct rows, and `rows` says where those are in X.
+
+    Raises:
+        InputError: X is not a two-dimensional table of real numbers, or an option is not legal.
+        DataError: NaN or infinity in X, too few (distinct) rows, or an all-zero row under "cosine".
+    """
+    return search(distinct_points(X, metric), n_neighbors, device, block_bytes)[0]
+
+
+@dataclass(frozen=True)
+class Points:
+    """The distinct rows of a point set, ready to be searched.
+
+    values: float64 [n, width], unit rows under "cosine", else divided by 2**exponent so that no square overflows
+    (exact); rows: int64 [n], the first place of each in the data as given; labels: int64 [n_given], which of the n
+    each given row equals.
+    """
+
+    values: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+    exponent: int
+    metric: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def distances(self, squared: np.ndarray) -> np.ndarray:
+        """Squared distances between `values` as distances in the metric's own unit."""
+        return squared / 2 if self.metric == "cosine" else np.ldexp(np.sqrt(squared), self.exponent)
+
+    def merged(self, one: np.ndarray, other: np.ndarray) -> "Points":
+        """The points with each pair (one[i], other[i]) made one, the earlier row kept."""
+        kept = np.arange(len(self))
+        np.minimum.at(kept, np.maximum(one, other), np.minimum(one, other))
+        while not np.array_equal(kept, kept[kept]):
+            kept = kept[kept]
+        stays = kept == np.arange(len(self))
+        renumbered = (np.cumsum(stays) - 1)[kept]
+        return replace(self, values=self.values[stays], rows=self.rows[stays], labels=renumbered[self.labels])
+
+
+def distinct_points(X: Any, metric: str = "euclidean") -> Points:
+    """The distinct rows of X; see `neighbor_graph` for arguments and errors."""
+    check_choice("metric", metric, METRICS)
+    values, exponent = _finite_rows(X), 0
+    if metric == "cosine":
+        largest = np.abs(values).max(axis=1, keepdims=True)
+        if not largest.all():
+            raise DataError(
+                f"{int((largest == 0).sum())} of {len(values)} rows are all zero and have no direction; "
+                "drop them or use metric 'euclidean'."
+            )
+        values = values / largest  # so that the squares of tiny or huge rows neither vanish nor overflow
+        values /= np.sqrt(np.einsum("ij,ij->i", values, values))[:, None]
+    else:
+        exponent = int(np.frexp(np.abs(values).max())[1])
+        values = np.ldexp(values, -exponent)
+    rows, labels = _first_of_each(values)
+    return Points(np.ascontiguousarray(values[rows]), rows, labels, exponent, metric)
+
+
+def search(points: Points, n_neighbors: int, device: str = "cpu", block_bytes: int = BLOCK_BYTES) -> tuple[NeighborGraph, Points]:
+    """The graph of `points`, and the points that it is about: fewer than given where some could not be told apart."""
+    _check_options(n_neighbors, device, block_bytes)
+    n_given = len(points.labels)
+    tolerance = _SAME_DIRECTION**2 if points.metric == "cosine" else 0.0
+    while True:
+        if n_given <= n_neighbors:
+            raise DataError(
+                f"There are {n_given} rows, but {n_neighbors} neighbors need at least {n_neighbors + 1}; "
+                "give more rows or ask for fewer neighbors."
+            )
+        if len(points) <= n_neighbors:
+            raise DataError(
+                f"{len(points)} distinct rows of {n_given}: too few for {n_neighbors} neighbors, which need at least {n_neighbors + 1}."
+            )
+        squared, indices = _nearest(_engine(points, device, block_bytes), len(points), points.values.shape[1], n_neighbors, block_bytes)
+        one, column = np.nonzero(squared <= tolerance)
+        if not one.size:
+            return NeighborGraph(points.distances(squared), indices, points.rows, n_given - len(points), points.metric), points
+        points = points.merged(one, indices[one, column])
+
+
+def exact_rows(
+    engine: Pairwise, rows: np.ndarray, among: np.ndarray, n_neighbors: int, block_bytes: int = BLOCK_BYTES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances and places in `among` (ascending) of the neighbors of `rows`, by differences to all of `among`."""
+    squared = np.empty((len(rows), n_neighbors), dtype=np.float64)
+    places = np.empty((len(rows), n_neighbors), dtype=np.int64)
+    step = max(1, block_bytes // (len(among) * 32))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        distances = engine.squared_distances(some, np.broadcast_to(among, (len(some), len(among))))
+        distances[some[:, None] == among] = np.inf
+        order = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+        places[start : start + step] = order
+        squared[start : start + step] = np.take_along_axis(distances, order, axis=1)
+    return squared, places
+
+
+def _nearest(engine: Pairwise, n_points: int, width: int, n_neighbors: int, block_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    squared = np.empty((n_points, n_neighbors), dtype=np.float64)
+    indices = np.empty((n_points, n_neighbors), dtype=np.int64)
+    n_candidates = min(n_points - 1, n_neighbors + _EXTRA_CANDIDATES)
+    left = np.arange(n_points)
+    for precision in (np.float32, np.float64):
+        found, edge, norms = engine.candidates(left, precision, n_candidates)
+        distances = engine.squared_distances(left, found)
+        order = np.lexsort((found, distances), axis=1)[:, :n_neighbors]
+        indices[left] = np.take_along_axis(found, order, axis=1)
+        squared[left] = np.take_along_axis(distances, order, axis=1)
+        if n_candidates == n_points - 1:
+            return squared, indices
+        left = left[~_certified(np.sqrt(squared[left, -1]), edge, norms, width, precision)]
+        if not left.size:
+            return squared, indices
+    squared[left], indices[left] = exact_rows(engine, left, np.arange(n_points), n_neighbors, block_bytes)
+    return squared, indices
+
+
+def _certified(radius: np.ndarray, edge: np.ndarray, norms: np.ndarray, width: int, precision: Any) -> np.ndarray:
+    """Whether no row outside the candidates can lie within `radius`, the distance of the k-th kept one.
+
+    Suppose a row j does. Its norm is then at most `reach`; rounding moved the pair's rows by at most `shift`, and the
+    computed |x_j|^2 - 2 x_i x_j + |x_i|^2 is off by at most (width + 8) unit roundoffs of (|x_i| + |x_j|)^2 (the
+    standard bound of an inner product, whatever the order of its sum) and what underflow takes. If even so j would
+    have been nominated, no such j exists.
+    """
+    unit = float(np.finfo(precision).eps) / 2
+    radius = radius * (1 + (width + 8) * float(np.finfo(np.float64).eps))
+    reach = (norms + radius) * (1 + 8 * unit)
+    shift = 2 * unit * (norms + reach)
+    error = (width + 8) * (unit * (norms + reach) ** 2 + float(np.finfo(precision).tiny))
+    return edge + norms**2 > (radius + shift) ** 2 + error
+
+
+def _engine(points: Points, device: str, block_bytes: int) -> Pairwise:
+    if device == "cpu":
+        return NumpyPairwise(points.values, block_bytes)
+    return TorchPairwise(points.values, block_bytes, device)
+
+
+def _finite_rows(X: Any) -> np.ndarray:
+    """X as float64 [n, width] with no -0.0."""
+    if hasattr(X, "detach") and hasattr(X, "cpu"):  # a torch tensor; numpy has no bfloat16
+        X = X.detach().cpu()
+        X = X.double() if X.dtype.is_floating_point else X
+    array = np.asarray(X)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise InputError(f"X has shape {array.shape}; it must be two-dimensional, [n_samples, width], with at least one column.")
+    if array.dtype.kind == "c":
+        raise InputError("X holds complex numbers; only real ones have neighbors here.")
+    try:
+        values = np.array(array, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"X is not a table of numbers: {error}.") from error
+    if not len(values):
+        raise DataError("X has 0 rows; give at least n_neighbors + 1.")
+    n_bad = int((~(np.abs(values) <= _LARGEST).all(axis=1)).sum())
+    if n_bad:
+        raise DataError(f"{n_bad} of {len(values)} rows hold NaN, infinity or values beyond {_LARGEST:g}; drop or repair them first.")
+    values += 0.0  # -0.0 + 0.0 is 0.0, so that equal rows have equal bytes
+    return values
+
+
+def _first_of_each(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Place of the first of each group of equal rows, and the group of every row."""
+    group_of: dict[bytes, int] = {}
+    rows: list[int] = []
+    labels = np.empty(len(values), dtype=np.int64)
+    for i, row in enumerate(np.ascontiguousarray(values)):
+        group = group_of.setdefault(hashlib.blake2b(row.data, digest_size=16).digest(), len(rows))
+        if group == len(rows):
+            rows.append(i)
+        labels[i] = group
+    return np.array(rows, dtype=np.int64), labels
+
+
+def _check_options(n_neighbors: int, device: str, block_bytes: int) -> None:
+    for what, given in (("n_neighbors", n_neighbors), ("block_bytes", block_bytes)):
+        if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < 1:
+            raise InputError(f"{what} is {given!r}; it must be a whole number of at least 1.")
+    if not (isinstance(device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", device)):
+        raise InputError(f"Unknown device {device!r}; choose 'cpu', 'cuda' or 'cuda:N'.")

@@ -1,0 +1,87 @@
+"""What a plan costs: trainable parameters, file size, optimizer memory; and uniform plans of the same modules.
+
+Pure arithmetic on records; knows nothing of torch, PEFT or files.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from gelora.errors import InputError
+from gelora.records import Budget, RankPlan, TargetModule, check_range
+
+OPTIMIZER_BYTES_PER_PARAM = 8
+"""AdamW keeps two float32 moments of each trainable parameter; gradients and the parameters themselves come on top."""
+
+
+def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = 4) -> Budget:
+    """The cost of `plan`: r * (in_features + out_features) parameters a module, the number that PEFT counts.
+
+    Args:
+        plan: the ranks.
+        n_head_params: parameters of the head that is trained and saved with the adapter.
+        bytes_per_param: size of a saved number; 4 for float32, which PEFT keeps adapters in, 2 for 16-bit files.
+
+    Returns:
+        Counts and bytes. `n_total_params` is the base model's; `adapter_bytes` is the weights of adapter and head as
+        saved, without the file's header; `optimizer_bytes` is AdamW's two float32 moments, 8 bytes a trainable parameter.
+
+    Raises:
+        InputError: a count is negative.
+    """
+    check_range("n_head_params", n_head_params, 0)
+    check_range("bytes_per_param", bytes_per_param, 1)
+    return _budget(sum(budget_by_block(plan).values()), plan, n_head_params, bytes_per_param)
+
+
+def budget_by_block(plan: RankPlan) -> dict[int, int]:
+    """Adapter parameters of each block that has targeted modules, by block number, in order."""
+    result: dict[int, int] = {}
+    for module in sorted(plan.modules, key=lambda module: module.block):
+        result[module.block] = result.get(module.block, 0) + plan.ranks[module.name] * module.n_params_per_rank
+    return result
+
+
+def uniform_comparison(plan: RankPlan, rs: Iterable[int] = (1, 2, 4, 8)) -> list[tuple[int, Budget]]:
+    """What uniform LoRA of each rank in `rs` costs on the plan's modules, those that the plan gave rank 0 included.
+
+    A rank above the smaller side of a matrix counts as that side, as in `uniform_ranks`.
+
+    Raises:
+        InputError: a rank below 1.
+    """
+    for r in rs:
+        check_range("r", r, 1)
+    return [(r, _budget(round(_uniform_cost(plan.modules, r)), plan, 0, 4)) for r in rs]
+
+
+def equivalent_uniform_rank(plan: RankPlan) -> float:
+    """The rank, whole or not, that would cost as much as the plan if every module of it had that one rank."""
+    target = sum(budget_by_block(plan).values())
+    full, slope = 0, sum(module.n_params_per_rank for module in plan.modules)
+    # The cost of a uniform rank is piecewise linear: its slope falls where a module reaches its smaller side.
+    for module in sorted(plan.modules, key=_smaller_side):
+        if full + slope * _smaller_side(module) >= target:
+            break
+        full += module.n_params_per_rank * _smaller_side(module)
+        slope -= module.n_params_per_rank
+    else:
+        raise InputError("The plan costs more than its modules can hold.")  # RankPlan does not let this happen
+    return (target - full) / slope
+
+
+def _budget(n_adapter_params: int, plan: RankPlan, n_head_params: int, bytes_per_param: int) -> Budget:
+    n_trained = n_adapter_params + n_head_params
+    return Budget(
+        n_adapter_params=n_adapter_params,
+        n_head_params=n_head_params,
+        n_total_params=plan.n_model_params,
+        adapter_bytes=n_trained * bytes_per_param,
+        optimizer_bytes=n_trained * OPTIMIZER_BYTES_PER_PARAM,
+    )
+
+
+def _uniform_cost(modules: Sequence[TargetModule], r: float) -> float:
+    return sum(min(r, _smaller_side(module)) * module.n_params_per_rank for module in modules)
+
+
+def _smaller_side(module: TargetModule) -> int:
+    return min(module.in_features, module.out_features)

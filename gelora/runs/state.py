@@ -1,0 +1,258 @@
+"""The folder of a run and the records in it: what was asked (spec), who was started (launch), how it stands (state).
+
+Knows files and their content; starts no process and looks at none, and knows neither MLflow nor training. One writer
+a file, so that nothing is lost: the starter writes spec.json and launch.json, the worker state.json, who stops a run
+stop.json. Only when the process is dead may another process write state.json.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gelora.errors import GeloraError, RunError, StoreError
+from gelora.home import runs_dir, write_atomically
+from gelora.records import RunSpec
+
+LIVE = ("queued", "running")
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
+
+
+@dataclass
+class RunState:
+    """How a run stands, as its worker last said; times are UTC in ISO 8601, `metrics` holds the last finite values."""
+
+    status: str = "queued"
+    reason: str | None = None
+    stage: str = "starting"
+    pid: int | None = None
+    pid_create_time: float | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    heartbeat_at: str | None = None
+    step: int = 0
+    total_steps: int | None = None
+    seconds_left: float | None = None
+    examples_per_second: float | None = None
+    device: str | None = None
+    task: str | None = None
+    main_metric: str | None = None
+    majority_accuracy: float | None = None
+    n_adapter_params: int | None = None
+    n_head_params: int | None = None
+    mlflow_run_id: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One run as a person sees it.
+
+    status: queued, running, finished, failed or stopped, with `reason` where it needs one; stage: what the process is
+    doing now, in words; metrics: {name: last value}; main_metric: the name of the task's metric (`eval_accuracy`, say);
+    strategy: the plan's, None for a head-only run; spec: None when its file is damaged.
+    """
+
+    id: str
+    status: str
+    reason: str | None
+    stage: str
+    model: str
+    dataset: str
+    method: str
+    strategy: str | None
+    started_at: str | None
+    ended_at: str | None
+    metrics: dict[str, float]
+    main_metric: str | None
+    step: int
+    total_steps: int | None
+    seconds_left: float | None
+    examples_per_second: float | None
+    device: str | None
+    n_adapter_params: int | None
+    n_head_params: int | None
+    majority_accuracy: float | None
+    fingerprint: str | None
+    mlflow_run_id: str | None
+    spec: RunSpec | None
+    folder: Path
+    pid: int | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the run is queued or running."""
+        return self.status in LIVE
+
+
+def now() -> str:
+    """The time as it is written in every record: UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def create_folder(spec: RunSpec) -> Path:
+    """Make the folder of a new run, with spec.json in it; its name is the run's id (time, model, data, a random end)."""
+    parts = [_slug(spec.model.removesuffix("/")), _slug(Path(spec.data.dataset).stem)]
+    root = runs_dir()
+    for _ in range(100):
+        run_id = "-".join([datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), *parts, secrets.token_hex(2)])
+        unfinished = root / f".new-{run_id}"
+        try:
+            unfinished.mkdir()
+            write_atomically(unfinished / "spec.json", spec.to_json(indent=1).encode())
+            return unfinished.rename(root / run_id)  # a folder with an id is always one with a whole spec
+        except FileExistsError:
+            continue
+        except OSError as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise StoreError(f"Cannot create a run in {root}: {error.strerror or error}. Free some space or set GELORA_HOME.") from error
+    raise StoreError(f"Cannot find a free name for a run in {root}.")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.rsplit("/", 1)[-1].lower()).strip("-")[:20].strip("-") or "local"
+
+
+def run_folder(run_id: str) -> Path:
+    """The folder of a run that exists.
+
+    Raises:
+        RunError: `run_id` is not an id, or no run has it.
+    """
+    if not isinstance(run_id, str) or not _ID.fullmatch(run_id):
+        raise RunError(f"{run_id!r} is not a run id; ids have only a-z, 0-9 and '-'. `gelora runs` lists the runs there are.")
+    folder = runs_dir() / run_id
+    if not folder.is_dir():
+        raise RunError(f"There is no run {run_id!r} in {folder.parent}. `gelora runs` lists the runs there are.")
+    return folder
+
+
+def run_folders() -> list[Path]:
+    """The folders of all runs, newest first."""
+    with os.scandir(runs_dir()) as entries:
+        names = sorted((entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir()), reverse=True)
+    return [runs_dir() / name for name in names]
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, None when there is no such file.
+
+    Raises:
+        StoreError: the file is there, but cannot be read or holds something else.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path.name} is damaged ({error})") from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path.name} is damaged (it holds no object)")
+    return data
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write `data` whole or not at all."""
+    write_atomically(path, json.dumps(data, indent=1, allow_nan=False).encode())
+
+
+def read_state(folder: Path) -> RunState | None:
+    """What state.json says, None when the worker has not written it yet.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    data = read_json(folder / "state.json")
+    if data is None:
+        return None
+    known = {f.name for f in dataclasses.fields(RunState)}
+    state = RunState(**{name: value for name, value in data.items() if name in known})
+    if state.status not in ("running", "finished", "failed", "stopped", "queued") or not isinstance(state.metrics, dict):
+        raise StoreError("state.json is damaged (unknown status)")
+    return state
+
+
+def write_state(folder: Path, state: RunState) -> None:
+    """Write state.json; what is not finite is left out, since JSON has no word for it."""
+    data = dataclasses.asdict(state)
+    data["metrics"] = {name: value for name, value in state.metrics.items() if math.isfinite(value)}
+    write_json(folder / "state.json", data)
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """What the run was asked to do.
+
+    Raises:
+        GeloraError: spec.json is missing or damaged.
+    """
+    path = folder / "spec.json"
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise StoreError(f"spec.json cannot be read ({error.strerror})") from error
+    return _spec_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=2048)
+def _spec_of(path: Path, _mtime_ns: int, _size: int) -> RunSpec:
+    try:
+        return RunSpec.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"spec.json is damaged ({error})") from error
+
+
+def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
+    """The run as a person sees it, from its records; a damaged spec makes it a failed one that says so."""
+    spec: RunSpec | None = None
+    status, reason = state.status, state.reason
+    try:
+        spec = read_spec(folder)
+    except GeloraError as error:
+        if status in LIVE:
+            status, reason = "failed", f"damaged: {error}"
+    return RunInfo(
+        id=folder.name,
+        status=status,
+        reason=reason,
+        stage=state.stage,
+        model=spec.model if spec else "?",
+        dataset=spec.data.dataset if spec else "?",
+        method=spec.training.method if spec else "?",
+        strategy=spec.plan.strategy if spec and spec.plan else None,
+        started_at=launch.get("started_at") or state.started_at,
+        ended_at=state.ended_at,
+        metrics=dict(state.metrics),
+        main_metric=state.main_metric,
+        step=state.step,
+        total_steps=state.total_steps,
+        seconds_left=state.seconds_left,
+        examples_per_second=state.examples_per_second,
+        device=state.device,
+        n_adapter_params=state.n_adapter_params,
+        n_head_params=state.n_head_params,
+        majority_accuracy=state.majority_accuracy,
+        fingerprint=launch.get("fingerprint"),
+        mlflow_run_id=state.mlflow_run_id,
+        spec=spec,
+        folder=folder,
+        pid=state.pid or launch.get("pid"),
+    )
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of the latest step that was saved whole, or None."""
+    found = [p for p in _children(folder / "checkpoints") if re.fullmatch(r"checkpoint-\d+", p.name) and (p / "trainer_state.json").is_file()]
+    return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def _children(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())

@@ -1,0 +1,158 @@
+"""The command line: a person's table, a machine's JSON, one sentence and a failing status on bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gelora.cli import _parser, main
+from gelora.records import IdProfile, RankPlan
+
+
+def run_gelora(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "gelora", *arguments], capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """`gelora measure` on the bundled model and data, once."""
+    out = tmp_path_factory.mktemp("measured") / "m.json"
+    result = run_gelora("measure", "--model", "all-MiniLM-L6-v2", "--dataset", "docstrings", "--n-samples", "500", "--json", str(out))
+    assert result.returncode == 0, result.stderr
+    return result, out
+
+
+def reference_twonn(x: np.ndarray) -> float:
+    """TwoNN `fit` of Facco et al. 2017 in plain float64: all distances, no shortcut."""
+    x = np.unique(x.astype(np.float64), axis=0)
+    squared = np.array([np.sum((x - row) ** 2, axis=1) for row in x])
+    np.fill_diagonal(squared, np.inf)
+    nearest = np.sort(np.sqrt(squared), axis=1)[:, :2]
+    log_mu = np.sort(np.log(nearest[:, 1] / nearest[:, 0]))
+    n = len(log_mu)
+    kept = int(np.floor(n * 0.9))
+    y = -np.log(1 - np.arange(1, n + 1)[:kept] / n)
+    return float(np.sum(log_mu[:kept] * y) / np.sum(log_mu[:kept] ** 2))
+
+
+def test_measure_agrees_with_a_plain_float64_reference(measured):
+    from gelora import extract_hidden_states, load_sample
+
+    profile = IdProfile.from_json(measured[1].read_text())
+    assert len(profile.layer_names) == 7
+    states = extract_hidden_states("all-MiniLM-L6-v2", load_sample("docstrings", n_samples=500, seed=0), pooling="mean")
+    expected = [reference_twonn(layer) for layer in states.values]
+    np.testing.assert_allclose(profile.dimensions("twonn"), expected, rtol=1e-6)
+
+
+def test_measure_prints_a_table_for_a_person(measured):
+    output = measured[0].stdout
+    assert "embeddings" in output and "block 6" in output and "[" in output
+
+
+def test_plan_writes_a_config_whose_trainable_count_is_the_budget(measured, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    from gelora.ranks import plan_budget
+    from gelora.sources import find_model
+
+    plan_file, folder = tmp_path / "plan.json", tmp_path / "out"
+    arguments = ["plan", "--profile", str(measured[1]), "--offset", "2", "--json", str(plan_file), "--lora-config", str(folder)]
+    result = run_gelora(*arguments)
+    assert result.returncode == 0, result.stderr
+    budget = plan_budget(RankPlan.from_json(plan_file.read_text()))
+    model = get_peft_model(AutoModel.from_pretrained(find_model("all-MiniLM-L6-v2").path), LoraConfig.from_pretrained(str(folder)))
+    assert model.get_nb_trainable_parameters()[0] == budget.n_adapter_params
+    assert f"{budget.n_adapter_params:,} adapter parameters" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["measure", "--model", "no/such-model-anywhere"], "no/such-model-anywhere"),
+        (["measure", "--model", "./not-here"], "not-here"),
+        (["measure", "--dataset", "missing.jsonl"], "missing.jsonl"),
+        (["measure", "--dataset", "docstrings", "--text-column", "nope"], "nope"),
+        (["measure", "--n-samples", "1"], "1"),
+        (["measure", "--estimators", "magic"], "magic"),
+        (["plan", "--profile", "missing.json"], "missing.json"),
+        (["train"], "--plan"),
+        (["train", "--rank", "2", "--set", "speed=9"], "speed"),
+        (["train", "--rank", "2", "--set", "epochs=many"], "many"),
+        (["runs", "no-such-run"], "no-such-run"),
+        (["runs", "../../etc"], "../../etc"),
+        (["stop", "no-such-run"], "no-such-run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_and_status_2(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    last = error.strip().splitlines()[-1]
+    assert last.startswith("gelora: ") and says in last
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_profile_is_named_not_half_used(tmp_path, capsys):
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text('{"record": "RankPlan"}')
+    assert main(["plan", "--profile", str(wrong), "--json", str(tmp_path / "plan.json")]) == 2
+    assert "IdProfile" in capsys.readouterr().err
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_fewer_texts_than_neighbors(tmp_path, capsys):
+    data = tmp_path / "few.jsonl"
+    data.write_text("".join(json.dumps({"text": f"sentence number {i} about something"}) + "\n" for i in range(8)))
+    assert main(["measure", "--dataset", str(data), "--json", str(tmp_path / "m.json")]) == 2
+    assert "8" in capsys.readouterr().err
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_all_texts_equal(tmp_path, capsys):
+    data = tmp_path / "equal.jsonl"
+    data.write_text((json.dumps({"text": "the same sentence again"}) + "\n") * 60)
+    assert main(["measure", "--dataset", str(data), "--keep-repeats", "--json", str(tmp_path / "m.json")]) in (0, 2)
+    captured = capsys.readouterr()
+    assert "distinct" in captured.out + captured.err
+
+
+def test_runs_is_empty_at_first(gelora_home, capsys):
+    assert main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_doctor_finds_this_machine_in_order(capsys):
+    assert main(["doctor", "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert {"Python", "device", "bundled model", "run store"} <= {f["what"] for f in findings}
+    assert all(f["ok"] for f in findings)
+
+
+def test_doctor_fails_when_the_state_folder_cannot_be_made(tmp_path, monkeypatch, capsys):
+    blocker = tmp_path / "file"
+    blocker.write_text("not a folder")
+    monkeypatch.setenv("GELORA_HOME", str(blocker / "home"))
+    assert main(["doctor"]) == 1
+    assert "GELORA_HOME" in capsys.readouterr().out
+
+
+def test_every_command_is_documented():
+    from pathlib import Path
+
+    commands = next(a for a in _parser()._actions if a.choices and "measure" in a.choices).choices
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    assert set(commands) == {"measure", "plan", "train", "runs", "stop", "doctor"}
+    for command in commands:
+        assert f"gelora {command}" in readme, command
+
+
+def test_a_closed_pipe_is_no_traceback():
+    result = subprocess.run(f"{sys.executable} -m gelora doctor | head -1", shell=True, capture_output=True, text=True, env=os.environ)
+    assert "Traceback" not in result.stderr

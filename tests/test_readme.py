@@ -1,0 +1,45 @@
+"""What the README says is so."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gelora.cli import _parser
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_python_example_runs_and_says_what_it_says(tmp_path):
+    (example,) = code_blocks("python")
+    assert len(example.strip().splitlines()) <= 12
+    result = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    curve, ranks = result.stdout.strip().splitlines()
+    assert len(re.findall(r"\d+\.\d*", curve)) == 7
+    assert ranks.startswith("{1: ")
+
+
+@pytest.mark.parametrize("line", [line for block in code_blocks("") for line in block.splitlines() if line.startswith("gelora ")])
+def test_every_command_line_is_legal(line):
+    _parser().parse_args(shlex.split(line)[1:])
+
+
+def test_every_link_and_picture_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).is_file(), target
+
+
+def test_make_targets_that_are_named_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"make (\w+)", "\n".join(code_blocks("")))) | {"lock"}:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
