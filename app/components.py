@@ -177,7 +177,7 @@ def _machine_sentence() -> str:
 
 def _stations(current: str) -> None:
     profile = current_profile()
-    live = any(run.status in ("queued", "running") for run in list_runs()[:20])
+    live = any(run.is_live for run in list_runs())
     dimension = "running" if is_measuring() else "done" if profile else "stale" if shown_profile()[0] else "empty"
     marks = {"done": "✓", "stale": "◌", "running": "▸", "empty": "○"}
     stations = [

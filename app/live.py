@@ -30,16 +30,11 @@ def chosen_run() -> str | None:
     if wanted:
         st.warning(f"There is no run {wanted!r} any more.")
         state.choose("run", "")
-    alive = [run for run in runs if run.status in ("queued", "running")]
+    alive = [run for run in runs if run.is_live]
     if alive:
         state.choose("run", alive[0].id)
         return alive[0].id
     return None
-
-
-def task_metric(metrics: dict[str, object]) -> str:
-    """The metric that a run is judged by."""
-    return "eval_accuracy" if "eval_accuracy" in metrics or "majority_accuracy" in metrics else "eval_pearson"
 
 
 def draw_intention(spec: RunSpec) -> None:
@@ -63,7 +58,7 @@ def follow(run_id: str) -> None:
     except RunError as error:
         st.error(str(error))
         return
-    if info.status not in ("queued", "running"):
+    if not info.is_live:
         _draw(info)
         return
     paused = st.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
@@ -77,7 +72,7 @@ def follow(run_id: str) -> None:
 def _live(run_id: str) -> None:
     info = run_info(run_id)
     _draw(info)
-    if info.status not in ("queued", "running"):
+    if not info.is_live:
         st.rerun(scope="app")
 
 
@@ -87,11 +82,11 @@ def _draw(info: RunInfo) -> None:
         (st.error if info.status == "failed" else st.info)(info.reason)
     series = history(info.id)
     _status_line(info)
-    if info.status in ("queued", "running"):
+    if info.is_live:
         _stop_controls(info)
-    metric = task_metric(info.metrics)
+    metric = info.main_metric or "eval_loss"
     word = METRIC_WORDS.get(metric, metric)
-    references = {"majority class": info.metrics["majority_accuracy"]} if "majority_accuracy" in info.metrics else {}
+    references = {"majority class": info.majority_accuracy} if info.majority_accuracy is not None and metric == "eval_accuracy" else {}
     references |= _head_only_reference(info, metric)
     if series.get("loss"):
         figure = charts.training_curves(series["loss"], series.get("eval_loss", []), word, series.get(metric, []), references)
@@ -99,8 +94,8 @@ def _draw(info: RunInfo) -> None:
         st.caption(
             f"Last loss {series['loss'][-1][1]!r} at step {series['loss'][-1][0]}; every point is as logged in the run store and the log."
         )
-    elif info.status in ("queued", "running"):
-        st.caption("The model and the data are being loaded; the first loss follows.")
+    elif info.is_live:
+        st.caption(f"{info.stage.capitalize()} ... the first loss follows.")
     with st.expander("Log", expanded=info.status == "failed"):
         st.code(log_tail(info.id, 30) or "(empty so far)", language=None, height=260)
     if info.status == "finished":
@@ -109,7 +104,7 @@ def _draw(info: RunInfo) -> None:
 
 def _status_line(info: RunInfo) -> None:
     total = info.total_steps or 0
-    if info.status in ("queued", "running"):
+    if info.is_live:
         left = "" if info.seconds_left is None else f" · {info.seconds_left:.0f} s left"
         st.progress(min(1.0, info.step / total) if total else 0.0, text=f"step {info.step:,} of {total or '?'}{left}")
     with st.container(horizontal=True):

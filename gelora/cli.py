@@ -267,7 +267,7 @@ def _print_update() -> Any:
     def show(info: Any) -> None:
         if info.step != last[0]:
             last[0] = info.step
-            metrics = "  ".join(f"{k} {v:.4g}" for k, v in sorted(info.metrics.items()) if k in ("loss", "eval_accuracy", "eval_pearson"))
+            metrics = "  ".join(f"{k} {v:.4g}" for k, v in sorted(info.metrics.items()) if k in ("loss", info.main_metric))
             left = "" if info.seconds_left is None else f"  {info.seconds_left:.0f} s left"
             print(f"{info.status} step {info.step}/{info.total_steps or '?'}  {metrics}{left}", file=sys.stderr)
 
@@ -304,7 +304,7 @@ def _runs(options: argparse.Namespace) -> int:
 
 
 def _main_metric(info: Any) -> str:
-    for name in ("eval_accuracy", "eval_pearson", "eval_loss", "loss"):
+    for name in (info.main_metric, "eval_loss", "loss"):
         if name in info.metrics:
             return f"{name} {info.metrics[name]:.4f}"
     return ""
@@ -322,7 +322,7 @@ def _stop(options: argparse.Namespace) -> int:
     from gelora.runs import run_info, stop_run
 
     before = run_info(options.id)
-    if before.status not in ("queued", "running"):
+    if not before.is_live:
         raise InputError(f"{before.id} is already {before.status}; there is nothing to stop.")
     stop_run(options.id, grace_seconds=options.grace_seconds)
     info = run_info(options.id)

@@ -36,8 +36,8 @@ class Record:
             InputError: the text is not JSON, not this kind of record, or a field is missing, unknown or illegal.
         """
         try:
-            data = json.loads(text)
-        except ValueError as error:
+            data = json.loads(text, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
             raise InputError(f"This is not JSON ({error}); expected the JSON form of {cls.__name__}.") from error
         if not isinstance(data, dict) or data.get("record") != cls.__name__:
             given = data.get("record", "no record name") if isinstance(data, dict) else type(data).__name__
@@ -68,6 +68,11 @@ def read_only(array: np.ndarray, dtype: Any) -> np.ndarray:
     return result
 
 
+def _no_constant(name: str) -> None:
+    """Python's reader takes NaN and Infinity, which JSON does not know and no record writes."""
+    raise ValueError(f"{name} is not a JSON number")
+
+
 def _field_names(record: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(record)]
 
@@ -84,7 +89,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         return {name: _plain(getattr(value, name)) for name in _field_names(value)}
     if isinstance(value, np.ndarray):
-        if value.dtype == np.float64:
+        if value.dtype == np.float64 and (value.size or value.ndim == 1):  # a list cannot hold the shape (0, 7)
             return _nulls_for_nan(value.tolist())
         return {
             "dtype": str(value.dtype),
@@ -133,20 +138,28 @@ def _value(hint: Any, data: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(data, dict):
             raise InputError(f"{where} must be an object, got {type(data).__name__}.")
-        return {_value_key(arguments[0], key): _value(arguments[1], item, f"{where}.{key}") for key, item in data.items()}
+        return {_value_key(arguments[0], key, where): _value(arguments[1], item, f"{where}.{key}") for key, item in data.items()}
     if hint is np.ndarray:
         return _array(data, where)
     if isinstance(hint, type) and issubclass(hint, Record):
         return _build(hint, data, where)
     if hint is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        try:
+            return float(data)
+        except OverflowError as error:
+            raise InputError(f"{where} is too large a number.") from error
     if isinstance(hint, type) and not (isinstance(data, hint) and (hint is bool or not isinstance(data, bool))):
         raise InputError(f"{where} must be {hint.__name__}, got {data!r}.")
     return data
 
 
-def _value_key(hint: Any, key: str) -> Any:
-    return int(key) if hint is int else key
+def _value_key(hint: Any, key: str, where: str) -> Any:
+    if hint is not int:
+        return key
+    try:
+        return int(key)
+    except ValueError as error:
+        raise InputError(f"The keys of {where} must be whole numbers, got {key!r}.") from error
 
 
 def _array(data: Any, where: str) -> np.ndarray:
@@ -155,5 +168,5 @@ def _array(data: Any, where: str) -> np.ndarray:
             raw = base64.b64decode(data["base64"], validate=True)
             return np.frombuffer(raw, dtype=np.dtype(data["dtype"])).reshape(data["shape"])
         return np.array(data, dtype=np.float64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{where} is not an array: {error}.") from error

@@ -170,7 +170,7 @@ class NeighborGraph(Record):
     metric: str
 
     def __post_init__(self) -> None:
-        if self.distances.ndim != 2 or self.distances.shape != self.indices.shape or len(self.rows) != len(self.distances):
+        if self.distances.ndim != 2 or self.distances.shape != self.indices.shape or self.rows.shape != self.distances.shape[:1]:
             raise InputError(
                 f"distances {self.distances.shape}, indices {self.indices.shape} and rows {self.rows.shape} must be [n, k], [n, k] and [n]."
             )
@@ -238,6 +238,11 @@ class IdProfile(Record):
         for name in ("subsamples", "scale_curves", "baselines"):
             arrays = {key: read_only(value, np.float64) for key, value in getattr(self, name).items()}
             object.__setattr__(self, name, arrays)
+        for estimator, halves in self.subsamples.items():
+            if halves.ndim != 2 or halves.shape[1] != len(self.layer_names):
+                raise InputError(
+                    f"The subsamples of {estimator} have shape {halves.shape}; expected [n_subsamples, {len(self.layer_names)}]."
+                )
 
     def dimensions(self, estimator: str) -> np.ndarray:
         """The curve of `estimator`: float64 [n_layers + 1], NaN where it is undefined."""

@@ -17,7 +17,7 @@ if not runs:
 
 
 def row_of(run: RunInfo) -> dict[str, object]:
-    metric = live.task_metric(run.metrics)
+    metric = run.main_metric or "eval_loss"
     return {
         "state": f"{live.STATUS_ICONS[run.status]} {run.status}",
         "run": run.id,
@@ -52,7 +52,7 @@ if not chosen:
 series = {run.id: history(run.id) for run in chosen}
 names = sorted({name for metrics in series.values() for name in metrics})
 if names:
-    default = names.index("eval_accuracy") if "eval_accuracy" in names else 0
+    default = names.index(chosen[0].main_metric) if chosen[0].main_metric in names else 0
     metric = st.selectbox("Metric", names, default, key="runs_metric", width=260, persist_state="session")
     overlay = {run_id: metrics[metric] for run_id, metrics in series.items() if metric in metrics}
     st.plotly_chart(charts.compare_runs(metric, overlay), key="runs_overlay", config=components.CHART_CONFIG)
@@ -84,7 +84,7 @@ with st.container(horizontal=True):
     if len(chosen) == 1 and st.button("Open on Fine-tune", key="open_run", type="primary"):
         state.choose("run", chosen[0].id)
         st.switch_page(components.page_path("finetune"))
-    ended = [run for run in chosen if run.status not in ("queued", "running")]
+    ended = [run for run in chosen if not run.is_live]
     if ended and st.button(f"Delete {len(ended)}", key="delete_runs", icon=":material/delete:"):
         st.session_state["_delete"] = [run.id for run in ended]
 if st.session_state.get("_delete"):

@@ -33,9 +33,9 @@ class MLE(Estimator):
     Attributes:
         dimension_: the estimate.
         dimension_pw_: float64 [n_distinct], the estimate at each point, with the aggregation's normaliser.
-        ci_low_, ci_high_: dimension_ (1 -+ z / sqrt(n_distinct)): as if N points made N / k neighborhoods that share
-            nothing, each with k - 1 independent terms. Optimistic where density or dimension vary; sees no bias. A
-            profile takes its interval from half-samples instead.
+        ci_low_, ci_high_: dimension_ (1 -+ z / sqrt(N (k - 1))), as if all N (k - 1) terms were independent. Neighborhoods
+            overlap, so this is optimistic: for 600 uniform points and k = 20 the true deviation is 1.2 to 1.4 times
+            as large, more where density or dimension vary. A profile takes its interval from half-samples instead.
         n_distinct_: the number of distinct points.
 
     Raises (from `fit`):
@@ -79,7 +79,7 @@ class MLE(Estimator):
             )
         self.dimension_pw_ = (self.n_neighbors - (1 if harmonic else 2)) / sums
         self.dimension_ = float(1 / np.mean(1 / self.dimension_pw_) if harmonic else np.mean(self.dimension_pw_))
-        half_width = float(special.ndtri(0.5 + self.confidence / 2)) / np.sqrt(len(sums))
+        half_width = float(special.ndtri(0.5 + self.confidence / 2)) / np.sqrt(len(sums) * (self.n_neighbors - 1))
         self.ci_low_, self.ci_high_ = self.dimension_ * max(0.0, 1 - half_width), self.dimension_ * (1 + half_width)
         self.n_distinct_ = len(sums)
         return self

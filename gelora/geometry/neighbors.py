@@ -114,9 +114,7 @@ def search(points: Points, n_neighbors: int, device: str = "cpu", block_bytes: i
                 "give more rows or ask for fewer neighbors."
             )
         if len(points) <= n_neighbors:
-            raise DataError(
-                f"{len(points)} distinct rows of {n_given}: too few for {n_neighbors} neighbors, which need at least {n_neighbors + 1}."
-            )
+            raise DataError(f"Only {len(points)} of {n_given} rows are distinct; {n_neighbors} neighbors need at least {n_neighbors + 1}.")
         squared, indices = _nearest(_engine(points, device, block_bytes), len(points), points.values.shape[1], n_neighbors, block_bytes)
         one, column = np.nonzero(squared <= tolerance)
         if not one.size:

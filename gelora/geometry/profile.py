@@ -47,13 +47,14 @@ def estimate_profile(
     fewer than 80% of its vectors are distinct, when no more than n_neighbors + 1 are, when some are not finite, or
     when the estimator cannot answer.
 
-    Intervals: "twonn-mle" has the Gamma posterior's. The others have value -+ 1.96 standard deviations of the
-    estimates on `n_subsamples` random halves of the rows, the same halves in every layer and for every estimator,
-    each with the exact graph of the half alone. Halves drawn without replacement from N rows spread, for a mean over
-    independent rows, with variance (sigma^2 / m) (1 - m / N) = sigma^2 / N at m = N / 2: just that of the estimate
-    from all rows. An estimate from neighbors changes more than a mean when half the rows go, so the interval is a
-    little too wide: it errs on the side of caution. No interval sees the estimator's bias, which the two
-    halves of a sample share; compare the half-sample values with the full one (`is_scale_dependent`).
+    Intervals: "twonn-mle" has the Gamma posterior's, which takes ratios for independent and is too narrow (see TwoNN).
+    The others have value -+ 1.96 standard deviations of the estimates on `n_subsamples` random halves of the rows,
+    the same halves in every layer and for every estimator, each with the exact graph of the half alone. Halves drawn
+    without replacement from N rows spread, for a mean over independent rows, with variance
+    (sigma^2 / m) (1 - m / N) = sigma^2 / N at m = N / 2: just that of the estimate from all rows. An estimate from
+    neighbors changes more than a mean when half the rows go, so these intervals err on the side of caution (5% to
+    30% too wide on uniform points). No interval sees bias; compare the half-sample values with the full one
+    (`is_scale_dependent`).
 
     Args:
         states: hidden states of all layers, more than n_neighbors + 1 rows.
@@ -61,7 +62,7 @@ def estimate_profile(
         n_neighbors: k of "mle", at least 2.
         metric: "euclidean", or "cosine" (the chord between unit rows).
         n_subsamples: number of halves: 0, or at least 2. With 0 the profile's `subsamples` is empty and every
-            interval is the estimator's own (optimistic: it assumes independent ratios).
+            interval is the estimator's own (optimistic: it takes ratios for independent).
         seed: of the halves.
         device: "cpu", "cuda" or "cuda:N", for the search of neighbors.
         progress: called as progress(stage, layers done, layers in all); may raise `Cancelled`.
@@ -144,7 +145,8 @@ def _layer(
 
 def _require_enough(n_distinct: int, n_samples: int, n_neighbors: int) -> None:
     if n_distinct < _LEAST_DISTINCT * n_samples or n_distinct <= n_neighbors + 1:
-        raise DataError(f"{n_distinct} distinct vectors of {n_samples}: too few for a dimension")
+        vectors = "vector" if n_distinct == 1 else "vectors"
+        raise DataError(f"{n_distinct} distinct {vectors} of {n_samples}: too few for a dimension")
 
 
 def _dimension_or_nan(estimator: Estimator, graph: object) -> float:

@@ -31,7 +31,9 @@ class TwoNN(Estimator):
 
     Attributes:
         dimension_: the estimate.
-        ci_low_, ci_high_: its interval under the Pareto law with independent ratios. "mle": the quantiles of the
+        ci_low_, ci_high_: its interval under the Pareto law with independent ratios. Ratios of points that are each
+            other's nearest neighbor share r1, so it is optimistic: for 600 uniform points the true deviation is 1.1
+            to 1.4 times as large, and 95% intervals cover 86 to 91%. "mle": the quantiles of the
             posterior Gamma(N, rate sum(log mu)). "fit": normal, with the variance of the slope to first order; by
             Rényi's representation the i-th smallest log mu is a sum of independent exponentials E_j / (d (N-j+1)),
             j <= i, so the relative variance is sum_j [sum_{i>=j} y_i / ((N-j+1) sum y^2)]^2, y_i = -log(1 - i/N),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config")
 
-__all__ = [  # noqa: PLE0604
+__all__ = [
     "allocate_ranks",
     "budget_by_block",
     "equivalent_uniform_rank",

@@ -65,7 +65,7 @@ def allocate_ranks(
     for rise in rises(profile, estimator):
         if rise.value is None:
             wanted[rise.block] = offset
-            notes[rise.block] = f"{str(rise.note).rstrip('.')}; so the rule gives the offset alone"
+            notes[rise.block] = f"{str(rise.note).rstrip('.')}, so the rule gives the offset alone"
         else:
             wanted[rise.block] = offset + _rounded_rise(dimensions[rise.block - 1], dimensions[rise.block], rounding)
     return _plan(
@@ -83,9 +83,7 @@ def allocate_ranks(
     )
 
 
-def uniform_ranks(
-    structure: ModelStructure, r: int, target_modules: str | Sequence[str] = "attention", scaling: float = 32.0
-) -> RankPlan:
+def uniform_ranks(structure: ModelStructure, r: int, target_modules: str | Sequence[str] = "attention", scaling: float = 32.0) -> RankPlan:
     """The same rank for every adapted matrix (or the smaller side of a matrix that is smaller than r): ordinary LoRA.
 
     Args:

@@ -3,9 +3,8 @@
 Pure arithmetic on records; knows nothing of torch, PEFT or files.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from gelora.errors import InputError
 from gelora.records import Budget, RankPlan, TargetModule, check_range
 
 OPTIMIZER_BYTES_PER_PARAM = 8
@@ -25,7 +24,7 @@ def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = 4
         saved, without the file's header; `optimizer_bytes` is AdamW's two float32 moments, 8 bytes a trainable parameter.
 
     Raises:
-        InputError: a count is negative.
+        InputError: a count is negative, or the plan's model has no parameters.
     """
     check_range("n_head_params", n_head_params, 0)
     check_range("bytes_per_param", bytes_per_param, 1)
@@ -40,7 +39,7 @@ def budget_by_block(plan: RankPlan) -> dict[int, int]:
     return result
 
 
-def uniform_comparison(plan: RankPlan, rs: Iterable[int] = (1, 2, 4, 8)) -> list[tuple[int, Budget]]:
+def uniform_comparison(plan: RankPlan, rs: Sequence[int] = (1, 2, 4, 8)) -> list[tuple[int, Budget]]:
     """What uniform LoRA of each rank in `rs` costs on the plan's modules, those that the plan gave rank 0 included.
 
     A rank above the smaller side of a matrix counts as that side, as in `uniform_ranks`.
@@ -50,7 +49,7 @@ def uniform_comparison(plan: RankPlan, rs: Iterable[int] = (1, 2, 4, 8)) -> list
     """
     for r in rs:
         check_range("r", r, 1)
-    return [(r, _budget(round(_uniform_cost(plan.modules, r)), plan, 0, 4)) for r in rs]
+    return [(r, _budget(_uniform_cost(plan.modules, r), plan, 0, 4)) for r in rs]
 
 
 def equivalent_uniform_rank(plan: RankPlan) -> float:
@@ -63,12 +62,11 @@ def equivalent_uniform_rank(plan: RankPlan) -> float:
             break
         full += module.n_params_per_rank * _smaller_side(module)
         slope -= module.n_params_per_rank
-    else:
-        raise InputError("The plan costs more than its modules can hold.")  # RankPlan does not let this happen
     return (target - full) / slope
 
 
 def _budget(n_adapter_params: int, plan: RankPlan, n_head_params: int, bytes_per_param: int) -> Budget:
+    check_range("The plan's n_model_params", plan.n_model_params, 1)
     n_trained = n_adapter_params + n_head_params
     return Budget(
         n_adapter_params=n_adapter_params,
@@ -79,7 +77,7 @@ def _budget(n_adapter_params: int, plan: RankPlan, n_head_params: int, bytes_per
     )
 
 
-def _uniform_cost(modules: Sequence[TargetModule], r: float) -> float:
+def _uniform_cost(modules: Sequence[TargetModule], r: int) -> int:
     return sum(min(r, _smaller_side(module)) * module.n_params_per_rank for module in modules)
 
 

@@ -250,7 +250,9 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The checkpoint of the latest step that was saved whole, or None."""
-    found = [p for p in _children(folder / "checkpoints") if re.fullmatch(r"checkpoint-\d+", p.name) and (p / "trainer_state.json").is_file()]
+    found = [
+        p for p in _children(folder / "checkpoints") if re.fullmatch(r"checkpoint-\d+", p.name) and (p / "trainer_state.json").is_file()
+    ]
     return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
 
 

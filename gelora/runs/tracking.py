@@ -123,7 +123,7 @@ class Tracker:
             for start in range(0, len(self._pending), 1000):  # MLflow's limit for one call
                 self._client.log_batch(self.id, metrics=self._pending[start : start + 1000])
             self._pending = []
-        except Exception as error:  # a store that is busy or away for a moment must not end a training run
+        except Exception as error:  # noqa: BLE001  (a store that is busy or away for a moment must not end a training run)
             return f"the run store did not take {len(self._pending)} values ({_first_line(error)}); they are sent again with the next"
         return None
 
@@ -144,7 +144,7 @@ class Tracker:
 def _tried(what: str, action: Any) -> str | None:
     try:
         action()
-    except Exception as error:  # what the store does not take at the end must not make a finished run a failed one
+    except Exception as error:  # noqa: BLE001  (what the store refuses must not make a finished run a failed one)
         return f"the run store did not take the {what}: {_first_line(error)}"
     return None
 

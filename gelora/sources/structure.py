@@ -26,7 +26,7 @@ _PROJECTIONS = {
     "qkv": {"qkv", "c_attn", "qkv_proj", "wqkv", "query_key_value", "kv_proj", "kv_a_proj_with_mqa", "kv_b_proj", "in_proj", "qkv_lin"},
 }
 _OUTPUTS = {"o", "o_proj", "out_proj", "out_lin", "wo", "c_proj", "dense", "out", "proj", "to_out", "linear_out"}
-_ATTENTION = re.compile(r"att", re.IGNORECASE)
+_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _NORM = re.compile(r"norm", re.IGNORECASE)
 _FEED_FORWARD = re.compile(r"mlp|ffn|feed_forward|^ff$|^fc\d*$|^lin\d*$|^c_fc$|intermediate|output|expert|^w[123]$|dense", re.IGNORECASE)
 _ROUTER = {"gate", "router", "shared_expert_gate"}
@@ -102,7 +102,7 @@ def find_blocks(model: "nn.Module") -> tuple[str, "list[nn.Module]"]:
         raise ModelError(f"{type(model).__name__} has no config; give a transformers model.")
     if config.is_encoder_decoder:
         raise ModelError(f"{config.model_type} is an encoder-decoder model; choose an encoder (BERT, …) or a decoder (Llama, …).")
-    n_layers = getattr(config.get_text_config(), "num_hidden_layers", None)
+    n_layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
     lists = [(name, module) for name, module in base.named_modules() if isinstance(module, nn.ModuleList) and len(module) == n_layers]
     lists = [(name, module) for name, module in lists if len({id(entry) for entry in module}) == len(module)]
     if not lists:
@@ -185,8 +185,9 @@ def _without_weights(config: Any) -> "nn.Module":
     try:
         with torch.device("meta"):
             model: nn.Module = AutoModel.from_config(config, trust_remote_code=False)
-    except (ValueError, ImportError, AttributeError, RuntimeError) as error:  # what the model classes raise for a config that is wrong
-        raise ModelError(f"No model can be built from the config of type {config.model_type!r}: {error}") from error
+    except Exception as error:  # a wrong config ends in any error of any model class (KeyError, AssertionError, …)
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelError(f"No model can be built from the config of type {config.model_type!r} ({reason}).") from error
     return model
 
 

@@ -1,0 +1,279 @@
+"""From a `RankPlan` to PEFT: the only file that builds PEFT configs, and it checks what PEFT made of them.
+
+Knows nothing of dimensions, training or files. PEFT matches names leniently and only warns where nothing matched;
+here every mismatch is an error.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft.tuners.lora import LoraLayer
+from peft.utils import ModulesToSaveWrapper
+from torch import nn
+
+from gelora.errors import InputError, ModelError
+from gelora.ranks.budget import plan_budget
+from gelora.records import RankPlan, check_choice, check_range
+
+ADAPTER = "default"
+"""PEFT's name for the one adapter of a model."""
+
+# Heads that PEFT trains and saves by itself when it is told the task, by the end of their names.
+_HEADS_BY_TASK = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",)}
+
+
+def to_lora_config(
+    plan: RankPlan,
+    model: nn.Module | None = None,
+    *,
+    task_type: str | None = None,
+    modules_to_save: Sequence[str] | None = None,
+    lora_dropout: float = 0.0,
+) -> LoraConfig:
+    """The plan as a `peft.LoraConfig` under which every module gets exactly its rank and alpha.
+
+    `r` and `lora_alpha` are the plan's most common pair; `rank_pattern` and `alpha_pattern` name the modules that
+    differ, so that a uniform plan reads like a hand-written config. Modules of rank 0 are left out.
+
+    Args:
+        plan: the ranks.
+        model: the model that the config is for, with or without a head. Its full names are then used, and it is
+            checked that each is there exactly once and has the plan's shape. Without a model the names are relative
+            to the base model, which PEFT finds in the bare model and under any head.
+        task_type: one of PEFT's, such as SEQ_CLS; None for none.
+        modules_to_save: names of modules to train and save whole; see `gelora.ranks.modules_to_save`.
+        lora_dropout: from 0 to 1.
+
+    Raises:
+        InputError: `task_type` or `lora_dropout` is illegal.
+        ModelError: the model is not the one that the plan was made for, or names would match more than one module.
+    """
+    check_range("lora_dropout", lora_dropout, 0.0, 1.0)
+    if task_type is not None:
+        check_choice("task_type", task_type, tuple(kind.value for kind in TaskType))
+    active = [module for module in plan.modules if plan.ranks[module.name] > 0]
+    names = _names_in_plan(plan) if model is None else _names_in_model(plan, model)
+    pairs = {names[m.name]: (plan.ranks[m.name], _whole_if_possible(plan.alphas[m.name])) for m in active}
+    base_r, base_alpha = _most_common(pairs.values())
+    # The patterns are regular expressions of which the first that matches counts, and saving sorts them. No name is the
+    # end of another (checked), so that each module has one pattern at most and the order does not matter.
+    return LoraConfig(
+        r=base_r,
+        lora_alpha=base_alpha,
+        target_modules=list(pairs),
+        rank_pattern={re.escape(name): r for name, (r, _) in pairs.items() if r != base_r},
+        alpha_pattern={re.escape(name): alpha for name, (_, alpha) in pairs.items() if alpha != base_alpha},
+        lora_dropout=lora_dropout,
+        fan_in_fan_out=model is not None and all(_is_conv1d(model.get_submodule(name)) for name in pairs),
+        task_type=task_type,
+        modules_to_save=list(modules_to_save) if modules_to_save else None,
+    )
+
+
+def apply_plan(
+    model: nn.Module,
+    plan: RankPlan,
+    *,
+    task_type: str | None = None,
+    modules_to_save: Sequence[str] | None = None,
+    lora_dropout: float = 0.0,
+) -> PeftModel:
+    """`model` with the plan's adapters, checked: every module has its rank and alpha / r, and nothing else was touched.
+
+    The model is changed in place, as PEFT does it; names and shapes are checked before that.
+
+    Args:
+        model: a transformers model, without or with a head, that has no adapter yet.
+        plan: the ranks.
+        task_type: as in `to_lora_config`; with SEQ_CLS PEFT trains and saves `classifier` and `score` by itself.
+        modules_to_save: as in `to_lora_config`.
+        lora_dropout: as in `to_lora_config`.
+
+    Raises:
+        InputError: an option is illegal, or the model has an adapter already.
+        ModelError: the model is not the one that the plan was made for, or PEFT did something else than was asked.
+    """
+    if any(isinstance(module, LoraLayer) for module in model.modules()):
+        raise InputError("The model has a LoRA adapter already; give a freshly loaded one.")
+    keys = [key for key, _ in model.named_modules()]
+    to_save = {name: _matching(name, keys) for name in modules_to_save or ()}
+    unclear = [name for name, found in to_save.items() if len(found) != 1]
+    if unclear:
+        raise ModelError(f"To be saved whole, a name has to mean exactly one module of the model; these do not: {_listed(unclear)}.")
+    names = _names_in_model(plan, model)
+    saved = {found[0] for found in to_save.values()}
+    config = to_lora_config(plan, model, task_type=task_type, modules_to_save=modules_to_save, lora_dropout=lora_dropout)
+    inside = sorted(name for name in names.values() if any(_is_inside(name, head) for head in saved))
+    if inside:
+        raise ModelError(f"These modules are to get an adapter and to be saved whole: {_listed(inside)}. Choose one of the two.")
+    peft_model = get_peft_model(model, config)
+    _check_adapters(peft_model, plan, names)
+    _check_saved(peft_model, saved, _HEADS_BY_TASK.get(task_type or "", ()))
+    n_adapter, _ = count_parameters(peft_model)
+    expected = plan_budget(plan).n_adapter_params
+    if n_adapter != expected:
+        raise ModelError(f"PEFT made {n_adapter:,} adapter parameters, the plan costs {expected:,}.")
+    return peft_model
+
+
+def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:
+    """Names of the modules to train and save whole beside the adapter: what the checkpoint lacks, and the pooler.
+
+    What the checkpoint lacks was filled with random numbers, which another process would draw anew. PEFT itself saves
+    only `classifier` and `score`; the random pooler of DeBERTa-v2 and the `head` of ModernBERT would be lost. A pooler
+    is trained even where the checkpoint has one: frozen, it can make training collapse.
+
+    Args:
+        model: a model with a head, loaded from a base checkpoint.
+        missing_keys: `missing_keys` of the loading info that `from_pretrained(..., output_loading_info=True)` returns
+            (together with the names in its `mismatched_keys`, when mismatched sizes were allowed).
+
+    Returns:
+        Full module names, sorted; none inside another.
+
+    Raises:
+        ModelError: the checkpoint lacks weights inside the base model itself, or PEFT would take more modules than meant.
+    """
+    prefix = _base_prefix(model)
+    poolers = [name for name, module in model.named_modules() if _matches("pooler", name) and list(module.parameters())]
+    found, lacking = set(poolers), []
+    for key in sorted(missing_keys):
+        if any(key.startswith(f"{pooler}.") for pooler in poolers):
+            continue
+        if (prefix and key.startswith(f"{prefix}.")) or not prefix or "." not in key:
+            lacking.append(key)
+        else:
+            found.add(key.split(".", 1)[0])
+    if lacking:
+        raise ModelError(
+            f"The checkpoint lacks weights of the model itself: {_listed(lacking)}. They would stay random and frozen; "
+            "use a checkpoint of this very architecture."
+        )
+    names = sorted(found)
+    # PEFT takes every module whose name ends with the text, even in the middle of a word.
+    surplus = sorted(key for key, _ in model.named_modules() if key.endswith(tuple(names)) and key not in found) if names else []
+    if surplus:
+        raise ModelError(f"PEFT would also save {_listed(surplus)} when told to save {', '.join(names)}.")
+    return names
+
+
+def count_parameters(peft_model: PeftModel) -> tuple[int, int]:
+    """Trainable parameters of the adapter and of everything else, the head: (n_adapter, n_head).
+
+    Their sum is the first number of PEFT's own `get_nb_trainable_parameters()`.
+    """
+    trainable = {name: p.numel() for name, p in peft_model.named_parameters() if p.requires_grad}
+    adapters = tuple(f"{name}.lora_" for name, module in peft_model.named_modules() if isinstance(module, LoraLayer))
+    n_adapter = sum(size for name, size in trainable.items() if name.startswith(adapters))
+    return n_adapter, sum(trainable.values()) - n_adapter
+
+
+def _names_in_plan(plan: RankPlan) -> dict[str, str]:
+    """Relative names as they are; checked that none is the end of another one, which PEFT could not tell apart."""
+    names = [module.name for module in plan.modules]
+    for name in names:
+        clash = [other for other in names if _matches(name, other) and other != name]
+        if clash:
+            raise ModelError(f"{name} is also the end of {clash[0]}; give the model, so that full names can be used.")
+    return {name: name for name in names}
+
+
+def _names_in_model(plan: RankPlan, model: nn.Module) -> dict[str, str]:
+    """{name in the plan: full name in the model}, each there exactly once and of the plan's shape."""
+    modules = dict(model.named_modules())
+    prefix = _base_prefix(model)
+    names: dict[str, str] = {}
+    missing, ambiguous, misshapen = [], [], []
+    for target in plan.modules:
+        under_base = f"{prefix}.{target.name}" if prefix else target.name
+        found = [under_base] if under_base in modules else _matching(target.name, modules)
+        if not found:
+            missing.append(target.name)
+        elif len(found) > 1 or len(_matching(found[0], modules)) > 1:
+            ambiguous.append(target.name)
+        else:
+            names[target.name] = found[0]
+            shape = _shape(modules[found[0]])
+            if shape != (target.in_features, target.out_features):
+                misshapen.append(f"{target.name} (in, out) = {shape}, planned ({target.in_features}, {target.out_features})")
+    for problem, affected in (("lacks", missing), ("has more than once", ambiguous), ("has in another shape", misshapen)):
+        if affected:
+            raise ModelError(
+                f"The plan was made for {plan.model_id}; this {type(model).__name__} {problem}: {_listed(affected)}. "
+                "Use the plan's own model, or make a plan for this one."
+            )
+    return names
+
+
+def _check_adapters(peft_model: PeftModel, plan: RankPlan, names: dict[str, str]) -> None:
+    layers = {name: m for name, m in peft_model.get_base_model().named_modules() if isinstance(m, LoraLayer)}
+    wanted = {names[module.name]: module for module in plan.modules if plan.ranks[module.name] > 0}
+    if set(layers) != set(wanted):
+        wrong = sorted(set(layers) ^ set(wanted))
+        raise ModelError(f"PEFT adapted other modules than the plan names: {_listed(wrong)}.")
+    for name, layer in layers.items():
+        r = plan.ranks[wanted[name].name]
+        scaling = plan.alphas[wanted[name].name] / r
+        if layer.r[ADAPTER] != r or not math.isclose(layer.scaling[ADAPTER], scaling):
+            raise ModelError(f"PEFT gave {name} rank {layer.r[ADAPTER]} and alpha / r {layer.scaling[ADAPTER]}; planned {r} and {scaling}.")
+
+
+def _check_saved(peft_model: PeftModel, saved: set[str], automatic: tuple[str, ...]) -> None:
+    wrapped = {name for name, m in peft_model.get_base_model().named_modules() if isinstance(m, ModulesToSaveWrapper)}
+    lost = saved - wrapped
+    surplus = {name for name in wrapped - saved if not (automatic and name.endswith(automatic))}
+    if lost or surplus:
+        raise ModelError(f"PEFT saves other modules than asked for: {_listed(sorted(lost | surplus))}.")
+
+
+def _base_prefix(model: nn.Module) -> str:
+    """Name of the base model inside `model`; empty when `model` is the base model."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return prefix if prefix and isinstance(getattr(model, prefix, None), nn.Module) else ""
+
+
+def _matches(name: str, key: str) -> bool:
+    """PEFT's rule for a name in `target_modules` and in a pattern: equal, or the end from a dot on."""
+    return key == name or key.endswith(f".{name}")
+
+
+def _matching(name: str, keys: Iterable[str]) -> list[str]:
+    return [key for key in keys if _matches(name, key)]
+
+
+def _is_inside(name: str, outer: str) -> bool:
+    return name == outer or name.startswith(f"{outer}.")
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """Whether the module is GPT-2's linear map, whose weight is stored as [in_features, out_features]."""
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, Conv1D)
+
+
+def _shape(module: nn.Module) -> tuple[int, int]:
+    if _is_conv1d(module):
+        n_in, n_out = module.get_parameter("weight").shape
+        return n_in, n_out
+    return int(getattr(module, "in_features", 0)), int(getattr(module, "out_features", 0))
+
+
+def _most_common(pairs: Iterable[tuple[int, float]]) -> tuple[int, float]:
+    """The most common pair; of several, the smallest."""
+    counts = Counter(pairs)
+    return min(counts, key=lambda pair: (-counts[pair], pair))
+
+
+def _whole_if_possible(alpha: float) -> float:
+    """64.0 as 64: so people write it, and LoraConfig declares it so."""
+    return int(alpha) if float(alpha).is_integer() else alpha
+
+
+def _listed(names: Sequence[Any], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(str(name) for name in names[:most]) + more

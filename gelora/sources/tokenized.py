@@ -1,0 +1,98 @@
+"""A sample as token ids: batches padded on the right, and which states of a batch become which rows of the result.
+
+Knows the tokenizer's output; knows no model.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gelora.errors import DataError
+from gelora.records import Sample
+from gelora.sources.pooling import draw_tokens, pool_by, take_tokens
+
+if TYPE_CHECKING:
+    import torch
+
+    from gelora.sources.pooling import Take
+
+
+@dataclass(frozen=True)
+class TokenizedSample:
+    """Token ids of every text.
+
+    columns: the model's inputs by name, one list a text, each with the value that pads it; lengths: int64 [n_texts];
+    drawn: for pooling "tokens" the positions drawn in each text, else None.
+    """
+
+    columns: dict[str, tuple[list[list[int]], int]]
+    lengths: np.ndarray
+    pooling: str
+    drawn: list[np.ndarray] | None
+
+    def order(self) -> np.ndarray:
+        """The texts that are needed, longest first, so that batches are even and memory runs out at once or never."""
+        order = np.argsort(-self.lengths, kind="stable")
+        return order if self.drawn is None else order[[len(self.drawn[i]) > 0 for i in order]]
+
+    def n_rows(self) -> int:
+        """Rows of the result."""
+        return len(self.lengths) if self.drawn is None else sum(map(len, self.drawn))
+
+    def rows_of(self, texts: np.ndarray) -> np.ndarray:
+        """Rows of the result that a batch of texts fills, in the order in which `take` gives them."""
+        if self.drawn is None:
+            return texts
+        counts = [len(positions) for positions in self.drawn]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        return np.concatenate([np.arange(starts[i], starts[i + 1]) for i in texts])
+
+    def batch(self, texts: np.ndarray, device: str) -> "dict[str, torch.Tensor]":
+        """Inputs of the model, padded on the right to the longest text of the batch."""
+        import torch
+
+        width = int(self.lengths[texts].max())
+        inputs = {}
+        for name, (rows, padding) in self.columns.items():
+            table = np.full((len(texts), width), padding, dtype=np.int64)
+            for place, i in enumerate(texts):
+                table[place, : len(rows[i])] = rows[i]
+            inputs[name] = torch.from_numpy(table).to(device)
+        return inputs
+
+    def take(self, texts: np.ndarray, device: str) -> "Take":
+        """The pooling of this batch, from its states to its rows."""
+        if self.drawn is None:
+            return pool_by(self.pooling, self.lengths[texts].tolist(), device)
+        return take_tokens([self.drawn[i] for i in texts], device)
+
+
+def tokenize(tokenizer: Any, sample: Sample, max_length: int, pooling: str) -> TokenizedSample:
+    """Turn texts or pairs into token ids, cut to `max_length` tokens, and draw the tokens where `pooling` asks for it.
+
+    Raises:
+        DataError: a text has no token, or no token could be drawn.
+    """
+    pairs = list(sample.text_pairs) if sample.text_pairs is not None else None
+    encoded = tokenizer(list(sample.texts), pairs, truncation=True, max_length=max_length, padding=False, return_special_tokens_mask=True)
+    ids = encoded["input_ids"]
+    lengths = np.array([len(row) for row in ids])
+    if not lengths.all():
+        row = int(np.flatnonzero(lengths == 0)[0])
+        raise DataError(f"Text {row + 1} of the sample ({sample.texts[row][:40]!r}) has no tokens for this model; leave empty texts out.")
+    padding = {"input_ids": tokenizer.pad_token_id or 0, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
+    columns = {name: (encoded[name], value) for name, value in padding.items() if name in encoded}
+    columns["attention_mask"] = ([[1] * len(row) for row in ids], 0)
+    drawn = None
+    if pooling == "tokens":
+        # The tokenizer marks what it framed the text with; a special token that stands in the text itself is one too.
+        special = [getattr(tokenizer, f"{role}_token_id", None) for role in ("cls", "sep", "bos", "eos", "pad", "mask")]
+        marks = encoded["special_tokens_mask"]
+        content = [
+            (np.array(mark) == 0) & ~np.isin(row, [i for i in special if i is not None]) for mark, row in zip(marks, ids, strict=True)
+        ]
+        drawn = draw_tokens(content, sample.source.n_samples, sample.source.seed)
+        if not any(map(len, drawn)):
+            raise DataError("The texts hold special tokens only, so no token can be drawn; choose another pooling or other texts.")
+    return TokenizedSample(columns, lengths, pooling, drawn)

@@ -1,0 +1,125 @@
+"""Pages through Streamlit's own test runner, with real small computations."""
+
+import json
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from tiny_models import save_tiny_model
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRY = str(ROOT / "app" / "main.py")
+WORDS = "river stone cloud paper music garden window letter bridge forest market winter summer orange silver copper table planet island thunder".split()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A tiny random BERT and a labelled file of 120 distinct sentences."""
+    folder = tmp_path_factory.mktemp("tiny")
+    model = save_tiny_model("bert", folder / "model")
+    rows = [{"text": f"the {WORDS[i % 20]} and the {WORDS[(i * 7 + i // 20) % 20]} of {WORDS[(i * 3 + 1) % 20]} {i}", "label": i % 2} for i in range(120)]
+    data = folder / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(model), str(data)
+
+
+def open_app(page: str | None = None, **choices: str) -> AppTest:
+    app = AppTest.from_file(ENTRY, default_timeout=120)
+    for key, value in choices.items():
+        app.query_params[key] = value
+    app.run()
+    if page:
+        app.switch_page(f"../pages/{page}.py").run()
+    return app
+
+
+def measure(app: AppTest) -> AppTest:
+    """Start the measurement and wait for its thread, as a person waits for the curve."""
+    from app.cache import measurements
+
+    app.button(key="measure").click().run()
+    jobs = list(measurements()._jobs.values())
+    while not all(job.is_over for job in jobs):
+        pass
+    return app.run()
+
+
+def sentences(elements) -> str:
+    return " ".join(element.value for element in elements)
+
+
+def test_first_visit_invites_to_measure():
+    app = open_app(n="150", seed="77")
+    assert not app.exception
+    assert app.title[0].value == "Layers"
+    assert "Nothing is measured yet" in sentences(app.markdown)
+
+
+def test_the_choice_comes_from_the_url_and_nonsense_is_ignored():
+    app = open_app(n="500", pooling="cls", offset="4", length="banana", rounding="sideways")
+    chosen = {key: app.session_state[key] for key in ("n", "pooling", "offset", "length", "rounding")}
+    assert chosen == {"n": 500, "pooling": "cls", "offset": 4, "length": 128, "rounding": "ceil"}
+
+
+def test_measure_then_the_finding_stands_over_the_curve(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="100"))
+    assert not app.exception and not app.error
+    text = sentences(app.markdown)
+    assert "raises the dimension" in text or "No rise exceeds" in text
+    assert len(app.get("plotly_chart")) == 1
+
+
+def test_the_budget_follows_the_offset(tiny):
+    app = open_app("ranks", model=tiny[0], data=tiny[1], n="100")
+    if not app.metric:
+        app = measure(app)
+    before = int(app.metric[0].value.replace(",", ""))
+    app.slider(key="offset").set_value(3).run()
+    after = int(app.metric[0].value.replace(",", ""))
+    assert after - before == 2 * 3 * 4 * (32 + 32)  # 2 more ranks, 3 blocks, q k v o, 32 in + 32 out
+
+
+def test_a_changed_choice_keeps_the_old_curve_marked_stale(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="100"))
+    app.selectbox(key="pooling").select("cls").run()
+    assert not app.exception
+    assert "The choices have changed since" in sentences(app.warning)
+    assert len(app.get("plotly_chart")) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "missing.jsonl"),
+        ('{"text": "one"}\nnot json\n', "line 2"),
+        ('{"text": ""}\n{"text": "   "}\n', "empty"),
+        ('{"text": "only"}\n{"text": "three"}\n{"text": "rows"}\n', "3"),
+        ('{"text": "a good sentence", "label": NaN}\n{"text": "another good one", "label": 1}\n', "label"),
+    ],
+    ids=["missing file", "wrong line", "empty texts", "fewer rows than neighbors", "NaN label"],
+)
+def test_bad_data_is_one_sentence_on_the_page(tiny, tmp_path, content, says):
+    path = tmp_path / "missing.jsonl"
+    if content is not None:
+        path = tmp_path / "rows.jsonl"
+        path.write_text(content)
+    app = measure(open_app(model=tiny[0], data=str(path), n="100"))
+    assert not app.exception
+    assert says in sentences(app.error)
+
+
+def test_ranks_of_an_unmeasured_choice_are_asked_for_in_words(tiny):
+    app = open_app("finetune", model=tiny[0], data=tiny[1], n="100", seed="123")
+    assert not app.exception
+    assert "press Measure first" in sentences(app.error)
+
+
+def test_an_unknown_run_in_the_url_is_said_and_forgotten():
+    app = open_app("finetune", run="20200101-0000-gone-0000")
+    assert not app.exception
+    assert "no run" in sentences(app.warning)
+
+
+def test_every_page_opens_without_an_exception():
+    for page in ("layers", "ranks", "finetune", "runs"):
+        assert not open_app(page, n="150", seed="78").exception, page

@@ -1,0 +1,199 @@
+"""Run folders: ids, damaged ones, and runs whose process is gone, without training anything."""
+
+import json
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from gelora.errors import RunError, StoreError
+from gelora.records import DataChoice, RunSpec, TrainingConfig
+from gelora.runs import delete_run, list_runs, log_tail, run_info, stop_run, wait_for
+from gelora.runs.jobs import LOST
+from gelora.runs.state import RunState, create_folder, now, read_state, write_json, write_state
+
+SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
+
+
+@pytest.fixture
+def folder(gelora_home):
+    return create_folder(SPEC)
+
+
+def launched(folder, pid, create_time):
+    write_json(folder / "launch.json", {"pid": pid, "pid_create_time": create_time, "started_at": now()})
+
+
+def me():
+    return os.getpid(), psutil.Process().create_time()
+
+
+def test_ids_are_readable_and_unique(gelora_home):
+    ids = {create_folder(SPEC).name for _ in range(20)}
+    assert len(ids) == 20
+    assert all("all-minilm-l6-v2-docstrings" in run_id for run_id in ids)
+
+
+@pytest.mark.parametrize("model", ["../../etc/passwd", "ORG/Name With Spaces", "/", "é", "x" * 300])
+def test_any_model_name_gives_a_legal_id(gelora_home, model):
+    run_id = create_folder(RunSpec(model, DataChoice("a/b.jsonl"), None, TrainingConfig(method="head"))).name
+    assert run_info(run_id).model == model
+
+
+@pytest.mark.parametrize("run_id", ["../runs", "..", "", "/etc", "A", "x/y", ".new-x", "a" * 200, "a\n"])
+def test_illegal_ids_are_refused_before_the_disk_is_touched(gelora_home, run_id):
+    with pytest.raises(RunError, match="is not a run id"):
+        run_info(run_id)
+
+
+@pytest.mark.parametrize("call", [run_info, stop_run, delete_run, log_tail, wait_for])
+def test_unknown_id_says_how_to_list_runs(gelora_home, call):
+    with pytest.raises(RunError, match="no run 'nosuchrun'.*gelora runs"):
+        call("nosuchrun")
+
+
+def test_run_of_a_dead_process_is_failed_and_stays_so(folder):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    launched(folder, child.pid, psutil.Process(child.pid).create_time())
+    write_state(folder, RunState(status="running", step=7))
+    assert run_info(folder.name).status == "running"
+    child.kill()
+    child.wait()
+    info = run_info(folder.name)
+    assert (info.status, info.reason, info.step) == ("failed", LOST, 7)
+    assert read_state(folder).status == "failed"
+    assert info.ended_at is not None
+
+
+def test_zombie_counts_as_dead(folder):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    launched(folder, child.pid, psutil.Process(child.pid).create_time())
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
+    assert run_info(folder.name).status == "failed"
+    child.wait()
+
+
+def test_reused_pid_is_not_the_run(folder):
+    pid, created = me()
+    launched(folder, pid, created - 1000)
+    assert run_info(folder.name).status == "failed"
+
+
+def test_end_that_the_worker_wrote_is_kept(folder):
+    launched(folder, *me())
+    write_state(folder, RunState(status="finished", metrics={"eval_accuracy": 0.5}))
+    launched(folder, 2**22 + 1, 0.0)
+    assert run_info(folder.name).status == "finished"
+    assert run_info(folder.name).metrics == {"eval_accuracy": 0.5}
+
+
+def test_run_being_started_is_queued_and_one_that_never_was_is_failed(folder):
+    assert run_info(folder.name).status == "queued"
+    os.utime(folder, (0, 0))
+    assert run_info(folder.name).status == "failed"
+
+
+def test_stop_request_explains_a_process_that_is_gone(folder):
+    launched(folder, 2**22 + 1, 0.0)
+    write_json(folder / "stop.json", {"killed": True, "grace_seconds": 3.0})
+    write_state(folder, RunState(status="running", step=3))
+    info = run_info(folder.name)
+    assert info.status == "stopped"
+    assert info.reason == "it did not stop within 3 s and was killed; there is no checkpoint"
+
+
+def test_stopping_a_run_that_has_ended_changes_nothing(folder):
+    write_state(folder, RunState(status="finished", ended_at="2026-01-01T00:00:00+00:00"))
+    assert stop_run(folder.name).status == "finished"
+    assert not (folder / "stop.json").exists()
+
+
+def test_process_that_ignores_the_request_is_killed_with_its_children(folder):
+    code = (
+        "import signal, subprocess, sys\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print(subprocess.Popen(['sleep', '600']).pid, flush=True)\nsignal.pause()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    grandchild = psutil.Process(int(child.stdout.readline()))
+    launched(folder, child.pid, psutil.Process(child.pid).create_time())
+    write_state(folder, RunState(status="running", step=3))
+    info = stop_run(folder.name, grace_seconds=0.2)
+    assert info.status == "stopped"
+    assert "was killed" in info.reason
+    child.wait()
+    psutil.wait_procs([grandchild], timeout=10)
+    assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
+    child.stdout.close()
+
+
+@pytest.mark.parametrize("name", ["state.json", "launch.json", "spec.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"status": "dancing"}'])
+def test_damaged_folder_is_listed_and_leaves_the_others_alone(folder, name, content):
+    launched(folder, *me())
+    write_state(folder, RunState(status="running"))
+    good = create_folder(SPEC)
+    launched(good, *me())
+    (folder / name).write_bytes(content)
+    runs = {info.id: info for info in list_runs()}
+    assert runs[good.name].status == "queued"
+    if name == "launch.json" and content.startswith(b'{"'):
+        return  # a launch record that lacks what it should have: state.json has it too
+    assert runs[folder.name].status == "failed"
+    assert "damaged" in runs[folder.name].reason or runs[folder.name].reason == LOST
+
+
+def test_empty_folder_is_listed_as_failed(gelora_home):
+    empty = create_folder(SPEC)
+    (empty / "spec.json").unlink()
+    assert [(i.status, i.model) for i in list_runs()] == [("failed", "?")]
+
+
+def test_unfinished_and_deleted_folders_are_not_listed(folder):
+    folder.rename(folder.with_name(f".new-{folder.name}"))
+    assert list_runs() == []
+
+
+def test_runs_are_listed_newest_first(gelora_home):
+    for stamp in ("20260101-000000", "20260301-000000", "20260201-000000"):
+        create_folder(SPEC).rename(gelora_home / "runs" / f"{stamp}-a-b-0000")
+    assert [info.id[:8] for info in list_runs()] == ["20260301", "20260201", "20260101"]
+
+
+def test_log_tail_gives_the_last_lines_of_a_long_log(folder):
+    assert log_tail(folder.name) == ""
+    (folder / "log.txt").write_bytes(b"".join(b"line %d \xff %s\n" % (i, b"x" * 50) for i in range(20_000)))
+    tail = log_tail(folder.name, 3).splitlines()
+    assert [line.split()[1] for line in tail] == ["19997", "19998", "19999"]
+
+
+def test_live_run_is_not_deleted(folder):
+    launched(folder, *me())
+    with pytest.raises(RunError, match="stop it first"):
+        delete_run(folder.name)
+    assert folder.is_dir()
+
+
+def test_deleted_run_is_gone(folder):
+    write_state(folder, RunState(status="finished"))
+    delete_run(folder.name)
+    assert list_runs() == []
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_values_that_are_no_numbers_never_reach_the_file(folder):
+    write_state(folder, RunState(metrics={"loss": float("nan"), "eval_loss": 0.1}))
+    assert json.loads((folder / "state.json").read_text())["metrics"] == {"eval_loss": 0.1}
+
+
+def test_full_disk_while_settling_still_gives_an_answer(folder, monkeypatch):
+    launched(folder, 2**22 + 1, 0.0)
+
+    def full(*_):
+        raise StoreError("no space")
+
+    monkeypatch.setattr("gelora.runs.jobs.write_state", full)
+    assert run_info(folder.name).status == "failed"
