@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gelora.geometry import estimate_profile as estimate_profile
     from gelora.ranks import allocate_ranks as allocate_ranks
-    from gelora.sources import extract_hidden_states as extract_hidden_states
-    from gelora.sources import load_sample as load_sample
+    from gelora.sources import extract_hidden_states as extract_hidden_states, load_sample as load_sample
 
 __version__ = "0.1.0"
 
@@ -27,7 +26,7 @@ _WING_OF = {
     "allocate_ranks": "gelora.ranks",
 }
 
-__all__ = ["__version__", *_WING_OF]  # noqa: PLE0604
+__all__ = ["__version__", *_WING_OF]
 
 
 def __getattr__(name: str) -> Any:

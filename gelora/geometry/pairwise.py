@@ -99,7 +99,7 @@ class TorchPairwise:
         import torch
 
         device = self._values.device
-        own, others = torch.from_numpy(rows).to(device), torch.from_numpy(np.ascontiguousarray(columns)).to(device)
+        own, others = torch.from_numpy(rows).to(device), torch.from_numpy(np.array(columns)).to(device)
         result = torch.empty(columns.shape, dtype=torch.float64, device=device)
         piece = self._block_bytes // (self._values.shape[1] * 16)
         for some, across in _pieces(columns.shape, piece):

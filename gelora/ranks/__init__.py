@@ -11,10 +11,12 @@ from gelora.ranks.allocation import allocate_ranks, uniform_ranks
 from gelora.ranks.budget import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
 
 if TYPE_CHECKING:
-    from gelora.ranks.lora import apply_plan as apply_plan
-    from gelora.ranks.lora import count_parameters as count_parameters
-    from gelora.ranks.lora import modules_to_save as modules_to_save
-    from gelora.ranks.lora import to_lora_config as to_lora_config
+    from gelora.ranks.lora import (
+        apply_plan as apply_plan,
+        count_parameters as count_parameters,
+        modules_to_save as modules_to_save,
+        to_lora_config as to_lora_config,
+    )
 
 _NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config")
 

@@ -117,6 +117,9 @@ def apply_plan(
     expected = plan_budget(plan).n_adapter_params
     if n_adapter != expected:
         raise ModelError(f"PEFT made {n_adapter:,} adapter parameters, the plan costs {expected:,}.")
+    made = peft_model.peft_config[ADAPTER]
+    if made.modules_to_save:  # PEFT adds its own names to ours without looking; the saved config should read well
+        made.modules_to_save = sorted(set(made.modules_to_save))
     return peft_model
 
 
@@ -166,10 +169,19 @@ def count_parameters(peft_model: PeftModel) -> tuple[int, int]:
 
     Their sum is the first number of PEFT's own `get_nb_trainable_parameters()`.
     """
-    trainable = {name: p.numel() for name, p in peft_model.named_parameters() if p.requires_grad}
-    adapters = tuple(f"{name}.lora_" for name, module in peft_model.named_modules() if isinstance(module, LoraLayer))
-    n_adapter = sum(size for name, size in trainable.items() if name.startswith(adapters))
-    return n_adapter, sum(trainable.values()) - n_adapter
+    adapter, head = _trainable(peft_model)
+    return sum(adapter.values()), sum(head.values())
+
+
+def _trainable(peft_model: PeftModel) -> tuple[dict[str, int], dict[str, int]]:
+    """{name: size} of the trainable parameters of the adapter, and of all others."""
+    inside = tuple(f"{name}.lora_" for name, module in peft_model.named_modules() if isinstance(module, LoraLayer))
+    adapter: dict[str, int] = {}
+    head: dict[str, int] = {}
+    for name, parameter in peft_model.named_parameters():
+        if parameter.requires_grad:
+            (adapter if name.startswith(inside) else head)[name] = parameter.numel()
+    return adapter, head
 
 
 def _names_in_plan(plan: RankPlan) -> dict[str, str]:
@@ -228,6 +240,9 @@ def _check_saved(peft_model: PeftModel, saved: set[str], automatic: tuple[str, .
     surplus = {name for name in wrapped - saved if not (automatic and name.endswith(automatic))}
     if lost or surplus:
         raise ModelError(f"PEFT saves other modules than asked for: {_listed(sorted(lost | surplus))}.")
+    stray = [name for name in _trainable(peft_model)[1] if ".modules_to_save." not in name]
+    if stray:
+        raise ModelError(f"PEFT trains other parameters than asked for: {_listed(stray)}.")
 
 
 def _base_prefix(model: nn.Module) -> str:

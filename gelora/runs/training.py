@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from gelora.errors import InputError, RunError
 from gelora.records import TrainingConfig
@@ -78,6 +78,7 @@ def train(task: Task, config: TrainingConfig, seed: int, checkpoints: Path, repo
         preprocess_logits_for_metrics=_logits_alone,
         callbacks=[watch],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints rounded values; the report has them whole
     trainer.train()
     ended = trainer.state.global_step >= trainer.state.max_steps
     if ended and watch.evaluated_at != trainer.state.global_step:

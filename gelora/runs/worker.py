@@ -93,11 +93,11 @@ class Recorder:
         """Log one event: repr of a float is exact, so that log, store and page agree to the last bit."""
         total = self.state.total_steps or "?"
         self.line(f"step {step}/{total} " + " ".join(f"{name}={value!r}" for name, value in values.items()))
+        if self.tracker is not None:  # before state.json, so that who sees a step there finds it in the store
+            self.complain(self.tracker.log(values, step))
         self.state.metrics |= values
         self.state.step = step
         self._write()
-        if self.tracker is not None:
-            self.complain(self.tracker.log(values, step))
 
     def progress(self, step: int, total_steps: int, seconds_left: float | None, examples_per_second: float | None) -> None:
         """Keep the heartbeat going, once a second at most."""

@@ -1,1 +1,54 @@
-"""The sources wing."""
+"""The sources wing: where the vectors come from.
+
+Models and datasets that there are, samples of texts, a model's structure, hidden states. Names load their file when
+first used, so that asking for a dataset does not load torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gelora.sources.catalog import (
+        BUNDLED_DATASET as BUNDLED_DATASET,
+        BUNDLED_MODEL as BUNDLED_MODEL,
+        DatasetEntry as DatasetEntry,
+        ModelEntry as ModelEntry,
+        bundled_datasets as bundled_datasets,
+        bundled_models as bundled_models,
+        find_model as find_model,
+        load_base_model as load_base_model,
+        load_config as load_config,
+        load_tokenizer as load_tokenizer,
+    )
+    from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
+    from gelora.sources.samples import (
+        DatasetInfo as DatasetInfo,
+        describe_dataset as describe_dataset,
+        load_sample as load_sample,
+        split_sample as split_sample,
+    )
+    from gelora.sources.structure import (
+        TARGETS as TARGETS,
+        find_blocks as find_blocks,
+        model_structure as model_structure,
+        select_modules as select_modules,
+        structure_of as structure_of,
+    )
+    from gelora.sources.tables import FILE_ENDINGS as FILE_ENDINGS
+
+_FILE_OF = {
+    **dict.fromkeys(("BUNDLED_DATASET", "BUNDLED_MODEL", "DatasetEntry", "ModelEntry", "bundled_datasets", "bundled_models"), "catalog"),
+    **dict.fromkeys(("find_model", "load_base_model", "load_config", "load_tokenizer"), "catalog"),
+    **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
+    **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
+    **dict.fromkeys(("TARGETS", "find_blocks", "model_structure", "select_modules", "structure_of"), "structure"),
+    **dict.fromkeys(("FILE_ENDINGS",), "tables"),
+}
+
+__all__ = sorted(_FILE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILE_OF:
+        return getattr(importlib.import_module(f"gelora.sources.{_FILE_OF[name]}"), name)
+    raise AttributeError(f"module 'gelora.sources' has no attribute {name!r}")

@@ -44,7 +44,7 @@ def model_structure(model_id: str) -> ModelStructure:
     """
     from gelora.sources.catalog import find_model, load_config
 
-    entry = find_model(model_id)
+    entry = find_model(model_id, weights=False)
     return structure_of(_without_weights(load_config(entry)), entry.model_id, entry.revision)
 
 
@@ -100,7 +100,7 @@ def find_blocks(model: "nn.Module") -> tuple[str, "list[nn.Module]"]:
     config: Any = getattr(base, "config", None)
     if config is None:
         raise ModelError(f"{type(model).__name__} has no config; give a transformers model.")
-    if config.is_encoder_decoder:
+    if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{config.model_type} is an encoder-decoder model; choose an encoder (BERT, …) or a decoder (Llama, …).")
     n_layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
     lists = [(name, module) for name, module in base.named_modules() if isinstance(module, nn.ModuleList) and len(module) == n_layers]

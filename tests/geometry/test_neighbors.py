@@ -95,6 +95,35 @@ def test_ties_are_ordered_by_index():
     np.testing.assert_array_equal(graph.indices[1], [0, 2, 4, 3])
 
 
+def test_many_ties_are_ordered_by_index(rng, reference):
+    """Whole numbers: equal distances are exactly equal, also across the edge of the candidates."""
+    X = rng.integers(0, 3, (600, 7))
+    graph = neighbor_graph(X, 9)
+    distances, indices = reference.neighbors(X[graph.rows], 9)
+    np.testing.assert_array_equal(graph.distances, distances)
+    np.testing.assert_array_equal(graph.indices, indices)
+
+
+def test_outlier_dimensions_do_not_need_the_slow_search(monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("rows were searched by differences to all rows")
+
+    monkeypatch.setattr(neighbors, "exact_rows", refuse)
+    for name in ("plain", "one outlier dimension x 10,000", "three outlier dimensions x 1e6", "near duplicates 1e-4"):
+        assert neighbor_graph(point_sets()[name], 20).n_points == 400
+
+
+def test_chains_of_copies_become_one_point():
+    points = neighbors.distinct_points(np.eye(5)).merged(np.array([1, 3, 2]), np.array([2, 2, 1]))
+    np.testing.assert_array_equal(points.rows, [0, 1, 4])
+    np.testing.assert_array_equal(points.labels, [0, 1, 1, 1, 2])
+    np.testing.assert_array_equal(points.values, np.eye(5)[[0, 1, 4]] / 2)
+
+
+def test_minus_zero_is_zero():
+    assert len(neighbors.distinct_points([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]])) == 2
+
+
 def test_exact_copies_are_dropped_and_counted(rng):
     X = rng.standard_normal((2000, 30))
     copies = rng.choice(2000, 400, replace=False)

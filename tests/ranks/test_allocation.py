@@ -1,6 +1,8 @@
 """The GeLoRA rule on curves that can be worked out on paper."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,6 +69,11 @@ def test_an_undefined_end_leaves_the_offset_alone_and_says_why(make_profile, rou
     assert "embeddings" in plan.block_notes[1] and "28 distinct vectors of 2000" in plan.block_notes[1]
     assert plan.block_notes[1].endswith("so the rule gives the offset alone")
     assert "block 3" in plan.block_notes[3] and "block 4" in plan.block_notes[4]
+
+
+def test_blocks_without_an_adapted_matrix_get_no_note(make_profile):
+    plan = allocate_ranks(make_profile([None, 20.0, 21.0, None]), ["layers.0.q", "layers.1.q"])
+    assert list(plan.block_notes) == [1] and list(plan.block_ranks()) == [1, 2]
 
 
 def test_a_rank_is_cut_at_the_smaller_side_and_the_block_says_so(make_profile, make_structure):
@@ -188,3 +195,8 @@ def test_only_differences_count(make_profile, curve, shift, rounding):
     curve = [round(d * 8) / 8 for d in curve]
     plain = allocate_ranks(make_profile(curve), rounding=rounding)
     assert allocate_ranks(make_profile([d + shift for d in curve]), rounding=rounding).ranks == plain.ranks
+
+
+def test_the_face_of_the_wing_loads_neither_torch_nor_peft():
+    code = "import gelora.ranks, sys; print([m for m in ('torch', 'peft', 'transformers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -32,7 +32,7 @@ def sentences(n: int, seed: int = 0) -> list[tuple[str, int]]:
 
 @pytest.fixture
 def labelled_file(tmp_path) -> str:
-    return write_rows(tmp_path / "labelled.jsonl", [{"text": t, "label": y} for t, y in sentences(80)])
+    return write_rows(tmp_path / "labelled.jsonl", [{"text": t, "label": y} for t, y in sentences(64)])
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def paired_file(tmp_path) -> str:
 
 @pytest.fixture
 def scored_file(tmp_path) -> str:
-    return write_rows(tmp_path / "scored.jsonl", [{"text": t, "label": len(t) / 20 + y} for t, y in sentences(80)])
+    return write_rows(tmp_path / "scored.jsonl", [{"text": t, "label": len(t) / 20 + y} for t, y in sentences(64)])
 
 
 @pytest.fixture(scope="session")

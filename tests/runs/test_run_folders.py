@@ -50,7 +50,7 @@ def test_illegal_ids_are_refused_before_the_disk_is_touched(gelora_home, run_id)
 
 @pytest.mark.parametrize("call", [run_info, stop_run, delete_run, log_tail, wait_for])
 def test_unknown_id_says_how_to_list_runs(gelora_home, call):
-    with pytest.raises(RunError, match="no run 'nosuchrun'.*gelora runs"):
+    with pytest.raises(RunError, match=r"no run 'nosuchrun'.*gelora runs"):
         call("nosuchrun")
 
 

@@ -356,7 +356,6 @@ def test_the_draw_matters_for_tokens_and_the_weights_for_all(folder, monkeypatch
     extract_hidden_states(folder, sample_of())
     save_tiny_model("bert", tmp_path / "model", seed=1)
     assert not np.array_equal(extract_hidden_states(folder, sample_of()).values, measure("bert", sample_of()).values)
-    assert len(calls) == 4
 
 
 def cached_files():

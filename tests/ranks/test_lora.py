@@ -1,0 +1,295 @@
+"""Plans through PEFT: every module has its rank and nothing else is touched, on real module trees of every family."""
+
+import re
+import warnings
+
+import peft
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
+from tiny_models import ARCHITECTURES, tiny_config, tiny_model
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+import gelora.ranks.lora
+from gelora.errors import InputError, ModelError
+from gelora.ranks import allocate_ranks, apply_plan, count_parameters, modules_to_save, plan_budget, to_lora_config, uniform_ranks
+from gelora.records import RankPlan
+from gelora.sources import structure_of
+
+CURVE = [10.0, 12.5, 11.0, 13.2]  # rises 3, 0, 3 when rounded up
+HEADS = {
+    "bert": ["bert.pooler", "classifier"],
+    "roberta": ["classifier"],
+    "deberta-v2": ["classifier", "pooler"],
+    "distilbert": ["classifier", "pre_classifier"],
+    "modernbert": ["classifier", "head"],
+} | {decoder: ["score"] for decoder in ("gpt2", "opt", "llama", "phi", "qwen2", "gemma")}
+
+
+def classifier(architecture: str, **changes) -> nn.Module:
+    config = tiny_config(architecture, **changes)
+    config.num_labels = 3
+    return AutoModelForSequenceClassification.from_config(config)
+
+
+@pytest.fixture(scope="module")
+def plan_for(make_profile):
+    """plan_for(architecture, ...): a GeLoRA plan with another rank in block 2 than in blocks 1 and 3."""
+
+    def plan(architecture: str, target_modules="attention", offset=1, curve=CURVE, **changes) -> RankPlan:
+        structure = structure_of(tiny_model(architecture, **changes), architecture, "rev")
+        return allocate_ranks(make_profile(curve, structure), target_modules, offset)
+
+    return plan
+
+
+def adapted(model: nn.Module) -> dict[str, LoraLayer]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+def ranks_in(model: nn.Module) -> dict[str, int]:
+    return {name: layer.r["default"] for name, layer in adapted(model).items()}
+
+
+def missing_keys(architecture: str) -> list[str]:
+    """What a base checkpoint lacks of the classifier: all that is not in the base model."""
+    base = set(tiny_model(architecture).state_dict())
+    model = classifier(architecture)
+    return [key for key in model.state_dict() if key.removeprefix(f"{model.base_model_prefix}.") not in base]
+
+
+@pytest.mark.parametrize("target_modules", ["attention", "attention-qv", "mlp", "all-linear"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_budgets_are_peft_s_own_counts_and_every_module_has_its_rank(plan_for, architecture, target_modules):
+    plan = plan_for(architecture, target_modules)
+    model = classifier(architecture)
+    heads = modules_to_save(model, missing_keys(architecture))
+    n_head = sum(p.numel() for name in heads for p in model.get_submodule(name).parameters())
+    prefix = model.base_model_prefix
+    peft_model = apply_plan(model, plan, task_type="SEQ_CLS", modules_to_save=heads)
+
+    assert heads == HEADS[architecture]
+    assert count_parameters(peft_model) == (plan_budget(plan).n_adapter_params, n_head)
+    assert peft_model.get_nb_trainable_parameters()[0] == plan_budget(plan).n_adapter_params + n_head
+    layers = adapted(peft_model.get_base_model())
+    assert {name: layer.r["default"] for name, layer in layers.items()} == {f"{prefix}.{name}": r for name, r in plan.ranks.items()}
+    assert {layer.scaling["default"] for layer in layers.values()} == {32.0}
+    assert set(ranks_in(peft_model).values()) == {1, 4}
+    trainable = [name for name, p in peft_model.named_parameters() if p.requires_grad]
+    assert all(".lora_" in name or ".modules_to_save." in name for name in trainable)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "modernbert", "gpt2", "opt", "llama"])
+def test_one_plan_serves_the_bare_the_classification_and_the_causal_model(plan_for, architecture):
+    plan = plan_for(architecture)
+    kinds = [AutoModel, AutoModelForSequenceClassification]
+    if architecture in ("gpt2", "opt", "llama"):
+        kinds.append(AutoModelForCausalLM)
+    for kind in kinds:
+        model = kind.from_config(tiny_config(architecture))
+        prefix = "" if kind is AutoModel else f"{model.base_model_prefix}."
+        expected = {prefix + name: r for name, r in plan.ranks.items()}
+        config = to_lora_config(plan, model)
+        assert config.target_modules == set(expected)
+        assert ranks_in(apply_plan(model, plan).get_base_model()) == expected
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT corrects fan_in_fan_out of GPT-2 by itself, and says so
+            without_model = get_peft_model(kind.from_config(tiny_config(architecture)), plan.to_lora_config())
+        assert ranks_in(without_model.get_base_model()) == expected
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_block_1_is_not_mistaken_for_block_11(plan_for, offset):
+    # 13 blocks: layers.1 and layers.11 end alike, and 20 names or more make PEFT shorten target_modules by itself.
+    curve = [float(d) for d in (1, 2, 4, 4, 5, 6, 6, 7, 9, 9, 12, 12, 13, 17)]
+    plan = plan_for("llama", "all-linear", offset, curve, num_hidden_layers=13)
+    rises = [1, 2, 0, 1, 1, 0, 1, 2, 0, 3, 0, 1, 4]
+    expected = {f"layers.{i}.mlp.up_proj": rise + offset for i, rise in enumerate(rises) if rise + offset}
+    bare = get_peft_model(tiny_model("llama", num_hidden_layers=13), plan.to_lora_config()).get_base_model()
+    headed = apply_plan(classifier("llama", num_hidden_layers=13), plan).get_base_model()
+    assert {name: r for name, r in ranks_in(bare).items() if name.endswith("up_proj")} == expected
+    assert {name.removeprefix("model."): r for name, r in ranks_in(headed).items()} == ranks_in(bare)
+    assert len(ranks_in(bare)) == 7 * len(expected)
+
+
+def test_modules_of_rank_zero_are_left_out(plan_for):
+    plan = plan_for("bert", offset=0)
+    assert plan.block_ranks() == {1: 3, 2: 0, 3: 3}
+    peft_model = apply_plan(classifier("bert"), plan)
+    assert not any("layer.1." in name for name in adapted(peft_model))
+    assert plan_budget(plan).n_adapter_params == count_parameters(peft_model)[0] == 8 * 3 * 64
+    assert not any("layer.1." in name for name in plan.to_lora_config().target_modules)
+
+
+@pytest.mark.parametrize("with_model", [False, True])
+def test_the_config_comes_back_from_its_json_file(plan_for, tmp_path, with_model):
+    plan = plan_for("bert", "all-linear")
+    model = classifier("bert")
+    config = to_lora_config(plan, model if with_model else None, task_type="SEQ_CLS", modules_to_save=["bert.pooler"], lora_dropout=0.25)
+    config.save_pretrained(tmp_path)
+    again = LoraConfig.from_pretrained(tmp_path)
+    for name in ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "lora_dropout", "task_type", "modules_to_save"):
+        assert getattr(again, name) == getattr(config, name), name
+    expected = {f"bert.{name}": r for name, r in plan.ranks.items()}
+    assert ranks_in(get_peft_model(model, again).get_base_model()) == expected
+
+
+def test_a_uniform_plan_reads_like_a_config_written_by_hand(plan_for):
+    structure = structure_of(tiny_model("llama"), "llama", "rev")
+    config = uniform_ranks(structure, 4).to_lora_config()
+    assert (config.r, config.lora_alpha, config.rank_pattern, config.alpha_pattern) == (4, 128, {}, {})
+    config = plan_for("llama").to_lora_config()
+    assert (config.r, config.lora_alpha) == (4, 128)
+    names = [f"layers.1.self_attn.{kind}_proj" for kind in "qkvo"]
+    assert config.rank_pattern == {re.escape(name): 1 for name in names}
+    assert config.alpha_pattern == {re.escape(name): 32 for name in names}
+    assert config.bias == "none" and config.use_rslora is False
+
+
+def test_gpt2_s_transposed_maps_are_declared_so_that_peft_has_nothing_to_correct(plan_for):
+    plan = plan_for("gpt2", "all-linear")
+    model = classifier("gpt2")
+    assert to_lora_config(plan, model).fan_in_fan_out is True
+    assert to_lora_config(plan_for("llama"), classifier("llama")).fan_in_fan_out is False
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        apply_plan(model, plan)
+    assert not [w for w in caught if "fan_in_fan_out" in str(w.message)]
+
+
+def test_an_untrained_adapter_changes_no_output_and_a_trained_one_does(plan_for):
+    model = classifier("gpt2").eval()
+    tokens = torch.arange(4, 12).reshape(1, -1)
+    with torch.inference_mode():
+        before = model(tokens).logits
+        peft_model = apply_plan(model, plan_for("gpt2", "all-linear")).eval()
+        assert torch.equal(peft_model(tokens).logits, before)
+        for layer in adapted(peft_model).values():
+            nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+        assert not torch.allclose(peft_model(tokens).logits, before, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_peft_saves_the_head_and_nothing_besides(plan_for, architecture):
+    peft_model = apply_plan(
+        classifier(architecture),
+        plan_for(architecture),
+        modules_to_save=modules_to_save(classifier(architecture), missing_keys(architecture)),
+    )
+    kept = {
+        name.removeprefix("base_model.model.")
+        for name, module in peft_model.named_modules()
+        if isinstance(module, peft.utils.ModulesToSaveWrapper)
+    }
+    assert sorted(kept) == HEADS[architecture] == peft_model.peft_config["default"].modules_to_save
+
+
+def test_names_are_not_repeated_in_the_config_that_is_saved(plan_for):
+    peft_model = apply_plan(classifier("bert"), plan_for("bert"), task_type="SEQ_CLS", modules_to_save=HEADS["bert"])
+    assert peft_model.peft_config["default"].modules_to_save == ["bert.pooler", "classifier", "score"]  # the last is PEFT's own
+
+
+def test_a_model_that_is_not_the_plan_s_is_refused_before_it_is_touched(plan_for):
+    plan = plan_for("bert")
+    for model, sentence in [
+        (classifier("llama"), r"made for bert; this LlamaForSequenceClassification lacks: encoder\.layer\.0.* and 8 more"),
+        (classifier("bert", num_hidden_layers=2), r"lacks: encoder\.layer\.2"),
+        (classifier("bert", hidden_size=16), r"in another shape: .*\(in, out\) = \(16, 16\), planned \(32, 32\)"),
+    ]:
+        before = sorted(model.state_dict())
+        with pytest.raises(ModelError, match=sentence):
+            apply_plan(model, plan)
+        assert sorted(model.state_dict()) == before
+    with pytest.raises(ModelError, match="another shape"):
+        apply_plan(classifier("gpt2", n_embd=16), plan_for("gpt2"))
+
+
+class Twins(nn.Module):
+    """Two base models side by side, so that relative names are there twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = tiny_model("llama"), tiny_model("llama")
+
+
+def test_names_that_mean_two_modules_are_refused(plan_for):
+    with pytest.raises(ModelError, match="Twins has more than once: layers"):
+        to_lora_config(plan_for("llama"), Twins())
+
+
+def test_relative_names_that_peft_cannot_tell_apart_are_refused(make_structure):
+    from gelora.records import ModelStructure, TargetModule
+
+    modules = (TargetModule("layers.0.q", 1, "q", 8, 8), TargetModule("text.layers.0.q", 1, "q", 8, 8))
+    structure = ModelStructure("m", "r", "odd", 1, 8, 100, False, False, modules)
+    with pytest.raises(ModelError, match=r"layers\.0\.q is also the end of text\.layers\.0\.q; give the model"):
+        uniform_ranks(structure, 2).to_lora_config()
+
+
+def test_illegal_options_are_refused(plan_for):
+    plan = plan_for("bert")
+    for options, error, sentence in [
+        ({"task_type": "CLASSIFY"}, InputError, "'CLASSIFY'; choose one of: .*SEQ_CLS"),
+        ({"lora_dropout": 1.5}, InputError, "lora_dropout is 1.5"),
+        ({"modules_to_save": ["head"]}, ModelError, "do not: head"),
+        ({"modules_to_save": ["output"]}, ModelError, "do not: output"),
+        ({"modules_to_save": ["encoder"]}, ModelError, "adapter and to be saved whole: bert.encoder.*Choose one"),
+    ]:
+        with pytest.raises(error, match=sentence):
+            apply_plan(classifier("bert"), plan, **options)
+    once = apply_plan(classifier("bert"), plan)
+    with pytest.raises(InputError, match="has a LoRA adapter already"):
+        apply_plan(once.get_base_model(), plan)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "sentence"),
+    [
+        (lambda config: config.rank_pattern.clear(), "PEFT gave bert.encoder.layer.1.*planned 1 and 32.0"),
+        (lambda config: config.alpha_pattern.clear(), "rank 1 and alpha / r 128.0; planned 1 and 32.0"),
+        (lambda config: config.target_modules.pop(), "adapted other modules than the plan names"),
+        (lambda config: config.target_modules.add("bert.encoder.layer.0.intermediate.dense"), "intermediate.dense"),
+        (lambda config: config.modules_to_save.append("LayerNorm"), "saves other modules than asked for"),
+        (lambda config: setattr(config, "bias", "all"), "trains other parameters than asked for: .*bias"),
+        (lambda config: setattr(config, "use_dora", True), "adapter parameters, the plan costs"),
+    ],
+)
+def test_what_peft_does_otherwise_than_asked_is_an_error(plan_for, monkeypatch, tamper, sentence):
+    def tampered(model, config):
+        tamper(config)
+        return get_peft_model(model, config)
+
+    monkeypatch.setattr(gelora.ranks.lora, "get_peft_model", tampered)
+    with pytest.raises(ModelError, match=sentence):
+        apply_plan(classifier("bert"), plan_for("bert"), modules_to_save=["classifier"])
+
+
+def test_a_pooler_is_trained_even_if_the_checkpoint_has_it():
+    assert modules_to_save(classifier("bert"), []) == ["bert.pooler"]
+    assert modules_to_save(classifier("roberta"), []) == []
+
+
+def test_a_checkpoint_without_its_pooler_needs_no_other_name():
+    keys = ["bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"]
+    assert modules_to_save(classifier("bert"), keys) == ["bert.pooler", "classifier"]
+
+
+def test_a_checkpoint_that_lacks_weights_of_the_model_itself_is_refused():
+    with pytest.raises(ModelError, match=r"lacks weights of the model itself: bert\.encoder\.layer\.0.*random and frozen"):
+        modules_to_save(classifier("bert"), ["classifier.weight", "bert.encoder.layer.0.attention.self.query.weight"])
+    with pytest.raises(ModelError, match="lacks weights"):
+        modules_to_save(tiny_model("bert"), ["embeddings.word_embeddings.weight"])
+
+
+def test_a_head_whose_name_ends_another_module_s_name_is_refused():
+    model = classifier("modernbert")
+    model.add_module("second_head", nn.Linear(2, 2))
+    with pytest.raises(ModelError, match="PEFT would also save second_head"):
+        modules_to_save(model, ["head.dense.weight"])
+
+
+def test_the_adapter_is_kept_in_float32_over_a_16_bit_model(plan_for):
+    peft_model = apply_plan(classifier("llama").to(torch.bfloat16), plan_for("llama"))
+    assert {p.dtype for name, p in peft_model.named_parameters() if ".lora_" in name} == {torch.float32}
