@@ -39,6 +39,7 @@ from gelora.runs.state import (
     write_json,
     write_state,
 )
+from gelora.sources import bundled_models
 
 LOST = "killed or lost: the process ended without a word; see the log"
 _START_SECONDS = 60.0  # how long a folder may be without a process before its starter counts as dead
@@ -81,7 +82,8 @@ def _with_absolute_paths(spec: RunSpec) -> RunSpec:
     if file.suffix and file.is_file():
         data = dataclasses.replace(data, dataset=str(file.resolve()))
     folder = Path(spec.model).expanduser()
-    model = str(folder.resolve()) if (folder / "config.json").is_file() else spec.model
+    is_folder = (folder / "config.json").is_file() and spec.model not in {entry.model_id for entry in bundled_models()}
+    model = str(folder.resolve()) if is_folder else spec.model
     return dataclasses.replace(spec, data=data, model=model)
 
 

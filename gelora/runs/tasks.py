@@ -119,19 +119,23 @@ def _labels(sample: Sample) -> Sequence[float]:
 
 def _load_model(entry: Any, names: tuple[str, ...] | None, seed: int) -> tuple[Any, list[str], list[str]]:
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification, set_seed
 
     options: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
     if names:
         labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
         options = {"num_labels": len(names), "problem_type": "single_label_classification", **labels}
+    if entry.origin == "bundled":
+        options["use_safetensors"] = True
     set_seed(seed)
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
             entry.path, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **options
         )
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"{entry.model_id} cannot be loaded as a sequence classifier: {str(error).splitlines()[0][:200]}") from error
+    except (ValueError, KeyError, OSError, SafetensorError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ModelError(f"{entry.model_id} cannot be loaded as a sequence classifier: {reason}") from error
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False  # keys and values of past tokens serve generation, and here only cost memory
     return model, sorted(info["missing_keys"]), sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])

@@ -82,7 +82,7 @@ def _advice(local: Path | None) -> str:
 def _client(uri: str) -> Any:
     # Settings have to stand before the first import: no telemetry, and a server that is away is said within seconds.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow.tracking import MlflowClient
 

@@ -152,7 +152,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: StopSwitch) -> tuple[str, str 
     )
     recorder.line(f"{len(task.train)} rows to train on, {len(task.held_out)} held out; {task.kind}, {task.n_labels} outputs")
     recorder.line(f"{task.n_adapter_params:,} adapter parameters and {task.n_head_params:,} of the head, on {recorder.state.device}")
-    if spec.plan is not None and spec.plan.model_id != spec.model:
+    if spec.plan is not None and spec.model not in (spec.plan.model_id, str(Path(spec.plan.model_id).expanduser().resolve())):
         recorder.line(f"note: the plan was made for {spec.plan.model_id}; every module it names is there in the same shape")
     if task.majority_accuracy is not None:
         recorder.values(0, {"majority_accuracy": task.majority_accuracy})

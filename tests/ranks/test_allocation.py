@@ -6,8 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gelora.errors import InputError
 from gelora.ranks import allocate_ranks, uniform_ranks

@@ -1,8 +1,7 @@
 """Costs by plain arithmetic; that they are PEFT's own counts is shown in test_lora.py."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from gelora.errors import InputError
 from gelora.ranks import allocate_ranks, budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison, uniform_ranks
