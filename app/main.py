@@ -24,7 +24,7 @@ st.logo(str(ROOT / "assets" / "logo.svg"), icon_image=str(ROOT / "assets" / "fav
 page = st.navigation(list(pages.values()))
 if wanted in pages and pages[wanted] is not page:
     st.switch_page(pages[wanted])
+state.publish()
 with components.errors_as_sentences():
     components.frame(next(name for name, candidate in pages.items() if candidate is page or candidate.url_path == page.url_path))
     page.run()
-state.publish()

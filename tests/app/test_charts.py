@@ -57,7 +57,7 @@ def test_the_curve_has_the_profiles_values_and_a_gap_with_its_reason():
 
 def test_the_band_is_the_interval_and_leaves_out_the_gap():
     figure = charts.id_by_layer(make_profile(), "twonn", plans_of(make_profile()))
-    (band,) = [t for t in figure.data if t.fill == "toself"]
+    (band,) = [t for t in figure.data if getattr(t, "fill", None) == "toself"]
     assert list(band.x) == [1, 2, 3, 3, 2, 1]
     assert list(band.y) == [10.5, 12.9, 11.5, 10.5, 11.9, 9.5]
 
