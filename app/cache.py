@@ -36,8 +36,8 @@ class Job:
     stage_started: float = field(default_factory=time.monotonic)
     started: float = field(default_factory=time.monotonic)
     error: str | None = None
-    is_over: bool = False
     _cancelled: threading.Event = field(default_factory=threading.Event)
+    _over: threading.Event = field(default_factory=threading.Event)
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """The library's progress callback; ends the work when somebody asked for that."""
@@ -50,6 +50,19 @@ class Job:
     def cancel(self) -> None:
         """Ask the work to end at its next step."""
         self._cancelled.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the work has ended, well or not."""
+        return self._over.is_set()
+
+    def end(self) -> None:
+        """Say that the work has ended."""
+        self._over.set()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for the end; returns whether it came."""
+        return self._over.wait(timeout_seconds)
 
     @property
     def seconds_left(self) -> float | None:
@@ -121,7 +134,7 @@ class Measurements:
             logger.exception("A measurement failed")
             job.error = f"The measurement failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
         finally:
-            job.is_over = True
+            job.end()
 
 
 def _measure(job: Job) -> IdProfile:

@@ -13,16 +13,17 @@ from plotly.subplots import make_subplots
 
 from gelora.geometry import Rise, is_scale_dependent
 from gelora.ranks import budget_by_block, plan_budget
-from gelora.records import Budget, IdProfile, RankPlan
+from gelora.records import Budget, IdEstimate, IdProfile, RankPlan
 
 # estimator -> name, colour, dash, marker
 ESTIMATOR_STYLE = {
     "twonn": ("TwoNN", "#0072B2", "solid", "circle"),
-    "twonn-mle": ("TwoNN (mle)", "#009E73", "dash", "diamond"),
+    "twonn-mle": ("TwoNN mle", "#009E73", "dash", "diamond"),
     "mle": ("MLE", "#D55E00", "dot", "square"),
 }
 _SPARE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#0072B2", "#009E73", "#D55E00")
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
+BRICK_EDGE = "#39424e"
 SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -60,10 +61,11 @@ def id_by_layer(profile: IdProfile, focus: str, ranks: Mapping[str, RankPlan], s
         if estimate.dimension is None:
             figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
     _add_rank_cells(figure, ranks, len(x))
-    figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.55 + 0.12 * len(x)])
+    figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.55])
     figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
     figure.update_yaxes(title_text="intrinsic dimension", rangemode="tozero", gridcolor=GRID, row=1, col=1)
     _finish(figure, height=520, stale=stale)
+    figure.update_layout(margin={"r": 92})  # the names at the lines' ends
     return figure
 
 
@@ -73,21 +75,7 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, x: Sequenc
     y = [e.dimension for e in estimates]
     scale = is_scale_dependent(profile, estimator)
     if is_focus:
-        for left, right in _defined_stretches(y):
-            band = range(left, right)
-            figure.add_trace(
-                go.Scatter(
-                    x=[*band, *reversed(band)],
-                    y=[*(estimates[i].ci_high for i in band), *(estimates[i].ci_low for i in reversed(band))],
-                    fill="toself",
-                    fillcolor=_with_alpha(colour, 0.18),
-                    line={"width": 0},
-                    hoverinfo="skip",
-                    showlegend=False,
-                ),
-                row=1,
-                col=1,
-            )
+        _add_band(figure, estimates, list(x), colour)
     hover = [
         f"{profile.layer_names[i]}: {name} says {e.dimension:.2f}, 95% interval {e.ci_low:.2f} to {e.ci_high:.2f}, "
         f"from {e.n_distinct} distinct vectors.{' It moves by more than its interval at half the sample.' if scale[i] else ''}"
@@ -115,6 +103,26 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, x: Sequenc
         row=1,
         col=1,
     )
+
+
+def _add_band(figure: go.Figure, estimates: Sequence[IdEstimate], x: Sequence[float], colour: str) -> None:
+    """The 95% interval as one polygon for every unbroken stretch of the curve, in the figure's first row."""
+    for left, right in _defined_stretches([e.dimension for e in estimates]):
+        band = range(left, right)
+        figure.add_trace(
+            go.Scatter(
+                x=[*(x[i] for i in band), *(x[i] for i in reversed(band))],
+                y=[*(estimates[i].ci_high for i in band), *(estimates[i].ci_low for i in reversed(band))],
+                mode="lines",
+                fill="toself",
+                fillcolor=_with_alpha(colour, 0.18),
+                line={"width": 0},
+                hoverinfo="skip",
+                showlegend=False,
+            ),
+            row=1,
+            col=1,
+        )
 
 
 def _defined_stretches(values: Sequence[float | None]) -> list[tuple[int, int]]:
@@ -190,6 +198,7 @@ def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimat
     name, colour, dash, symbol = estimator_style(estimator)
     curve = profile.dimensions(estimator)
     boundaries = [i + 0.5 for i in range(len(curve))]
+    _add_band(figure, profile.estimates[estimator], boundaries, colour)
     figure.add_trace(
         go.Scatter(
             x=boundaries,
@@ -220,8 +229,8 @@ def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimat
                 width=0.82,
                 marker={
                     "color": OFFSET_COLOUR if from_offset else RISE_COLOUR,
-                    "line": {"width": 1.5, "color": "rgba(20,24,30,0.55)"},
-                    "pattern": {"shape": "" if from_offset else "/", "fgcolor": "rgba(255,255,255,0.55)", "size": 7},
+                    "line": {"width": 2, "color": BRICK_EDGE},
+                    "pattern": {"shape": "" if from_offset else "/", "fillmode": "overlay", "fgcolor": "rgba(255,255,255,0.6)", "size": 8},
                 },
                 hovertext=[_brick_sentence(block, level, offset, per_rank[block], by_block.get(block)) for block in blocks],
                 hoverinfo="text",
@@ -238,7 +247,7 @@ def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimat
     step = max(1, math.ceil(n_blocks / 24))
     figure.update_xaxes(range=[0.3, n_blocks + 0.7], tickvals=list(range(1, n_blocks + 1, step)), gridcolor=GRID, showgrid=False)
     figure.update_xaxes(title_text="block", row=2, col=1)
-    figure.update_yaxes(title_text=f"ID ({name})", gridcolor=GRID, row=1, col=1)
+    figure.update_yaxes(title_text=f"ID ({name})", gridcolor=GRID, nticks=5, row=1, col=1)
     figure.update_yaxes(
         title_text="LoRA rank r", gridcolor=GRID, dtick=max(1, math.ceil(highest / 10)), range=[0, max(6, highest) + 0.3], row=2, col=1
     )
@@ -273,7 +282,7 @@ def budget_gauge(plan: RankPlan, uniform: Sequence[tuple[int, Budget]]) -> go.Fi
                 y=["plan"],
                 orientation="h",
                 width=0.5,
-                marker={"color": RISE_COLOUR if i % 2 else "#F0C35A", "line": {"width": 1, "color": "rgba(20,24,30,0.55)"}},
+                marker={"color": RISE_COLOUR if i % 2 else "#F0C35A", "line": {"width": 1.5, "color": BRICK_EDGE}},
                 hovertext=f"Block {block}: {n_params:,} parameters.",
                 hoverinfo="text",
                 showlegend=False,
@@ -284,9 +293,7 @@ def budget_gauge(plan: RankPlan, uniform: Sequence[tuple[int, Budget]]) -> go.Fi
         figure.add_annotation(x=budget.n_adapter_params, y=1, yref="paper", yanchor="bottom", text=f"r = {r}", showarrow=False)
     longest = max([plan_budget(plan).n_adapter_params, *(b.n_adapter_params for _, b in uniform)])
     figure.update_layout(barmode="stack")
-    figure.update_xaxes(
-        title_text="adapter parameters (dotted: the same modules with one rank everywhere)", range=[0, longest * 1.04], gridcolor=GRID
-    )
+    figure.update_xaxes(title_text="adapter parameters", range=[0, longest * 1.04], gridcolor=GRID)
     figure.update_yaxes(visible=False)
     _finish(figure, height=150)
     figure.update_layout(margin={"t": 26, "b": 44})
@@ -299,8 +306,12 @@ def training_curves(
     metric_name: str,
     metric: Sequence[tuple[int, float]],
     references: Mapping[str, float],
+    total_steps: int | None = None,
 ) -> go.Figure:
-    """Loss (each logged value, and smoothed) over the task metric on held-out rows, with reference lines."""
+    """Loss (each logged value, and smoothed) over the task metric on held-out rows, with reference lines.
+
+    The step axis reaches to the run's end from the start, so that a live chart fills instead of shrinking.
+    """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.55, 0.45])
     steps, values = [s for s, _ in loss], [v for _, v in loss]
     figure.add_trace(
@@ -334,9 +345,12 @@ def training_curves(
             annotation_text=f"{name} {value:.3f}", annotation_position="bottom right" if i % 2 == 0 else "top left",
         )  # fmt: skip
     figure.update_xaxes(gridcolor=GRID)
+    last = max([total_steps or 1, *steps, *(s for s, _ in metric)])
     figure.update_xaxes(title_text="optimizer step", row=2, col=1)
+    figure.update_xaxes(range=[-0.01 * last, 1.02 * last])
     figure.update_yaxes(title_text="loss", gridcolor=GRID, row=1, col=1)
-    figure.update_yaxes(title_text=metric_name, gridcolor=GRID, row=2, col=1)
+    lowest = min([0.0, *(v for _, v in metric), *references.values()])
+    figure.update_yaxes(title_text=metric_name, gridcolor=GRID, range=[lowest, 1.04] if metric_name != "MSE" else None, row=2, col=1)
     _finish(figure, height=500)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, uirevision="live", margin={"t": 56})
     return figure

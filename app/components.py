@@ -70,7 +70,7 @@ def _model_chooser() -> None:
         options,
         key="model",
         accept_new_options=True,
-        help="The bundled model works offline. Type any Hugging Face hub id (such as FacebookAI/roberta-base) or the path of a local folder.",
+        help="The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder.",
     )
     _remember("model")
 

@@ -89,7 +89,9 @@ def _draw(info: RunInfo) -> None:
     references = {"majority class": info.majority_accuracy} if info.majority_accuracy is not None and metric == "eval_accuracy" else {}
     references |= _head_only_reference(info, metric)
     if series.get("loss"):
-        figure = charts.training_curves(series["loss"], series.get("eval_loss", []), word, series.get(metric, []), references)
+        figure = charts.training_curves(
+            series["loss"], series.get("eval_loss", []), word, series.get(metric, []), references, info.total_steps
+        )
         st.plotly_chart(figure, key=f"curves_{info.id}", config=components.CHART_CONFIG)
         st.caption(
             f"Last loss {series['loss'][-1][1]!r} at step {series['loss'][-1][0]}; every point is as logged in the run store and the log."

@@ -23,8 +23,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
 plans = {name: components.plan_for(profile, name) for name in profile.estimates}
 st.plotly_chart(charts.id_by_layer(profile, estimator, plans, stale=is_stale), key="id_chart", config=components.CHART_CONFIG)
 st.caption(
-    "How to read it: a rise from one point to the next says that this block spreads the data over more dimensions, and the rule gives it more rank. "
-    "The band is the 95% interval of the focus estimator; it does not see bias. "
+    "How to read it: a rise from one point to the next says that this block spreads the data over more dimensions, "
+    "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
     "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension."
 )
 for reason in components.undefined_reasons(profile, estimator):
@@ -48,5 +48,6 @@ st.caption(
     f"{model.model_id} ({model.model_type}, {model.n_layers} blocks, width {model.hidden_size}, revision {model.revision[:10]}) · "
     f"{source.choice.dataset}, {profile.estimates[estimator][0].n_samples} vectors, seed {source.seed}, pooling {profile.pooling}, "
     f"{profile.max_length} tokens, {profile.metric}, k = {profile.n_neighbors}. "
-    "States are the residual stream after each block, before any final norm; models with the norm before and after the block are not comparable."
+    "States are the residual stream after each block, before any final norm; "
+    "models with the norm before and after the block are not comparable."
 )

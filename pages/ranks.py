@@ -9,31 +9,34 @@ from gelora.ranks import budget_by_block, equivalent_uniform_rank, plan_budget, 
 
 st.title("Ranks")
 profile, is_stale = components.profile_or_invitation()
-controls, wall = st.columns([1, 2.6], gap="large")
-with controls:
+wall, controls = st.columns([2.6, 1], gap="large")
+with wall:
+    st.markdown(f"**{components.finding(profile, st.session_state['estimator'])}**")
     components.offset_slider()
+with controls:
+    metrics = st.container(key="budget")
     components.rule_choices()
 estimator = st.session_state["estimator"]
 plan = components.plan_for(profile)
 budget, uniform = plan_budget(plan), uniform_comparison(plan)
 
-with controls, st.container(key="budget"):
+with metrics:
     st.metric("Adapter parameters", f"{budget.n_adapter_params:,}", help="r x (in + out), summed over the adapted matrices")
     with st.container(horizontal=True):
-        st.metric("Share of the model", f"{budget.share:.3%}")
-        st.metric("As one rank everywhere", f"r = {equivalent_uniform_rank(plan):.2f}")
-        st.metric("Adapter file", f"{budget.adapter_bytes / 1e6:.2f} MB")
-        st.metric("AdamW state", f"{budget.optimizer_bytes / 1e6:.2f} MB")
+        st.metric("Share of the model", f"{budget.share:.3%}", width="content")
+        st.metric("As one rank everywhere", f"r = {equivalent_uniform_rank(plan):.2f}", width="content")
+        st.metric("Adapter file", f"{budget.adapter_bytes / 1e6:.2f} MB", width="content")
+        st.metric("AdamW state", f"{budget.optimizer_bytes / 1e6:.2f} MB", width="content")
     st.caption("The adapter alone; a task's head is counted apart, on Fine-tune.")
 
 with wall:
-    st.markdown(f"**{components.finding(profile, estimator)}**")
     st.plotly_chart(
         charts.rank_wall(profile, plan, rises(profile, estimator), estimator, stale=is_stale), key="wall", config=components.CHART_CONFIG
     )
     st.caption(
-        "How to read it: above, the dimension at the blocks' boundaries, so that the segment over a column is that block's rise; below, one brick a unit of rank. "
-        "Grey is the offset, hatched orange the rise above it."
+        "How to read it: above, the dimension at the blocks' boundaries with its 95% band, so that the segment over a column is "
+        "that block's rise; below, one brick a unit of rank: grey is the offset, hatched orange the rise above it. Then the same "
+        "bricks in one row, as wide as their parameters; the dotted lines are the same modules with one rank everywhere."
     )
     st.plotly_chart(charts.budget_gauge(plan, uniform), key="gauge", config=components.CHART_CONFIG)
     if st.button("Use these ranks", type="primary", icon=":material/model_training:", key="use_ranks"):

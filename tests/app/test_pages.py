@@ -9,7 +9,9 @@ from tiny_models import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = str(ROOT / "app" / "main.py")
-WORDS = "river stone cloud paper music garden window letter bridge forest market winter summer orange silver copper table planet island thunder".split()
+WORDS = (
+    "river stone cloud paper music garden window letter bridge forest market winter summer orange silver copper table planet island thunder"
+).split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,8 @@ def tiny(tmp_path_factory):
     """A tiny random BERT and a labelled file of 120 distinct sentences."""
     folder = tmp_path_factory.mktemp("tiny")
     model = save_tiny_model("bert", folder / "model")
-    rows = [{"text": f"the {WORDS[i % 20]} and the {WORDS[(i * 7 + i // 20) % 20]} of {WORDS[(i * 3 + 1) % 20]} {i}", "label": i % 2} for i in range(120)]
+    a, b, c = (lambda i: WORDS[i % 20]), (lambda i: WORDS[(i * 7 + i // 20) % 20]), (lambda i: WORDS[(i * 3 + 1) % 20])
+    rows = [{"text": f"the {a(i)} and the {b(i)} of {c(i)} {i}", "label": i % 2} for i in range(120)]
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(model), str(data)
@@ -38,9 +41,7 @@ def measure(app: AppTest) -> AppTest:
     from app.cache import measurements
 
     app.button(key="measure").click().run()
-    jobs = list(measurements()._jobs.values())
-    while not all(job.is_over for job in jobs):
-        pass
+    assert all(job.wait(120) for job in measurements()._jobs.values())
     return app.run()
 
 

@@ -163,9 +163,11 @@ def test_four_fifths_of_the_vectors_must_be_distinct(make, n_copies, defined):
 
 
 def test_parallel_rows_count_as_copies_under_cosine(make):
-    values = layers(dimensions=(4, 4))
-    values[0, :100] = values[0, :1] * np.arange(1, 101)[:, None].astype(np.float32) ** 0  # copies
-    values[1, :60] = values[1, 60:120] * 4
+    values = np.round(layers(dimensions=(4, 4)) * 100)  # whole numbers, so that 3 times a row is parallel to it exactly
+    values[0, :100] = values[0, :1] * np.arange(1, 101)[:, None]
+    values[1, :60] = values[1, 60:120] * 3
+    values[1, :, 0] = 0
+    values[1, :60, 0] = 1e-20  # no direction that float64 could tell apart
     profile = estimate_profile(make.states(values), ["twonn"], n_neighbors=5, n_subsamples=2, metric="cosine")
     assert profile.estimates["twonn"][0].note == "51 distinct vectors of 150: too few for a dimension"
     assert profile.estimates["twonn"][1].note == "90 distinct vectors of 150: too few for a dimension"

@@ -52,3 +52,10 @@ def test_noise_has_the_deviation_asked_for():
 def test_illegal_arguments_are_named(name, arguments, message):
     with pytest.raises(InputError, match=message):
         MANIFOLDS[name](*arguments)
+
+
+def test_swiss_roll_is_uniform_by_area():
+    """Mean square radius: (T^2 + a^2) / 2 of the spiral from a to T, plus 20^2 / 3 of the flat side; standard error 0.9."""
+    X = synthetic.swiss_roll(20_000, 2, 3, seed=4)
+    expected = ((4.5 * np.pi) ** 2 + (1.5 * np.pi) ** 2) / 2 + 400 / 3
+    assert (X**2).sum(axis=1).mean() == pytest.approx(expected, abs=4)  # by angle it would be 15 lower

@@ -4,8 +4,7 @@ import inspect
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from gelora.errors import DataError, InputError
 from gelora.geometry import TwoNN, neighbor_graph, synthetic
