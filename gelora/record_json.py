@@ -46,8 +46,8 @@ class Record:
         return typing.cast(Self, _build(cls, data, cls.__name__))
 
     def digest(self) -> str:
-        """First 16 hex digits of the SHA-256 of the canonical JSON form."""
-        canonical = json.dumps(_plain(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """First 16 hex digits of the SHA-256 of the canonical JSON form; how long a thing took is no part of it."""
+        canonical = json.dumps(_plain(self, identity_only=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __eq__(self, other: object) -> bool:
@@ -85,9 +85,10 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, identity_only: bool = False) -> Any:
     if isinstance(value, Record):
-        return {name: _plain(getattr(value, name)) for name in _field_names(value)}
+        fields = [f for f in dataclasses.fields(value) if not (identity_only and f.metadata.get("is_timing"))]
+        return {f.name: _plain(getattr(value, f.name), identity_only) for f in fields}
     if isinstance(value, np.ndarray):
         if value.dtype == np.float64 and (value.size or value.ndim == 1):  # a list cannot hold the shape (0, 7)
             return _nulls_for_nan(value.tolist())
@@ -97,9 +98,9 @@ def _plain(value: Any) -> Any:
             "base64": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode(),
         }
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, identity_only) for key, item in value.items()}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_plain(item, identity_only) for item in value]
     return value
 
 

@@ -199,7 +199,7 @@ class IdEstimate(Record):
     ci_high: float | None
     n_samples: int
     n_distinct: int
-    seconds: float
+    seconds: float = field(metadata={"is_timing": True})
     note: str | None = None
 
     def __post_init__(self) -> None:

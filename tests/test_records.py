@@ -338,3 +338,10 @@ def test_block_ranks_are_the_largest_of_each_block():
 def test_share_and_cost_per_rank_are_plain_arithmetic():
     assert Budget(10, 2, 1000, 48, 96).share == 0.01
     assert MODULES[0].n_params_per_rank == 12
+
+
+def test_how_long_an_estimate_took_is_no_part_of_its_digest():
+    quick, slow = (IdEstimate("twonn", 5.0, 4.0, 6.0, 100, 100, seconds) for seconds in (0.1, 9.9))
+    other = IdEstimate("twonn", 5.5, 4.0, 6.0, 100, 100, 0.1)
+    assert quick.digest() == slow.digest() != other.digest()
+    assert quick != slow
