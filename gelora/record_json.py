@@ -73,8 +73,12 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _fields(record: Any) -> "tuple[dataclasses.Field[Any], ...]":
+    return dataclasses.fields(record)
+
+
 def _field_names(record: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(record)]
+    return [field.name for field in _fields(record)]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -87,7 +91,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _plain(value: Any, identity_only: bool = False) -> Any:
     if isinstance(value, Record):
-        fields = [f for f in dataclasses.fields(value) if not (identity_only and f.metadata.get("is_timing"))]
+        fields = [f for f in _fields(value) if not (identity_only and f.metadata.get("is_timing"))]
         return {f.name: _plain(getattr(value, f.name), identity_only) for f in fields}
     if isinstance(value, np.ndarray):
         if value.dtype == np.float64 and (value.size or value.ndim == 1):  # a list cannot hold the shape (0, 7)

@@ -206,8 +206,15 @@ def _params(spec: RunSpec) -> dict[str, Any]:
 
 def _tags(spec: RunSpec, run_id: str) -> dict[str, str]:
     packages = ("gelora-lab", "torch", "transformers", "peft", "accelerate", "datasets")
-    tags = {f"version.{name}": importlib.metadata.version(name) for name in packages}
+    tags = {f"version.{name}": _version(name) for name in packages}
     return tags | {"gelora.run_id": run_id, "gelora.fingerprint": spec.digest()}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"  # run from a checkout, or a package that this run does not need
 
 
 def _reason(error: Exception, spec: RunSpec | None) -> str:
