@@ -15,7 +15,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def code_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    pieces = re.split(r"^```(.*)\n", README, flags=re.MULTILINE)  # text, language, code, "", text, language, code, ...
+    return [code for found, code in zip(pieces[1::4], pieces[2::4], strict=False) if found == language]
 
 
 def test_the_python_example_runs_and_says_what_it_says(tmp_path):
