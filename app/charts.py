@@ -1,4 +1,4 @@
-"""Record -> Plotly figure. Pure functions, no Streamlit; one colour a thing on every page.
+"""Curve, ranks and budget as Plotly figures. Pure functions, no Streamlit; one colour a thing on every page.
 
 Colours are Okabe-Ito (safe for colour-blind readers) and set explicitly, so that no theme repaints them; every line
 also carries its name at its end and a dash of its own, so that colour is never alone.
@@ -24,7 +24,6 @@ ESTIMATOR_STYLE = {
 _SPARE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#0072B2", "#009E73", "#D55E00")
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
 BRICK_EDGE = "#39424e"
-SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 def estimator_style(estimator: str) -> tuple[str, str, str, str]:
@@ -64,7 +63,7 @@ def id_by_layer(profile: IdProfile, focus: str, ranks: Mapping[str, RankPlan], s
     figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.55])
     figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
     figure.update_yaxes(title_text="intrinsic dimension", rangemode="tozero", gridcolor=GRID, row=1, col=1)
-    _finish(figure, height=520, stale=stale)
+    finish(figure, height=520, stale=stale)
     figure.update_layout(margin={"r": 92})  # the names at the lines' ends
     return figure
 
@@ -251,7 +250,7 @@ def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimat
     figure.update_yaxes(
         title_text="LoRA rank r", gridcolor=GRID, dtick=max(1, math.ceil(highest / 10)), range=[0, max(6, highest) + 0.3], row=2, col=1
     )
-    _finish(figure, height=480, stale=stale)
+    finish(figure, height=480, stale=stale)
     return figure
 
 
@@ -295,100 +294,13 @@ def budget_gauge(plan: RankPlan, uniform: Sequence[tuple[int, Budget]]) -> go.Fi
     figure.update_layout(barmode="stack")
     figure.update_xaxes(title_text="adapter parameters", range=[0, longest * 1.04], gridcolor=GRID)
     figure.update_yaxes(visible=False)
-    _finish(figure, height=150)
+    finish(figure, height=150)
     figure.update_layout(margin={"t": 26, "b": 44})
     return figure
 
 
-def training_curves(
-    loss: Sequence[tuple[int, float]],
-    eval_loss: Sequence[tuple[int, float]],
-    metric_name: str,
-    metric: Sequence[tuple[int, float]],
-    references: Mapping[str, float],
-    total_steps: int | None = None,
-) -> go.Figure:
-    """Loss (each logged value, and smoothed) over the task metric on held-out rows, with reference lines.
-
-    The step axis reaches to the run's end from the start, so that a live chart fills instead of shrinking.
-    """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.55, 0.45])
-    steps, values = [s for s, _ in loss], [v for _, v in loss]
-    figure.add_trace(
-        go.Scatter(
-            x=steps, y=values, name="loss as logged", mode="markers", marker={"color": "#56B4E9", "size": 5, "opacity": 0.65},
-            hovertemplate="Step %{x}: loss %{y:.6g}<extra></extra>",
-        ), row=1, col=1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=steps, y=smoothed(values), name="loss, smoothed", mode="lines", line={"color": "#0072B2", "width": 3}, hoverinfo="skip"
-        ), row=1, col=1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=[s for s, _ in eval_loss], y=[v for _, v in eval_loss], name="loss on held-out rows", mode="lines+markers",
-            line={"color": "#CC79A7", "width": 2, "dash": "dash"}, marker={"symbol": "diamond", "size": 8},
-            hovertemplate="Step %{x}: held-out loss %{y:.6g}<extra></extra>",
-        ), row=1, col=1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=[s for s, _ in metric], y=[v for _, v in metric], name=f"{metric_name} on held-out rows", mode="lines+markers",
-            line={"color": "#D55E00", "width": 3}, marker={"size": 9},
-            hovertemplate="Step %{x}: " + metric_name + " %{y:.4f}<extra></extra>",
-        ), row=2, col=1,
-    )  # fmt: skip
-    for i, (name, value) in enumerate(references.items()):
-        figure.add_hline(
-            y=value, row=2, col=1, line={"color": REFERENCE_COLOUR, "dash": SERIES_DASHES[1 + i % 4], "width": 1.5},
-            annotation_text=f"{name} {value:.3f}", annotation_position="bottom right" if i % 2 == 0 else "top left",
-        )  # fmt: skip
-    figure.update_xaxes(gridcolor=GRID)
-    last = max([total_steps or 1, *steps, *(s for s, _ in metric)])
-    figure.update_xaxes(title_text="optimizer step", row=2, col=1)
-    figure.update_xaxes(range=[-0.01 * last, 1.02 * last])
-    figure.update_yaxes(title_text="loss", gridcolor=GRID, row=1, col=1)
-    lowest = min([0.0, *(v for _, v in metric), *references.values()])
-    figure.update_yaxes(title_text=metric_name, gridcolor=GRID, range=[lowest, 1.04] if metric_name != "MSE" else None, row=2, col=1)
-    _finish(figure, height=500)
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, uirevision="live", margin={"t": 56})
-    return figure
-
-
-def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
-    """Exponential moving average, corrected for its start."""
-    result, mean, total = [], 0.0, 0.0
-    for value in values:
-        mean, total = weight * mean + (1 - weight) * value, weight * total + (1 - weight)
-        result.append(mean / total)
-    return result
-
-
-def compare_runs(metric_name: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
-    """One metric of several runs on one axis."""
-    colours = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-    figure = go.Figure()
-    for i, (run_id, points) in enumerate(series.items()):
-        figure.add_trace(
-            go.Scatter(
-                x=[s for s, _ in points],
-                y=[v for _, v in points],
-                name=run_id,
-                mode="lines+markers",
-                line={"color": colours[i % len(colours)], "dash": SERIES_DASHES[i % len(SERIES_DASHES)], "width": 2},
-                marker={"size": 5},
-                hovertemplate=f"{run_id}, step %{{x}}: {metric_name} %{{y:.5g}}<extra></extra>",
-            )
-        )
-    figure.update_xaxes(title_text="optimizer step", gridcolor=GRID)
-    figure.update_yaxes(title_text=metric_name, gridcolor=GRID)
-    _finish(figure, height=380)
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
-    return figure
-
-
-def _finish(figure: go.Figure, height: int, stale: bool = False) -> None:
+def finish(figure: go.Figure, height: int, stale: bool = False) -> None:
+    """The look that every figure shares; `stale` dims it."""
     figure.update_layout(
         height=height,
         margin={"l": 60, "r": 16, "t": 28, "b": 48},

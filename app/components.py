@@ -1,4 +1,4 @@
-"""The parts that every page shares: the sidebar with the choices, the stations, the measure panel, errors, downloads.
+"""The parts that pages share: the measurement as a page shows it, sentences, plans, errors, what is taken along.
 
 Draws with Streamlit and asks `app.cache` and the library for answers; computes nothing itself.
 """
@@ -14,22 +14,13 @@ from app.cache import Job, measurements, structure
 from gelora.errors import GeloraError, InputError
 from gelora.geometry import rises
 from gelora.ranks import allocate_ranks, uniform_ranks
-from gelora.records import POOLINGS, ROUNDINGS, IdProfile, RankPlan
-from gelora.runs import list_runs
-from gelora.sources import DatasetInfo, bundled_datasets, bundled_models, describe_dataset
+from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs"}
 ICONS = {"layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
          "finetune": ":material/model_training:", "runs": ":material/table_rows:"}  # fmt: skip
-
-POOLING_WORDS = {
-    "mean": "mean of all tokens",
-    "cls": "first token",
-    "last": "last token",
-    "tokens": "single tokens",
-}
 
 
 def page_path(name: str) -> str:
@@ -47,152 +38,13 @@ def errors_as_sentences() -> Iterator[None]:
         st.stop()
 
 
-# the frame: what stands on every page
-
-
-def frame(current: str) -> None:
-    """The sidebar with model, data, sample and pooling, and the row of stations over the page."""
-    with st.sidebar:
-        st.markdown("### Model and data")
-        _model_chooser()
-        _data_chooser()
-        _sample_choices()
-        _measure_button()
-        st.caption(_machine_sentence())
-    _stations(current)
-
-
-def _model_chooser() -> None:
-    bundled = [entry.model_id for entry in bundled_models()]
-    options = list(dict.fromkeys([*bundled, *_recent("model"), st.session_state["model"]]))
-    st.selectbox(
-        "Model",
-        options,
-        key="model",
-        accept_new_options=True,
-        help="The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder.",
-    )
-    _remember("model")
-
-
-def _data_chooser() -> None:
-    bundled = [entry.dataset for entry in bundled_datasets()]
-    options = list(dict.fromkeys([*bundled, *_recent("data"), st.session_state["data"]]))
-    st.selectbox(
-        "Data",
-        options,
-        key="data",
-        accept_new_options=True,
-        on_change=_forget_columns,
-        help="The bundled sentences work offline. Type the path of a .jsonl, .csv or .parquet file, or a hub dataset id.",
-    )
-    _remember("data")
-    if st.session_state["data"] in bundled:
-        return
-    with st.expander("Columns and split"):
-        is_file = Path(st.session_state["data"]).suffix in (".jsonl", ".csv", ".parquet", ".json")
-        if not is_file:
-            st.text_input("Configuration", key="config", help="Such as sst2 of nyu-mll/glue; empty for the default.")
-            st.text_input("Split", key="split", help="Empty for train.")
-        try:
-            info = _described(state.measurement().data.to_json())
-        except GeloraError as error:
-            st.error(str(error))
-            return
-        _column_choice("Text", "text", info, info.text_column, may_be_none=False)
-        _column_choice("Second text", "pair", info, info.pair_column, may_be_none=True)
-        _column_choice("Label", "label", info, info.label_column, may_be_none=True)
-        st.caption(f"{info.n_rows:,} rows" if info.n_rows is not None else "")
-
-
-def _column_choice(title: str, key: str, info: DatasetInfo, detected: str | None, may_be_none: bool) -> None:
-    options = ["", *([state.NO_COLUMN] if may_be_none else []), *info.columns]
-    if st.session_state[key] not in options:
-        options.append(st.session_state[key])
-    st.selectbox(title, options, key=key, format_func=lambda name: name or f"as detected: {detected or 'none'}")
-
-
-@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
-def _described(choice_json: str) -> DatasetInfo:
-    from gelora.records import DataChoice
-
-    choice = DataChoice.from_json(choice_json)
-    return describe_dataset(DataChoice(choice.dataset, choice.config, choice.split))
-
-
-def _forget_columns() -> None:
-    for key in ("config", "split", "text", "pair", "label"):
-        st.session_state[key] = ""
-
-
-def _recent(key: str) -> list[str]:
-    return list(st.session_state.get(f"_recent_{key}", []))
-
-
-def _remember(key: str) -> None:
-    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*_recent(key), st.session_state[key]]))[-8:]
-
-
-def _sample_choices() -> None:
-    sizes = sorted({*state.N_SAMPLES, st.session_state["n"]})
-    lengths = sorted({*state.MAX_LENGTHS, st.session_state["length"]})
-    st.select_slider("Sample (texts)", sizes, key="n")
-    st.selectbox(
-        "Pooling", POOLINGS, key="pooling", format_func=POOLING_WORDS.__getitem__, help="Pooling changes ranks more than rounding does."
-    )
-    with st.expander("More about the sample"):
-        st.number_input("Seed", min_value=0, max_value=2**31, key="seed")
-        st.select_slider("Tokens per text, at most", lengths, key="length")
-        st.toggle("Distinct texts only", key="distinct", help="Near duplicates ruin an estimate; leave this on unless you study that.")
-
-
-def _measure_button() -> None:
-    wanted = state.measurement()
-    if st.button("Measure", type="primary", width="stretch", key="measure", disabled=is_measuring()):
-        measurements().start(wanted)
-        st.session_state["_asked"] = True
-        st.rerun()
+# the measurement on the page
 
 
 def is_measuring() -> bool:
     """Whether the chosen measurement is under way."""
     job = measurements().job(state.measurement())
     return job is not None and not job.is_over
-
-
-def _machine_sentence() -> str:
-    import importlib.util
-    import os
-    import sys
-
-    torch = sys.modules.get("torch")  # never import it on the page's first paint
-    if torch is None or not hasattr(torch, "cuda") or importlib.util.find_spec("torch") is None:
-        device = f"{os.cpu_count()} CPU cores"
-    elif torch.cuda.is_available():
-        device = torch.cuda.get_device_name(0)
-    else:
-        device = f"CPU, {os.cpu_count()} cores"
-    return f"{device} · the bundled model and data need no network"
-
-
-def _stations(current: str) -> None:
-    profile = current_profile()
-    live = any(run.is_live for run in list_runs())
-    dimension = "running" if is_measuring() else "done" if profile else "stale" if shown_profile()[0] else "empty"
-    marks = {"done": "✓", "stale": "◌", "running": "▸", "empty": "○"}
-    stations = [
-        ("layers", "Dimension", dimension),
-        ("ranks", "Ranks", "done" if profile else "stale" if shown_profile()[0] else "empty"),
-        ("finetune", "Run", "running" if live else "empty"),
-        ("runs", "Compare", "done" if list_runs() else "empty"),
-    ]
-    with st.container(horizontal=True, gap="small", key="stations"):
-        for page, title, mark in stations:
-            label = f"{marks[mark]} {title} · {mark}"
-            st.page_link(page_path(page), label=f"**{label}**" if page == current else label)
-
-
-# the measurement on the page
 
 
 def current_profile() -> IdProfile | None:

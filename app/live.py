@@ -5,7 +5,7 @@ Holds nothing: a reload, a second tab or a restarted server shows the same, beca
 
 import streamlit as st
 
-from app import charts, components, state
+from app import components, run_charts, state
 from gelora.errors import RunError
 from gelora.ranks import plan_budget
 from gelora.records import RunSpec
@@ -89,7 +89,7 @@ def _draw(info: RunInfo) -> None:
     references = {"majority class": info.majority_accuracy} if info.majority_accuracy is not None and metric == "eval_accuracy" else {}
     references |= _head_only_reference(info, metric)
     if series.get("loss"):
-        figure = charts.training_curves(
+        figure = run_charts.training_curves(
             series["loss"], series.get("eval_loss", []), word, series.get(metric, []), references, info.total_steps
         )
         st.plotly_chart(figure, key=f"curves_{info.id}", config=components.CHART_CONFIG)

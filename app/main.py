@@ -11,7 +11,7 @@ import streamlit as st  # noqa: E402
 
 st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "favicon.svg"), layout="wide", initial_sidebar_state="auto")
 
-from app import cache, components, state  # noqa: E402
+from app import cache, components, frame, state  # noqa: E402
 
 cache.warm_up()
 state.restore()
@@ -26,5 +26,5 @@ if wanted in pages and pages[wanted] is not page:
     st.switch_page(pages[wanted])
 state.publish()
 with components.errors_as_sentences():
-    components.frame(next(name for name, candidate in pages.items() if candidate is page or candidate.url_path == page.url_path))
+    frame.draw(next(name for name, candidate in pages.items() if candidate is page or candidate.url_path == page.url_path))
     page.run()

@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import streamlit as st
 
-from app import charts, components, live, state
+from app import components, live, run_charts, state
 from gelora.runs import RunInfo, delete_run, history, list_runs
 
 st.title("Runs")
@@ -55,7 +55,7 @@ if names:
     default = names.index(chosen[0].main_metric) if chosen[0].main_metric in names else 0
     metric = st.selectbox("Metric", names, default, key="runs_metric", width=260, persist_state="session")
     overlay = {run_id: metrics[metric] for run_id, metrics in series.items() if metric in metrics}
-    st.plotly_chart(charts.compare_runs(metric, overlay), key="runs_overlay", config=components.CHART_CONFIG)
+    st.plotly_chart(run_charts.compare_runs(metric, overlay), key="runs_overlay", config=components.CHART_CONFIG)
 
 
 def settings_of(run: RunInfo) -> dict[str, object]:

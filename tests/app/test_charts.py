@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from app import charts
+from app import charts, run_charts
 from gelora.geometry import rises
 from gelora.ranks import allocate_ranks, plan_budget, uniform_comparison
 from gelora.records import DataChoice, IdEstimate, IdProfile, ModelStructure, SampleSource, TargetModule
@@ -91,13 +91,13 @@ def test_the_gauge_adds_up_to_the_budget():
 
 
 def test_smoothing_keeps_a_constant_and_its_first_value():
-    assert charts.smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
-    assert charts.smoothed([5.0, 1.0])[0] == pytest.approx(5.0)
+    assert run_charts.smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
+    assert run_charts.smoothed([5.0, 1.0])[0] == pytest.approx(5.0)
 
 
 def test_training_curves_draw_every_logged_value():
     loss = [(1, 0.7), (5, 0.6), (10, 0.55)]
-    figure = charts.training_curves(loss, [(10, 0.6)], "accuracy", [(10, 0.8)], {"majority class": 0.5})
+    figure = run_charts.training_curves(loss, [(10, 0.6)], "accuracy", [(10, 0.8)], {"majority class": 0.5})
     raw = next(t for t in figure.data if t.name == "loss as logged")
     assert list(zip(raw.x, raw.y, strict=True)) == loss
     assert any("majority class 0.500" in (a.text or "") for a in figure.layout.annotations)
