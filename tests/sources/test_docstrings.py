@@ -67,7 +67,10 @@ def test_a_damaged_cache_is_read_anew(rows, gelora_home, monkeypatch):
 
 
 def test_the_packages_are_read_not_imported(rows):
-    code = "import sys; from gelora.sources import docstrings as d; list(d._docstrings(d._source_files('plotly')[0])); print('plotly' in sys.modules)"
+    code = (
+        "import sys; from gelora.sources import docstrings as d; "
+        "list(d._docstrings(d._source_files('plotly')[0])); print('plotly' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
