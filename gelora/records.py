@@ -318,11 +318,11 @@ class TrainingConfig(Record):
     """How a run is trained; `eval_every` and `log_every` count optimizer steps (0 = chosen from the length)."""
 
     method: str = "lora"
-    n_train: int = 2000
+    n_train: int = 4000
     n_eval: int = 500
     epochs: float = 2.0
     batch_size: int = 16
-    learning_rate: float = 2.5e-4
+    learning_rate: float = 5e-4
     weight_decay: float = 0.01
     warmup_ratio: float = 0.06
     lora_dropout: float = 0.0

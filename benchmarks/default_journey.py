@@ -1,0 +1,141 @@
+"""The default journey as a person has it, in a headless Chromium: `python -m benchmarks.default_journey --json FILE`.
+
+Seconds from the click to the curve with nothing cached, the same again after a reload and after a restart of the
+server, then the two runs at default settings: the head alone, and the adapter of the measured plan.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from benchmarks import record
+
+ROOT = Path(__file__).resolve().parents[1]
+PORT = 8572
+URL = f"http://127.0.0.1:{PORT}"
+
+
+def main() -> None:
+    """Time the journey on a fresh state folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    home = tempfile.mkdtemp(prefix="gelora-journey-")
+    os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    rows: list[dict[str, Any]] = []
+    server = start_server()
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        started = time.perf_counter()
+        page.goto(URL)
+        expect(page.get_by_role("button", name="Measure the curve")).to_be_visible(timeout=60_000)
+        rows.append({"case": "first paint of a fresh server", "seconds": seconds_since(started)})
+        started = time.perf_counter()
+        page.get_by_role("button", name="Measure the curve").click()
+        wait_for_curve(page)
+        rows.append({"case": "click to curve, 1000 texts, nothing cached", "seconds": seconds_since(started)})
+        rows.append({"case": "reload to curve", "seconds": open_and_wait(page)})
+        server.kill()
+        server.wait()
+        server = start_server()
+        rows.append({"case": "restarted server, open to curve", "seconds": open_and_wait(page)})
+        rows.append({"case": "same server, new tab, open to curve", "seconds": open_and_wait(new_tab(browser))})
+        for what in ("Head only", "These ranks"):
+            rows.append(run_row(page, what))
+        browser.close()
+    server.kill()
+    record.write("default_journey", rows, options.json)
+
+
+def start_server() -> subprocess.Popen[bytes]:
+    """A dashboard that answers."""
+    command = [
+        sys.executable,
+        "-m",
+        "streamlit",
+        "run",
+        str(ROOT / "app" / "main.py"),
+        "--server.headless",
+        "true",
+        "--server.port",
+        str(PORT),
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"{URL}/_stcore/health", timeout=2):
+                return server
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    sys.exit("the dashboard did not start")
+
+
+def seconds_since(started: float) -> float:
+    """Seconds, to a hundredth."""
+    return round(time.perf_counter() - started, 2)
+
+
+def wait_for_curve(page: Page) -> None:
+    """Until the chart is on the page."""
+    expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible(timeout=180_000)
+
+
+def open_and_wait(page: Page) -> float:
+    """Seconds from opening the address to the curve."""
+    started = time.perf_counter()
+    page.goto(URL)
+    wait_for_curve(page)
+    return seconds_since(started)
+
+
+def new_tab(browser: Browser) -> Page:
+    """Another person's tab."""
+    return browser.new_page(viewport={"width": 1280, "height": 900})
+
+
+def run_row(page: Page, what: str) -> dict[str, Any]:
+    """Start a run at default settings from the page and follow it to its end."""
+    from gelora.runs import run_info
+
+    page.goto(f"{URL}/?page=finetune")
+    header = page.get_by_text("A new run", exact=True)
+    expect(header).to_be_visible(timeout=60_000)
+    page.wait_for_timeout(2000)
+    if not page.get_by_role("button", name="Start").is_visible():
+        header.click()
+    page.get_by_role("radio", name=what).click()
+    page.wait_for_timeout(1500)
+    started = time.perf_counter()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text(re.compile(r"Last loss \d"))).to_be_visible(timeout=120_000)
+    first = seconds_since(started)
+    expect(page.get_by_role("heading", name=re.compile("finished|failed"))).to_be_visible(timeout=900_000)
+    found = re.search(r"run=([a-z0-9-]+)", page.url)
+    info = run_info(found.group(1) if found else "")
+    return {
+        "case": f"run at default settings: {what}",
+        "seconds": seconds_since(started),
+        "first_loss_on_page_seconds": first,
+        "status": info.status,
+        "accuracy": info.metrics.get("eval_accuracy"),
+        "majority_accuracy": info.majority_accuracy,
+        "n_adapter_params": info.n_adapter_params,
+        "examples_per_second": info.metrics.get("examples_per_second"),
+    }
+
+
+if __name__ == "__main__":
+    main()
