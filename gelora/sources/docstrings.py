@@ -1,137 +1,192 @@
-"""The bundled dataset: first paragraphs of the docstrings of six installed packages, labelled by package.
+"""The bundled data: first paragraphs of the docstrings of six installed packages, each labelled with its package.
 
-Reads source files as text with `ast` and imports none of them. Knows how a docstring becomes a sentence and which
-sentences are copies of one template; knows nothing of drawing samples.
+Reads source files with `ast` and never imports them; keeps the result under GELORA_HOME. Knows nothing of drawing samples.
 """
 
 import ast
 import hashlib
 import importlib.metadata
 import importlib.util
-import inspect
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gelora.errors import DataError, StoreError
 from gelora.home import cache_dir, write_atomically
 from gelora.records import Progress
 
-# import name -> distribution, and the names by which a text could give its package away
-PACKAGES = {
-    "numpy": ("numpy", ("numpy", "np")),
-    "scipy": ("scipy", ("scipy",)),
-    "sklearn": ("scikit-learn", ("scikit-learn", "sklearn", "scikit")),
-    "pandas": ("pandas", ("pandas", "pd")),
-    "plotly": ("plotly", ("plotly", "py")),
-    "streamlit": ("streamlit", ("streamlit", "st")),
+STAGE = "Reading docstrings"
+MIN_CHARACTERS, MAX_CHARACTERS = 30, 300
+
+_FORMAT = 2  # raise it when the same packages would now give other rows
+_REPORT_EVERY = 20
+
+# Import name -> distribution and the name's other spellings, all of which would give the label away.
+_PACKAGES = {
+    "numpy": ("numpy", r"numpy|\bnp(?=\.)"),
+    "scipy": ("scipy", r"scipy"),
+    "sklearn": ("scikit-learn", r"scikit-learn|sklearn"),
+    "pandas": ("pandas", r"pandas|\bpd(?=\.)"),
+    "plotly": ("plotly", r"plotly|\b(?:px|go)(?=\.)"),
+    "streamlit": ("streamlit", r"streamlit|\bst(?=\.)"),
 }
-MASK = "library"
-SHORTEST, LONGEST = 30, 300  # characters
+_MASK = "package"
+
+# Not prose: doctests, directives, field lists, section underlines, templates to be filled in.
+_NOISE = re.compile(r">>>|^\w+\(|\.\. \w+::|^[:@%.*]|%\(|-{4}|={4}|~{4}|\{\w*\}|\b(Returns|Examples?|Notes) -{3}")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_MIN_WORDS = 4
+_MIN_PROSE = 0.75  # share of letters and spaces; below it the text is a formula or a signature
+# What stands for a name of code: quoted, dotted or underscored, in CamelCase, with a digit, or capitalised past the first word.
+_IDENTIFIER = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"|\w*[_.]\w[\w.()]*|\b\w*[a-z]\w*[A-Z]\w*|\b\w*\d\w*|(?<=\s)[A-Z]\w*")
 _TEMPLATE_WORDS = 6
-_NOT_DOCUMENTATION = frozenset(["tests", "test", "testing", "_vendor", "externals"])
-_FORMAT = 1  # raise it when the rules below change, so that an older cache is not used
 
-_IDENTIFIER = re.compile(r"`+[^`]*`+|'[^']*'|\"[^\"]*\"|\S*[_.()\[\]=/\\<>]\S*\w\S*|\b\w*[a-z][A-Z]\w*\b")
-_LETTERS = re.compile(r"[a-z]{3}", re.IGNORECASE)
-
-logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
-def docstring_rows(progress: Progress | None = None) -> tuple[list[dict[str, str]], str]:
-    """All sentences with their package, and a digest of what they were read from.
+@dataclass(frozen=True)
+class Docstrings:
+    """Distinct first paragraphs, and for each the place of its package in `packages`; `revision` is a digest of both."""
 
-    The scan takes some ten seconds once; its result is kept under GELORA_HOME for these versions of the packages.
+    texts: tuple[str, ...]
+    labels: tuple[int, ...]
+    packages: tuple[str, ...]
+    revision: str
 
-    Returns:
-        rows {"text", "label"} in a fixed order; 16 hex digits that change with the packages' versions.
+
+def read_docstrings(progress: Progress | None = None) -> Docstrings:
+    """The docstrings of the installed packages: read once (some ten seconds), then kept until a package changes.
+
+    Args:
+        progress: called with ("Reading docstrings", files done, files) while files are read; may raise `Cancelled`.
 
     Raises:
-        DataError: none of the packages is installed with its source.
+        DataError: one of the packages is not installed as source files.
     """
-    versions = {name: _version(distribution) for name, (distribution, _) in PACKAGES.items()}
-    revision = hashlib.sha256(json.dumps([_FORMAT, versions]).encode()).hexdigest()[:16]
-    path = cache_dir("docstrings") / f"{revision}.json"
-    if path.is_file():
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(rows, list) and rows and all(set(row) == {"text", "label"} for row in rows):
-                return rows, revision
-        except (OSError, ValueError, TypeError) as error:
-            logger.warning("The cached scan %s is damaged (%s); reading the packages again.", path, error)
-    rows = _scan(progress)
-    if not rows:
-        raise DataError(f"None of {', '.join(PACKAGES)} is installed with its source, so there are no docstrings to read.")
+    versions = {name: _version(name) for name in _PACKAGES}
+    key = hashlib.sha256(json.dumps([_FORMAT, versions]).encode()).hexdigest()[:16]
+    kept = _read_kept(key)
+    if kept is not None:
+        return kept
+    found = _scan(progress or (lambda stage, done, total: None))
     try:
-        write_atomically(path, json.dumps(rows, ensure_ascii=False).encode())
+        content = {"revision": found.revision, "versions": versions, "texts": found.texts, "labels": found.labels}
+        write_atomically(_path(key), json.dumps(content).encode())
     except StoreError as error:
-        logger.warning("The scan is used but could not be kept: %s", error)
-    return rows, revision
+        _log.warning("The docstrings were not kept for the next time: %s", error)
+    return found
 
 
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+def first_paragraph(docstring: str, package: str) -> str | None:
+    """The first paragraph as one line with the package's name masked, or None where it is no sentence of fitting length."""
+    paragraph = " ".join(re.split(r"\n[ \t]*\n", docstring.strip(), maxsplit=1)[0].split())
+    if len(paragraph) > 2 * MAX_CHARACTERS or _NOISE.search(paragraph):
+        return None
+    text = re.sub(_PACKAGES[package][1], _MASK, paragraph, flags=re.IGNORECASE)
+    if not MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS or len(_WORD.findall(text)) < _MIN_WORDS:
+        return None
+    prose = sum(character.isalpha() or character == " " for character in text)
+    return text if prose >= _MIN_PROSE * len(text) else None
 
 
-def _scan(progress: Progress | None) -> list[dict[str, str]]:
-    files = [(name, file) for name in PACKAGES for file in _source_files(name)]
-    rows: list[dict[str, str]] = []
-    texts: set[str] = set()
-    templates: set[str] = set()
-    for i, (name, file) in enumerate(files):
-        if progress is not None and i % 50 == 0:
-            progress("Reading docstrings", i, len(files))
-        for docstring in _docstrings(file):
-            text = sentence(docstring, name)
-            if text is None or text.lower() in texts or template(text) in templates:
+def template_of(text: str) -> str:
+    """The first six words, lower-cased, with identifiers and numbers masked: "Sets the color of `x`" is one with "... of `y`"."""
+    masked = _IDENTIFIER.sub(" # ", text).lower()
+    return " ".join(re.findall(r"[^\W_]+|#", masked)[:_TEMPLATE_WORDS])
+
+
+def _scan(progress: Progress) -> Docstrings:
+    started = time.perf_counter()
+    packages = tuple(_PACKAGES)
+    files = [(package, path) for package in packages for path in _source_files(package)]
+    texts: list[str] = []
+    labels: list[int] = []
+    seen: set[str] = set()
+    read: set[str] = set()  # generated classes repeat whole docstrings; told apart before any work on them
+    for done, (package, path) in enumerate(files):
+        if done % _REPORT_EVERY == 0:
+            progress(STAGE, done, len(files))
+        for docstring in _docstrings_of(path):
+            text = None if docstring in read else first_paragraph(docstring, package)
+            read.add(docstring)
+            if text is None:
                 continue
-            texts.add(text.lower())
-            templates.add(template(text))
-            rows.append({"text": text, "label": name})
-    if progress is not None:
-        progress("Reading docstrings", len(files), len(files))
-    return rows
+            template = template_of(text)
+            if template not in seen:
+                seen.add(template)
+                texts.append(text)
+                labels.append(packages.index(package))
+    progress(STAGE, len(files), len(files))
+    if not texts:
+        raise DataError(f"No docstrings were found in {', '.join(packages)}; reinstall them with their .py files, or choose a data file.")
+    _log.info("Read %d docstrings from %d files in %.1f s", len(texts), len(files), time.perf_counter() - started)
+    return Docstrings(tuple(texts), tuple(labels), packages, _revision(texts, labels))
 
 
-def _source_files(name: str) -> list[Path]:
-    spec = importlib.util.find_spec(name)  # of a top-level name: finds the folder, imports nothing
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    files = ((file, file.relative_to(folder)) for folder in folders for file in Path(folder).rglob("*.py"))
-    return sorted(file for file, inside in files if not _NOT_DOCUMENTATION.intersection(inside.parts))
-
-
-def _docstrings(file: Path) -> Iterator[str]:
+def _version(package: str) -> str:
     try:
-        source = file.read_text(encoding="utf-8")
-        if '"""' not in source and "'''" not in source:
+        return importlib.metadata.version(_PACKAGES[package][0])
+    except importlib.metadata.PackageNotFoundError as error:
+        distribution = _PACKAGES[package][0]
+        message = f"The docstrings data needs {distribution}, which is not installed; pip install {distribution}, or choose a data file."
+        raise DataError(message) from error
+
+
+def _source_files(package: str) -> list[Path]:
+    """The package's own modules in a fixed order, tests left out; the package is not imported."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(f"The docstrings data needs the source files of {package}, which were not found; reinstall {package}.")
+    root = Path(next(iter(spec.submodule_search_locations)))
+    relative = [path.relative_to(root) for path in root.rglob("*.py")]
+    chosen = [path for path in relative if "tests" not in path.parts and path.name != "conftest.py"]
+    return [root / path for path in sorted(chosen, key=lambda path: path.as_posix())]
+
+
+def _docstrings_of(path: Path) -> Iterator[str]:
+    try:
+        source = path.read_bytes()
+        if b'"""' not in source and b"'''" not in source:  # saves parsing the many files of plain imports
             return
         tree = ast.parse(source)
-    except (OSError, SyntaxError, ValueError):
-        return  # a file for another Python, or a template: it has no docstrings for us
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            docstring = ast.get_docstring(node, clean=False)
-            if docstring:
-                yield inspect.cleandoc(docstring)
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        _log.debug("%s is left out: %s", path, error)  # packages ship a few files that are templates, not Python
+        return
+    scopes: list[ast.stmt | ast.Module] = [tree]
+    while scopes:
+        scope = scopes.pop()
+        body: list[ast.stmt] = getattr(scope, "body", [])
+        if not isinstance(scope, ast.If | ast.Try) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            docstring = body[0].value.value
+            if isinstance(docstring, str):
+                yield docstring
+        inner = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.If, ast.Try)
+        scopes.extend(statement for statement in reversed(body) if isinstance(statement, inner))
 
 
-def sentence(docstring: str, package: str) -> str | None:
-    """The first paragraph as one line with the package's own names masked; None when it is no plain text of 30 to 300 characters."""
-    text = " ".join(docstring.split("\n\n", 1)[0].split())
-    if not SHORTEST <= len(text) <= LONGEST or text.startswith((".. ", ">>>", "---", "===", "@", "#", "|", "[object")) or ">>>" in text:
+def _revision(texts: list[str], labels: list[int]) -> str:
+    return hashlib.sha256(json.dumps([texts, labels]).encode()).hexdigest()[:16]
+
+
+def _path(key: str) -> Path:
+    return cache_dir("docstrings") / f"{key}.json"
+
+
+def _read_kept(key: str) -> Docstrings | None:
+    try:
+        path = _path(key)
+        content = json.loads(path.read_bytes())
+        texts, labels, revision = content["texts"], content["labels"], content["revision"]
+        if len(texts) == len(labels) > 0 and _revision(texts, labels) == revision:
+            return Docstrings(tuple(texts), tuple(labels), tuple(_PACKAGES), revision)
+        reason: object = "its digest is wrong"
+    except FileNotFoundError:
         return None
-    if len(_LETTERS.findall(text)) < 4:
-        return None
-    names = "|".join(re.escape(alias) for alias in PACKAGES[package][1])
-    return re.sub(rf"(?<![\w-])({names})(?![\w-])", MASK, text, flags=re.IGNORECASE)
-
-
-def template(text: str) -> str:
-    """What a text shares with others of its kind: its first six words, identifiers and digits masked, in lower case."""
-    masked = re.sub(r"\d+", "0", _IDENTIFIER.sub("x", text).lower())
-    return " ".join(masked.split()[:_TEMPLATE_WORDS])
+    except (OSError, ValueError, KeyError, TypeError, StoreError) as error:
+        reason = error
+    _log.warning("The kept docstrings cannot be read (%s); they are read from the packages again.", reason)
+    return None

@@ -1,115 +1,174 @@
-"""The Hugging Face hub as a place that may be out of reach: cached first, a quick question, then the download.
+"""The Hugging Face hub and its caches on disk: is a repository here, can it be had, and why not, in one sentence each.
 
-Knows ids, caches and the ways in which the hub says no; knows nothing of what a model or dataset means.
+Asks at most `HUB_SECONDS` before it says that there is no network. Knows nothing of what a model or a dataset is.
 """
 
+import json
 import os
+import re
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from gelora.errors import HubError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+HUB_SECONDS = 5.0
 
-QUESTION_SECONDS = 5.0
-_CONFIG_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
-_NEVER = ["onnx/*", "openvino/*", "original/*", "coreml/*", "*.gguf", "*.onnx"]
+_Answer = TypeVar("_Answer")
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+_INSTEAD = {
+    "model": "pick the bundled model all-MiniLM-L6-v2 or a local folder",
+    "dataset": "pick the bundled data docstrings or a local .jsonl, .csv or .parquet file",
+}
 
 
-def cached_model(model_id: str) -> Path | None:
-    """The folder of a model in the hub cache of this machine, or None; never touches the network."""
+def looks_like_id(name: str) -> bool:
+    """Whether the hub could have a repository of this name: `name` or `owner/name`, at most 96 characters."""
+    return bool(_ID.fullmatch(name)) and ".." not in name and "--" not in name and len(name) <= 96
+
+
+def hub_cache() -> Path:
+    """Where downloads of the hub lie. Read from the environment now; huggingface_hub reads it once, at its import."""
+    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    return Path(given).expanduser() if given else _hf_home() / "hub"
+
+
+def datasets_cache() -> Path:
+    """Where the `datasets` library keeps what it has prepared."""
+    given = os.environ.get("HF_DATASETS_CACHE")
+    return Path(given).expanduser() if given else _hf_home() / "datasets"
+
+
+def is_offline() -> bool:
+    """Whether the person has switched the network off for the hub, now or when its library was loaded."""
+    from huggingface_hub import constants
+
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+    return bool(constants.HF_HUB_OFFLINE) or any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in names)
+
+
+def endpoint() -> str:
+    """The hub's address: HF_ENDPOINT, or the public hub."""
+    from huggingface_hub import constants
+
+    return os.environ.get("HF_ENDPOINT") or str(constants.ENDPOINT)
+
+
+def cached_snapshot(repo_id: str, kind: str, patterns: list[str]) -> Path | None:
+    """The folder of a downloaded repository, or None; without the network. One known to be incomplete is None too."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(model_id, local_files_only=True, cache_dir=_cache_folder()))
+        folder = snapshot_download(repo_id, repo_type=kind, cache_dir=hub_cache(), allow_patterns=patterns, local_files_only=True)
     except (LocalEntryNotFoundError, HFValidationError, OSError):
-        return None
-    return folder if (folder / "config.json").is_file() else None
+        return None  # the callers then ask the hub, and say what it answers
+    return Path(folder)
 
 
-def fetch_model(model_id: str, weights: bool) -> Path:
-    """Download a model's configuration and tokenizer, and its weights when asked, into the hub cache.
+def ask_hub(repo_id: str, kind: str) -> Any:
+    """What the hub says of a repository (`huggingface_hub`'s ModelInfo or DatasetInfo), within `HUB_SECONDS`, no retries.
+
+    Args:
+        repo_id: `name` or `owner/name`.
+        kind: "model" or "dataset".
 
     Raises:
-        HubError: the id is unknown, access is refused, or the hub cannot be reached.
+        HubError: no network, no such repository, or no access.
+    """
+    if is_offline():
+        raise HubError(
+            f"The {kind} {repo_id!r} is not on this machine, and offline mode is on (HF_HUB_OFFLINE or the like). "
+            f"Switch it off to download, check the id, or {_INSTEAD[kind]}."
+        )
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=endpoint())
+    with hub_errors(repo_id, kind):
+        return _within(HUB_SECONDS, lambda: api.repo_info(repo_id, repo_type=kind, timeout=0.8 * HUB_SECONDS))
+
+
+def download(repo_id: str, kind: str, patterns: list[str]) -> Path:
+    """Fetch the files of a repository's top folder that match `patterns`; returns their folder, named by the revision.
+
+    Raises:
+        HubError: as `ask_hub`, or the network or the disk ended underway.
     """
     from huggingface_hub import snapshot_download
 
-    info = _ask("model", model_id)
-    names = [sibling.rfilename for sibling in info.siblings or []]
-    patterns = list(_CONFIG_FILES)
-    if weights:
-        patterns.append("*.safetensors" if any(name.endswith(".safetensors") for name in names) else "*.bin")
-    with _sentences("model", model_id):
-        return Path(snapshot_download(model_id, allow_patterns=patterns, ignore_patterns=_NEVER, cache_dir=_cache_folder()))
-
-
-def dataset_revision(dataset_id: str) -> str:
-    """The commit that the hub has for a dataset.
-
-    Raises:
-        HubError: the id is unknown, access is refused, or the hub cannot be reached.
-    """
-    return str(_ask("dataset", dataset_id).sha)
-
-
-def is_offline() -> bool:
-    """Whether the person has set HF_HUB_OFFLINE (or the datasets or transformers form of it)."""
-    return any(os.environ.get(name, "").upper() in ("1", "TRUE", "YES", "ON") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-
-
-def _ask(kind: str, hub_id: str) -> Any:
-    """What the hub says of an id, within seconds and without retries."""
-    if is_offline():
-        raise HubError(f"The {kind} {hub_id!r} is not on this machine and HF_HUB_OFFLINE is set. {_way_out(kind)}")
-    from huggingface_hub import HfApi
-
-    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
-    with _sentences(kind, hub_id):
-        question = api.model_info if kind == "model" else api.dataset_info
-        return question(hub_id, timeout=QUESTION_SECONDS)
+    with hub_errors(repo_id, kind):
+        return Path(
+            snapshot_download(
+                repo_id, repo_type=kind, cache_dir=hub_cache(), endpoint=endpoint(), allow_patterns=patterns, ignore_patterns=["*/*"]
+            )
+        )
 
 
 @contextmanager
-def _sentences(kind: str, hub_id: str) -> "Iterator[None]":
-    """Turn the hub's many errors into one sentence."""
+def hub_errors(repo_id: str, kind: str) -> Iterator[None]:
+    """Turn every failure of the hub's libraries into a HubError that says what to do."""
     import httpx
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError
 
+    page = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{repo_id}"
     try:
         yield
     except HFValidationError as error:
-        raise HubError(f"{hub_id!r} is neither a file or folder here nor a hub id such as FacebookAI/roberta-base.") from error
+        raise HubError(f"{repo_id!r} is no hub id; one looks like owner/name. Check it, or {_INSTEAD[kind]}.") from error
     except GatedRepoError as error:
-        raise HubError(f"The {kind} {hub_id!r} asks for permission: accept its terms on its hub page, then `hf auth login`.") from error
-    except RepositoryNotFoundError as error:
-        raise HubError(f"The hub has no {kind} {hub_id!r}, or it is private. Check the spelling, or `hf auth login`.") from error
-    except OfflineModeIsEnabled as error:
-        raise HubError(f"The {kind} {hub_id!r} is not on this machine and HF_HUB_OFFLINE is set. {_way_out(kind)}") from error
+        raise HubError(
+            f"The {kind} {repo_id!r} is gated: ask for access at {page}, then log in with `hf auth login`; or {_INSTEAD[kind]}."
+        ) from error
     except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "an error")
-        raise HubError(f"The hub answered {status} for the {kind} {hub_id!r}. Try again later. {_way_out(kind)}") from error
-    except (httpx.HTTPError, OSError) as error:
-        raise HubError(f"The {kind} {hub_id!r} is not on this machine and the hub cannot be reached. {_way_out(kind)}") from error
+        status = error.response.status_code
+        if status in (401, 404):  # the hub tells a person without access 401, whether the repository exists or not
+            message = f"The hub has no {kind} {repo_id!r} that you may see. If it is private, log in with `hf auth login`."
+            message += f" Check the id, or {_INSTEAD[kind]}."
+        elif status == 403:
+            message = f"The hub refuses access to the {kind} {repo_id!r} ({status}). Log in with `hf auth login`, or {_INSTEAD[kind]}."
+        else:
+            message = f"The hub answered {status} for the {kind} {repo_id!r}. Try again later, or {_INSTEAD[kind]}."
+        raise HubError(message) from error
+    except (httpx.HTTPError, TimeoutError, ConnectionError) as error:
+        raise HubError(
+            f"The {kind} {repo_id!r} is not on this machine, and {endpoint()} cannot be reached ({type(error).__name__}). "
+            f"Connect to the network, check the id, or {_INSTEAD[kind]}."
+        ) from error
+    except json.JSONDecodeError as error:
+        raise HubError(
+            f"{endpoint()} did not answer as the hub does for the {kind} {repo_id!r}; a login page of the network may stand "
+            f"before it. Open it in a browser, or {_INSTEAD[kind]}."
+        ) from error
+    except OSError as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise HubError(f"The {kind} {repo_id!r} could not be fetched ({reason}). Check the network and the disk, and try again.") from error
 
 
-def _way_out(kind: str) -> str:
-    bundled, local = {
-        "model": ("all-MiniLM-L6-v2", "the path of a local model folder"),
-        "dataset": ("docstrings", "the path of a .jsonl, .csv or .parquet file"),
-    }[kind]
-    return f"Connect to the internet, or choose the bundled {bundled!r} or {local}."
+def _within(seconds: float, call: Callable[[], _Answer]) -> _Answer:
+    """The answer of `call`, or TimeoutError: looking up a name can block far longer than any timeout of the request."""
+    outcome: list[_Answer | BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, name="ask-hub", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer in {seconds:g} seconds")
+    answer = outcome[0]
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
-def _cache_folder() -> str:
-    """The hub cache, from the environment as it is now (the library reads it only when it is imported)."""
-    from huggingface_hub import constants
-
-    if os.environ.get("HF_HUB_CACHE"):
-        return os.environ["HF_HUB_CACHE"]
-    if os.environ.get("HF_HOME"):
-        return str(Path(os.environ["HF_HOME"]) / "hub")
-    return str(constants.HF_HUB_CACHE)
+def _hf_home() -> Path:
+    given = os.environ.get("HF_HOME")
+    if given:
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"

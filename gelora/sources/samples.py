@@ -5,6 +5,7 @@ Knows labels and draws; knows nothing of files, the hub or models.
 
 import dataclasses
 import hashlib
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,11 @@ MAX_CLASSES = 50
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is in a dataset and what its columns are taken for; `n_rows` counts the split that was read."""
+    """What is in a dataset and what its columns are taken for; `n_rows` counts the split that was read, a file has no splits."""
 
     columns: tuple[str, ...]
     n_rows: int
+    splits: tuple[str, ...]
     text_column: str
     pair_column: str | None
     label_column: str | None
@@ -34,13 +36,14 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows that can be drawn: texts are not empty, labels are numbers."""
+    """Rows that can be drawn: texts are not empty, labels are numbers; `label_column` is the one they came from."""
 
     texts: list[str]
     pairs: list[str] | None
     labels: np.ndarray | None
     label_names: tuple[str, ...] | None
     task: str
+    label_column: str | None
 
 
 def describe_dataset(choice: DataChoice) -> DatasetInfo:
@@ -50,15 +53,16 @@ def describe_dataset(choice: DataChoice) -> DatasetInfo:
         InputError, DataError, HubError: as `load_sample`.
     """
     table = read_table(choice)
-    rows = _usable_rows(table)
+    rows = _usable_rows(table, bool(choice.label_column))
     examples = tuple({name: values[i] for name, values in table.columns.items()} for i in range(min(3, table.n_rows)))
     settled = table.choice
     return DatasetInfo(
         tuple(table.columns),
         table.n_rows,
+        table.splits,
         str(settled.text_column),
-        settled.pair_column,
-        settled.label_column,
+        settled.pair_column or None,
+        rows.label_column,
         rows.task,
         rows.label_names,
         examples,
@@ -100,7 +104,7 @@ def load_sample(
     if isinstance(n_samples, bool) or not isinstance(n_samples, int | np.integer):
         raise InputError(f"n_samples is {n_samples!r}; it must be a whole number of at least 2.")
     check_range("n_samples", n_samples, 2)
-    check_range("seed", seed, 0)
+    _check_seed(seed)
     given = (config, split, text_column, pair_column, label_column)
     if isinstance(dataset, DataChoice):
         if any(value is not None for value in given):
@@ -109,37 +113,75 @@ def load_sample(
     else:
         choice = DataChoice(dataset, *given)
     table = read_table(choice, progress)
-    rows = _usable_rows(table)
+    rows = _usable_rows(table, bool(choice.label_column))
     rng = np.random.Generator(np.random.PCG64(seed))
     pool = rng.permutation(len(rows.texts))
     if distinct:
         pool = _without_repeats(rows, pool)
     if len(pool) < 2:
-        raise DataError(f"{choice.dataset} has {len(pool)} usable distinct texts; a sample needs at least 2.")
+        kind = "distinct text" if distinct else "text"
+        raise DataError(f"{choice.dataset} has {len(pool)} usable {kind}{'' if len(pool) == 1 else 's'}; a sample needs at least 2.")
     kept = _stratified(pool, rows.labels, int(n_samples)) if rows.task == "classification" else pool[:n_samples]
     texts = tuple(rows.texts[i] for i in kept)
     pairs = tuple(rows.pairs[i] for i in kept) if rows.pairs is not None else None
     labels = tuple(float(rows.labels[i]) for i in kept) if rows.labels is not None else None
-    source = SampleSource(table.choice, table.revision, int(seed), int(n_samples), distinct, _digest(texts, pairs))
+    used = table.choice if rows.label_column else dataclasses.replace(table.choice, label_column=choice.label_column)
+    source = SampleSource(used, table.revision, int(seed), int(n_samples), distinct, _digest(texts, pairs))
     return Sample(texts, pairs, labels, rows.label_names, rows.task, source)
 
 
 def split_sample(sample: Sample, n_eval: int, seed: int) -> tuple[Sample, Sample]:
-    """Part a sample into (train, held-out); in proportion to the classes, and with no row in both.
+    """Part a sample into (train, held-out): in proportion to the classes, no text in both.
 
     Args:
         sample: at least 2 rows.
-        n_eval: rows of the second part, from 1 to len(sample) - 1.
+        n_eval: rows of the second part, from 1 to len(sample) - 1. Where rows share texts (a sample that is not
+            distinct), the second part can come out smaller, since such rows stay together.
         seed: of the split.
 
     Raises:
-        InputError: n_eval is not legal.
+        InputError: n_eval or the seed is not legal.
+        DataError: the rows share their texts so much that they cannot be parted.
     """
     check_range("n_eval", n_eval, 1, len(sample) - 1)
+    _check_seed(seed)
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(sample))
-    labels = np.array(sample.labels) if sample.task == "classification" else None
-    held_out = set((_stratified(order, labels, n_eval) if labels is not None else order[:n_eval]).tolist())
+    classes = np.array(sample.labels) if sample.task == "classification" else np.zeros(len(sample))
+    wanted = Counter(classes[_stratified(order, classes, n_eval)].tolist())
+    held_out: set[int] = set()
+    for group in _sharing_texts(sample, order):
+        needs = Counter(classes[group].tolist())
+        if needs <= wanted:
+            wanted -= needs
+            held_out.update(group)
+    if not held_out:
+        raise DataError(f"The {len(sample)} rows share their texts, so none can be held out; draw the sample with distinct texts.")
     return _part(sample, [i for i in order if i not in held_out]), _part(sample, [i for i in order if i in held_out])
+
+
+def _sharing_texts(sample: Sample, order: np.ndarray) -> list[list[int]]:
+    """Rows in groups, such that rows of different groups have no text in common; in the order of each group's first row."""
+    group_of_text: dict[str, int] = {}
+    groups: list[list[int]] = []
+    for i in order.tolist():
+        sides = [sample.texts[i]] + ([sample.text_pairs[i]] if sample.text_pairs is not None else [])
+        keys = [_key(side) for side in sides]
+        met = sorted({group_of_text[key] for key in keys if key in group_of_text})
+        target = met[0] if met else len(groups)
+        if not met:
+            groups.append([])
+        groups[target].append(i)
+        for other in met[1:]:  # this row joins groups that were apart until now
+            groups[target] += groups[other]
+            groups[other] = []
+            group_of_text.update({key: target for key, group in group_of_text.items() if group == other})
+        group_of_text.update(dict.fromkeys(keys, target))
+    return [group for group in groups if group]
+
+
+def _check_seed(seed: int) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"The seed is {seed!r}; it must be a whole number of at least 0.")
 
 
 def _part(sample: Sample, rows: list[int]) -> Sample:
@@ -150,8 +192,8 @@ def _part(sample: Sample, rows: list[int]) -> Sample:
     return Sample(texts, pairs, labels, sample.label_names, sample.task, source)
 
 
-def _usable_rows(table: Table) -> _Rows:
-    """Rows with text on every side; their labels as numbers."""
+def _usable_rows(table: Table, label_is_asked: bool) -> _Rows:
+    """Rows with text on every side; their labels as numbers. A column that was only guessed to be a label may prove to be none."""
     choice, columns = table.choice, table.columns
     texts = columns[str(choice.text_column)]
     pairs = columns[choice.pair_column] if choice.pair_column else None
@@ -159,16 +201,40 @@ def _usable_rows(table: Table) -> _Rows:
     if not usable:
         kinds = "empty or not text" if any(not is_missing(text) for text in texts) else "missing"
         raise DataError(f"All {len(texts)} rows of column {choice.text_column!r} in {choice.dataset} are {kinds}; choose another column.")
-    kept_pairs = [str(pairs[i]) for i in usable] if pairs is not None else None
-    kept_texts = [str(texts[i]) for i in usable]
-    if choice.label_column is None:
-        return _Rows(kept_texts, kept_pairs, None, None, "unlabeled")
-    task, labels, names = _labels([columns[choice.label_column][i] for i in usable], choice, table.class_names)
-    return _Rows(kept_texts, kept_pairs, labels, names, task)
+    kept_texts = [texts[i] for i in usable]
+    kept_pairs = [pairs[i] for i in usable] if pairs is not None else None
+    column = choice.label_column
+    if column:
+        values = [columns[column][i] for i in usable]
+        problem = _no_label(values)
+        if problem is None:
+            task, labels, names = _labels(values, choice, table.class_names.get(column))
+            return _Rows(kept_texts, kept_pairs, labels, names, task, column)
+        if label_is_asked:
+            raise DataError(f"The column {column!r} in {choice.dataset} {problem}. Choose another label column, or none.")
+    return _Rows(kept_texts, kept_pairs, None, None, "unlabeled", None)
 
 
 def _has_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
+
+
+def _no_label(values: list[Any]) -> str | None:
+    """Why a column cannot be a label at all, or None."""
+    present = [value for value in values if not is_missing(value)]
+    if not present:
+        return "has no label in any row"
+    strange = next((value for value in present if not isinstance(value, str | int | float)), None)
+    if strange is not None:
+        return f"holds {type(strange).__name__} values, which are no labels"
+    different = set(present)
+    if any(isinstance(value, str) for value in different) and not _are_classes(len(different), len(values)):
+        return f"has {len(different)} different words in {len(values)} rows, and classes are at most {MAX_CLASSES}"
+    return None
+
+
+def _are_classes(n_different: int, n_rows: int) -> bool:
+    return n_different <= MAX_CLASSES and n_different <= max(2, n_rows // 2)
 
 
 def _labels(values: list[Any], choice: DataChoice, class_names: tuple[str, ...] | None) -> tuple[str, np.ndarray, tuple[str, ...] | None]:
@@ -179,26 +245,26 @@ def _labels(values: list[Any], choice: DataChoice, class_names: tuple[str, ...] 
             f"{n_missing} of {len(values)} rows of the label column {choice.label_column!r} in {choice.dataset} are missing or NaN; "
             "repair them, or choose no label column."
         )
-    strange = next((v for v in values if not isinstance(v, str | int | float | np.integer | np.floating)), None)
-    if strange is not None:
+    if any(isinstance(value, str) for value in values):
+        words = [str(value) for value in values]
+        names = tuple(sorted(set(words)))
+        return "classification", np.array([names.index(word) for word in words], dtype=np.float64), names
+    try:
+        labels = np.array([float(value) for value in values])
+    except OverflowError:
+        labels = np.array([math.inf])
+    if not np.isfinite(labels).all():
         raise DataError(
-            f"The label column {choice.label_column!r} in {choice.dataset} holds {type(strange).__name__} values; choose another column."
+            f"The label column {choice.label_column!r} in {choice.dataset} has infinite values; repair them, or choose no label."
         )
-    different = sorted(set(values), key=lambda v: (isinstance(v, str), v))
-    has_words = any(isinstance(value, str) for value in different)
-    is_whole = not has_words and all(float(value).is_integer() for value in different)
-    if (has_words or is_whole) and len(different) <= MAX_CLASSES and len(different) <= max(2, len(values) // 2):
-        if class_names and is_whole and all(0 <= int(v) < len(class_names) for v in different):
-            return "classification", np.array([int(v) for v in values], dtype=np.float64), class_names
-        place = {value: i for i, value in enumerate(different)}
-        names = tuple(str(int(v)) if is_whole else str(v) for v in different)
-        return "classification", np.array([place[v] for v in values], dtype=np.float64), names
-    if has_words:
-        raise DataError(
-            f"The label column {choice.label_column!r} in {choice.dataset} has {len(different)} different words in {len(values)} rows; "
-            f"classes are at most {MAX_CLASSES}. Choose another label column, or none."
-        )
-    return "regression", np.array([float(v) for v in values]), None
+    different, places = np.unique(labels, return_inverse=True)
+    is_whole = bool(np.all(different == np.floor(different)))
+    if class_names and is_whole and different[0] >= 0 and different[-1] < len(class_names):
+        return "classification", labels, class_names
+    if is_whole and _are_classes(len(different), len(values)):
+        is_bool = all(isinstance(value, bool) for value in values)
+        return "classification", places.astype(np.float64), tuple(str(bool(v) if is_bool else int(v)) for v in different)
+    return "regression", labels, None
 
 
 def _without_repeats(rows: _Rows, order: np.ndarray) -> np.ndarray:
@@ -206,13 +272,16 @@ def _without_repeats(rows: _Rows, order: np.ndarray) -> np.ndarray:
     seen: set[str] = set()
     kept = []
     for i in order:
-        sides = [" ".join(rows.texts[i].lower().split())]
-        if rows.pairs is not None:
-            sides.append(" ".join(rows.pairs[i].lower().split()))
+        sides = [_key(rows.texts[i])] + ([_key(rows.pairs[i])] if rows.pairs is not None else [])
         if len(set(sides)) == len(sides) and not seen.intersection(sides):
             seen.update(sides)
             kept.append(i)
     return np.array(kept, dtype=np.int64)
+
+
+def _key(text: str) -> str:
+    """Texts that differ in case or spaces alone count as one."""
+    return " ".join(text.lower().split())
 
 
 def _stratified(order: np.ndarray, labels: np.ndarray | None, n: int) -> np.ndarray:

@@ -1,191 +1,297 @@
-"""Samples are seeded, stratified, distinct; files and columns that are wrong are one sentence."""
+"""A draw is the same for the same seed, in proportion to the classes, with no text twice; labels mean what they say."""
 
 import json
+import math
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from gelora.errors import DataError, InputError
-from gelora.records import DataChoice
+from gelora.records import DataChoice, Sample, SampleSource
 from gelora.sources import describe_dataset, load_sample, split_sample
 from gelora.sources.samples import _stratified
 
 
-def write(path: Path, rows: list[dict]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
 @pytest.fixture
-def reviews(tmp_path) -> str:
-    """90 of class 0, 30 of class 1."""
-    return write(tmp_path / "reviews.jsonl", [{"idx": i, "text": f"review number {i}", "label": int(i % 4 == 0)} for i in range(120)])
+def write(tmp_path):
+    """write(rows) -> the path of a .jsonl file."""
+
+    def write_rows(rows):
+        path = tmp_path / "data.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return str(path)
+
+    return write_rows
 
 
-def test_the_same_seed_draws_the_same_texts_and_another_draws_others(reviews):
-    one, same, other = (load_sample(reviews, 40, seed) for seed in (0, 0, 1))
-    assert one == same and one.source.texts_digest == same.source.texts_digest
-    assert one.texts != other.texts
+def labelled(labels):
+    return [{"text": f"text number {i}", "label": label} for i, label in enumerate(labels)]
 
 
-def test_classes_keep_their_share(reviews):
-    assert Counter(load_sample(reviews, 40).labels) == {0.0: 30, 1.0: 10}
+def key(text):
+    return " ".join(text.lower().split())
 
 
-@given(st.lists(st.integers(0, 4), min_size=2, max_size=80), st.integers(1, 80))
-@settings(max_examples=60)
-def test_a_stratified_draw_is_within_one_of_every_share(labels, n):
-    n = min(n, len(labels))
-    drawn = _stratified(np.arange(len(labels)), np.array(labels, dtype=float), n)
-    assert len(drawn) == len(set(drawn.tolist())) == n
-    for label, count in Counter(labels).items():
-        assert abs(Counter(labels[i] for i in drawn)[label] - n * count / len(labels)) < 1
+# drawing
 
 
-def test_no_text_occurs_twice_also_across_the_sides_of_a_pair(tmp_path):
-    rows = [{"sentence1": f"a {i % 7}", "sentence2": f"a {(i + 3) % 9}", "label": i % 2} for i in range(200)]
-    path = write(tmp_path / "pairs.jsonl", rows)
-    sample = load_sample(path, 200)
+def test_the_same_seed_draws_the_same_and_another_one_draws_others(write):
+    file = write(labelled([i % 3 for i in range(300)]))
+    one, again, other = load_sample(file, 60, 7), load_sample(file, 60, 7), load_sample(file, 60, 8)
+    assert one == again
+    assert one.texts != other.texts and set(one.texts) != set(other.texts)
+    assert one.source.texts_digest != other.source.texts_digest
+
+
+def test_a_draw_is_in_proportion_to_the_classes_and_mixed(write):
+    file = write(labelled(["a"] * 600 + ["b"] * 300 + ["c"] * 100))
+    sample = load_sample(file, 50, 0)
+    assert Counter(sample.labels) == {0.0: 30, 1.0: 15, 2.0: 5}
+    assert sample.label_names == ("a", "b", "c") and sample.task == "classification"
+    assert list(sample.labels) != sorted(sample.labels)
+    for text, label in zip(sample.texts, sample.labels, strict=True):
+        assert int(text.split()[-1]) in (range(600), range(600, 900), range(900, 1000))[int(label)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts=st.lists(st.integers(1, 40), min_size=1, max_size=6), share=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_every_class_gets_its_share_rounded_down_or_up(counts, share, seed):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    n = max(1, round(share * len(labels)))
+    order = np.random.default_rng(seed).permutation(len(labels))
+    taken = _stratified(order, labels, n)
+    assert len(taken) == n == len(set(taken.tolist()))
+    for label, count in enumerate(counts):
+        exact = n * count / len(labels)
+        assert math.floor(exact) <= np.sum(labels[taken] == label) <= math.ceil(exact)
+
+
+def test_a_text_never_comes_twice_unless_repeats_are_wanted(write):
+    rows = [{"text": text} for text in ("One text", "another text", "ONE  text ", "a third one", "another text")]
+    assert sorted(map(key, load_sample(write(rows), 10).texts)) == ["a third one", "another text", "one text"]
+    assert len(load_sample(write(rows), 10, distinct=False)) == 5
+
+
+def test_a_text_never_comes_twice_across_the_sides_of_pairs(write):
+    pairs = [("a", "b"), ("b", "c"), ("d", "d"), ("e", "f"), ("g", "a")]
+    sample = load_sample(write([{"sentence1": x, "sentence2": y} for x, y in pairs]), 10)
     texts = [*sample.texts, *sample.text_pairs]
-    assert len(texts) == len(set(texts))
-    assert len(load_sample(path, 200, distinct=False)) == 200
+    assert len(set(texts)) == len(texts)
+    assert ("e", "f") in list(zip(sample.texts, sample.text_pairs, strict=True)) and "d" not in texts
 
 
-def test_case_and_spaces_do_not_make_a_text_distinct(tmp_path):
-    path = write(tmp_path / "rows.jsonl", [{"text": text} for text in ("One  text", "one text", "another text")])
-    assert len(load_sample(path, 10)) == 2
+def test_distinct_real_pairs_share_no_sentence(shared_data):
+    sample = load_sample(str(shared_data / "glue/mrpc/train.jsonl"), 2000, 0)
+    texts = [key(text) for text in (*sample.texts, *sample.text_pairs)]
+    assert len(set(texts)) == len(texts)
+    assert 1000 < len(sample) <= 2000
 
 
-def test_real_pair_data_has_no_repeats(shared_data):
-    sample = load_sample(str(shared_data / "glue" / "mrpc" / "train.jsonl"), 2000)
-    texts = [*sample.texts, *sample.text_pairs]
-    assert len(texts) == len({" ".join(t.lower().split()) for t in texts})
-    assert sample.source.choice.pair_column == "sentence2"
+def test_a_draw_from_many_real_rows_is_in_proportion(shared_data):
+    sample = load_sample(str(shared_data / "glue/sst2/train.jsonl"), 1000, 0)
+    assert len(sample) == 1000 and sample.label_names == ("0", "1")
+    assert sum(sample.labels) / 1000 == pytest.approx(0.558, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    ("file", "task", "text", "pair"),
-    [
-        ("glue/sst2/train", "classification", "sentence", None),
-        ("glue/cola/train", "classification", "sentence", None),
-        ("glue/rte/train", "classification", "sentence1", "sentence2"),
-        ("glue/stsb/train", "regression", "sentence1", "sentence2"),
-        ("squad/train", "unlabeled", "question", "context"),
-    ],
-)
-def test_columns_and_task_of_real_data_are_found(shared_data, file, task, text, pair):
-    info = describe_dataset(DataChoice(str(shared_data / f"{file}.jsonl")))
-    assert (info.task, info.text_column, info.pair_column) == (task, text, pair)
+def test_fewer_rows_than_asked_are_all_taken(write):
+    assert len(load_sample(write(labelled([0, 1] * 5)), 1000)) == 10
 
 
-def test_the_choice_of_columns_is_obeyed(tmp_path):
-    path = write(tmp_path / "rows.jsonl", [{"body": f"b {i}", "title": f"t {i}", "stars": i % 3, "label": 0} for i in range(30)])
-    sample = load_sample(path, 10, text_column="title", label_column="stars")
-    assert all(text.startswith("t ") for text in sample.texts)
-    assert sample.label_names == ("0", "1", "2")
-    assert load_sample(path, 10, label_column="").task == "unlabeled"
+def test_empty_texts_are_left_out(write):
+    rows = [{"text": text, "label": 1} for text in ("a", "", "  \n", None, "b")]
+    assert sorted(load_sample(write(rows), 10).texts) == ["a", "b"]
 
 
-def test_words_and_truth_values_are_classes_and_fractions_a_quantity(tmp_path):
-    for values, task, names in (
-        (["good", "bad"], "classification", ("bad", "good")),
-        ([True, False], "classification", ("0", "1")),
-        ([0.5, 3.25], "regression", None),
-    ):
-        path = write(tmp_path / "rows.jsonl", [{"text": f"text {i}", "label": values[i % 2]} for i in range(20)])
-        sample = load_sample(path, 20)
-        assert (sample.task, sample.label_names) == (task, names)
-
-
-def test_csv_and_parquet_read_like_jsonl(tmp_path, reviews):
-    frame = pd.read_json(reviews, lines=True)
-    frame.to_csv(tmp_path / "reviews.csv", index=False)
-    frame.to_parquet(tmp_path / "reviews.parquet")
-    expected = load_sample(reviews, 50)
-    for kind in ("csv", "parquet"):
-        sample = load_sample(str(tmp_path / f"reviews.{kind}"), 50)
-        assert (sample.texts, sample.labels, sample.task) == (expected.texts, expected.labels, expected.task), kind
+def test_rows_with_an_empty_second_text_are_left_out(write):
+    rows = [{"sentence1": f"one {i}", "sentence2": "" if i == 1 else f"two {i}"} for i in range(4)]
+    assert sorted(load_sample(write(rows), 10).text_pairs) == ["two 0", "two 2", "two 3"]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("rows", "says"),
     [
-        ("rows.jsonl", b'{"text": "one"}\n{broken\n', "line 2"),
-        ("rows.jsonl", b'["a list"]\n', "line 1 is list"),
-        ("rows.jsonl", b"\xff\xfe\x00binary", "UTF-8"),
-        ("rows.jsonl", b"", "no rows"),
-        ("rows.csv", b"", "CSV"),
-        ("rows.csv", b"\x00\xff\x00", "CSV|column"),
-        ("rows.parquet", b"not parquet at all", "Parquet"),
-        ("rows.txt", b"hello", "jsonl"),
-        ("rows.jsonl", b'{"n": 1}\n{"n": 2}\n', "no column with text"),
-        ("rows.jsonl", b'{"text": ""}\n{"text": "  "}\n', "empty"),
-        ("rows.jsonl", b'{"text": "only one"}\n', "at least 2"),
-        ("rows.jsonl", b'{"text": "a b", "label": NaN}\n{"text": "c d", "label": 1}\n', "missing or NaN"),
-        ("rows.jsonl", b'{"text": "a b", "label": [1]}\n{"text": "c d", "label": [2]}\n', "list"),
+        ([{"text": "same words"}] * 6, "1 usable distinct text;"),
+        ([{"text": "only one"}], "1 usable distinct text;"),
+        ([{"text": "  "}] * 3, "All 3 rows of column 'text'"),
     ],
 )
-def test_a_wrong_file_is_one_sentence(tmp_path, name, content, says):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises((InputError, DataError), match=says) as caught:
-        load_sample(str(path), 10)
-    assert "\n" not in str(caught.value)
+def test_data_that_cannot_be_drawn_from_says_why(rows, says, write):
+    with pytest.raises(DataError, match=says):
+        load_sample(write(rows), 10, text_column="text")
+
+
+@pytest.mark.parametrize("n_samples", [1, 0, -3, 2.5, "many", True])
+def test_the_number_of_samples_must_be_a_whole_number_of_at_least_two(n_samples, write):
+    with pytest.raises(InputError, match=f"n_samples is .*{n_samples}"):
+        load_sample(write(labelled([0, 1])), n_samples)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "0"])
+def test_the_seed_must_be_a_whole_number(seed, write):
+    with pytest.raises(InputError, match="seed"):
+        load_sample(write(labelled([0, 1])), 2, seed)
+
+
+# what is recorded
+
+
+def test_the_source_is_enough_to_draw_again(write):
+    file = write([{"sentence1": f"a {i}", "sentence2": f"b {i}", "label": i % 2} for i in range(40)])
+    for options in ({}, {"pair_column": ""}, {"label_column": ""}, {"text_column": "sentence2", "label_column": "label"}):
+        sample = load_sample(file, 20, 3, **options)
+        source = sample.source
+        assert (source.n_samples, source.seed, source.distinct) == (20, 3, True)
+        assert load_sample(source.choice, source.n_samples, source.seed, distinct=source.distinct) == sample
+
+
+def test_the_source_names_the_columns_that_were_used(write):
+    file = write([{"sentence1": f"a {i}", "sentence2": f"b {i}", "label": i % 2} for i in range(40)])
+    assert load_sample(file, 20).source.choice == DataChoice(file, None, None, "sentence1", "sentence2", "label")
+    assert load_sample(DataChoice(file, pair_column=""), 20).text_pairs is None
+
+
+def test_options_beside_a_choice_are_refused(write):
+    with pytest.raises(InputError, match="inside the DataChoice"):
+        load_sample(DataChoice(write(labelled([0, 1]))), 2, text_column="text")
+
+
+def test_a_description_says_what_there_is_and_how_it_is_taken(write):
+    file = write([{"sentence1": f"a {i}", "sentence2": f"b {i}", "label": i % 2, "idx": i} for i in range(40)])
+    info = describe_dataset(DataChoice(file))
+    assert info.columns == ("sentence1", "sentence2", "label", "idx")
+    assert (info.n_rows, info.splits, info.task, info.label_names) == (40, (), "classification", ("0", "1"))
+    assert (info.text_column, info.pair_column, info.label_column) == ("sentence1", "sentence2", "label")
+    assert info.example_rows[1] == {"sentence1": "a 1", "sentence2": "b 1", "label": 1, "idx": 1}
+
+
+def test_the_bundled_data_is_drawn_stratified_over_its_packages():
+    sample = load_sample("docstrings", 300, 0)
+    assert sample.label_names == ("numpy", "pandas", "plotly", "scipy", "sklearn", "streamlit")
+    assert len(sample) == 300 and set(sample.labels) == set(range(6))
+    assert load_sample("docstrings", 300, 0) == sample
+
+
+# labels
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("labels", "task", "names"),
     [
-        ({"text_column": "nope"}, "its columns are: idx, text, label"),
-        ({"pair_column": "nope"}, "no column 'nope'"),
-        ({"label_column": "nope"}, "no column 'nope'"),
-        ({"split": "train"}, "no split"),
-        ({"n_samples": 1}, "at least 2"),
-        ({"n_samples": 2.5}, "whole number"),
-        ({"seed": -1}, "seed"),
+        ([0, 1, 1, 0] * 5, "classification", ("0", "1")),
+        ([3, 1, 2] * 5, "classification", ("1", "2", "3")),
+        ([10, 9] * 5, "classification", ("9", "10")),
+        (["pos", "neg"] * 5, "classification", ("neg", "pos")),
+        ([True, False] * 5, "classification", ("False", "True")),
+        ([1.0, 0.0] * 5, "classification", ("0", "1")),
+        (["only"] * 5, "classification", ("only",)),
+        ([5, 3.8, 0, 4.25, 1] * 3, "regression", None),
+        (list(range(60)) * 3, "regression", None),
+        (list(range(10)), "regression", None),
     ],
 )
-def test_a_wrong_option_is_one_sentence(reviews, options, says):
-    with pytest.raises(InputError, match=says):
-        load_sample(reviews, **options)
+def test_labels_are_classes_or_a_quantity(labels, task, names, write):
+    sample = load_sample(write(labelled(labels)), len(labels))
+    assert (sample.task, sample.label_names) == (task, names)
+    for text, label in zip(sample.texts, sample.labels, strict=True):
+        given = labels[int(text.split()[-1])]
+        if names is None:
+            assert label == given
+        else:
+            assert names[int(label)] == str(int(given) if isinstance(given, float) else given)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"missing\.csv"):
-        load_sample(str(tmp_path / "missing.csv"))
+def test_real_similarity_scores_are_a_quantity(shared_data):
+    sample = load_sample(str(shared_data / "glue/stsb/train.jsonl"), 200)
+    assert sample.task == "regression" and 0 <= min(sample.labels) < max(sample.labels) <= 5
 
 
-def test_a_split_parts_the_rows_and_keeps_the_shares(reviews):
-    sample = load_sample(reviews, 100)
-    train, held_out = split_sample(sample, 20, seed=3)
-    assert (len(train), len(held_out)) == (80, 20)
-    assert not set(train.texts) & set(held_out.texts)
-    assert Counter(held_out.labels) == {0.0: 15, 1.0: 5}
-    assert split_sample(sample, 20, seed=3)[1] == held_out
-    with pytest.raises(InputError):
-        split_sample(sample, 100, seed=0)
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_missing_labels_are_counted(missing, write):
+    with pytest.raises(DataError, match=r"3 of 10 rows of the label column 'label'"):
+        load_sample(write(labelled([1, 0] * 3 + [missing] * 3 + [1])), 5)
 
 
-def test_a_dataset_of_the_datasets_cache_is_read_offline(tmp_path, reviews, monkeypatch):
-    """The hub's path on a dataset that is on this machine: load_dataset answers, the columns are settled alike."""
-    import datasets
+def test_missing_labels_do_not_matter_where_no_label_is_wanted(write):
+    sample = load_sample(write(labelled([1, None, 0, None])), 4, label_column="")
+    assert sample.task == "unlabeled" and len(sample) == 4
 
-    from gelora.sources import tables
 
-    built = datasets.Dataset.from_json(reviews, cache_dir=str(tmp_path / "cache"))
-    built = built.cast_column("label", datasets.ClassLabel(names=["good", "bad"]))
-    asked = {}
+def test_a_label_column_that_is_empty_throughout_is_none(write):
+    file = write(labelled([None] * 6))
+    assert load_sample(file, 6).task == "unlabeled"
+    with pytest.raises(DataError, match="no label in any row"):
+        load_sample(file, 6, label_column="label")
 
-    def load(name, config, split, revision):
-        asked.update(name=name, config=config, split=split, revision=revision)
-        return built
 
-    monkeypatch.setattr(tables, "_is_cached", lambda dataset: True)
-    monkeypatch.setattr(datasets, "load_dataset", load)
-    sample = load_sample("someone/reviews", 40, config="plain", split="test")
-    assert asked == {"name": "someone/reviews", "config": "plain", "split": "test", "revision": None}
-    assert sample.label_names == ("good", "bad") and sample.source.choice.split == "test"
+def test_infinite_labels_are_refused(write):
+    with pytest.raises(DataError, match="infinite"):
+        load_sample(write(labelled([0.5, math.inf, 1.5] * 4)), 5)
+    with pytest.raises(DataError, match="infinite"):
+        load_sample(write(labelled([10**400, 1, 2] * 4)), 5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [([f"free text {i}" for i in range(40)], "40 different words"), ([[1, 2]] * 6, "list values"), ([{"a": 1}] * 6, "dict values")],
+)
+def test_a_column_that_is_no_label_is_refused_when_asked_for_and_left_alone_otherwise(labels, says, write):
+    file = write(labelled(labels))
+    with pytest.raises(DataError, match=says):
+        load_sample(file, 5, label_column="label")
+    sample = load_sample(file, 5)
+    assert sample.task == "unlabeled"
+    assert load_sample(sample.source.choice, 5) == sample
+    assert describe_dataset(DataChoice(file)).label_column is None
+
+
+# splitting
+
+
+def a_sample(texts, labels=None, pairs=None, task="classification"):
+    source = SampleSource(DataChoice("made up"), "r", 0, len(texts), False, "digest")
+    return Sample(tuple(texts), pairs, labels, None, task if labels else "unlabeled", source)
+
+
+def test_a_split_parts_the_rows_in_proportion_to_the_classes():
+    labels = tuple(float(i % 4 == 0) for i in range(100))
+    train, held_out = split_sample(a_sample([f"t{i}" for i in range(100)], labels), 20, 5)
+    assert len(held_out) == 20 and sum(held_out.labels) == 5
+    assert sorted(train.texts + held_out.texts) == sorted(f"t{i}" for i in range(100))
+    for part in (train, held_out):
+        assert all(label == float(int(text[1:]) % 4 == 0) for text, label in zip(part.texts, part.labels, strict=True))
+    assert train.source.texts_digest != held_out.source.texts_digest
+
+
+def test_a_split_is_the_same_for_the_same_seed():
+    sample = a_sample([f"t{i}" for i in range(30)])
+    assert split_sample(sample, 10, 1) == split_sample(sample, 10, 1)
+    assert split_sample(sample, 10, 1)[1].texts != split_sample(sample, 10, 2)[1].texts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2)), min_size=12, max_size=40),
+    seed=st.integers(0, 1000),
+)
+def test_no_text_stands_on_both_sides_of_a_split_even_where_rows_share_texts(pairs, seed):
+    sample = a_sample([f"t{a}" for a, _, _ in pairs], tuple(float(c) for *_, c in pairs), tuple(f"t{b}" for _, b, _ in pairs))
+    try:
+        train, held_out = split_sample(sample, 4, seed)
+    except DataError as error:
+        assert "share their texts" in str(error)
+        return
+    assert not {*train.texts, *train.text_pairs} & {*held_out.texts, *held_out.text_pairs}
+    assert 1 <= len(held_out) <= 4 and len(train) + len(held_out) == len(sample)
+
+
+def test_rows_that_all_share_a_text_cannot_be_split():
+    with pytest.raises(DataError, match="share their texts"):
+        split_sample(a_sample(["same"] * 10), 3, 0)
+
+
+@pytest.mark.parametrize("n_eval", [0, -1, 10, 11])
+def test_both_sides_of_a_split_need_rows(n_eval):
+    with pytest.raises(InputError, match="n_eval"):
+        split_sample(a_sample([f"t{i}" for i in range(10)]), n_eval, 0)
