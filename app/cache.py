@@ -3,9 +3,12 @@
 Knows when work must be done again and who waits for it; draws nothing.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -17,8 +20,8 @@ from app.state import Measurement
 from gelora.errors import Cancelled, GeloraError, InputError, StoreError
 from gelora.geometry import estimate_profile
 from gelora.home import cache_dir, write_atomically
-from gelora.records import IdProfile, ModelStructure
-from gelora.sources import extract_hidden_states, find_model, load_sample, model_structure
+from gelora.records import IdProfile, ModelStructure, Progress
+from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample, model_structure
 
 ESTIMATORS = ("twonn", "twonn-mle", "mle")
 
@@ -139,7 +142,7 @@ class Measurements:
 
 def _measure(job: Job) -> IdProfile:
     wanted = job.measurement
-    job.progress("Loading libraries", 0, 0)
+    preparation().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -174,26 +177,40 @@ def measurements() -> Measurements:
     return Measurements()
 
 
+class Preparation:
+    """What is made beside the page on the server's first visit: data and store by a process, the libraries by a thread."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "app.prepare"]
+        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._thread = threading.Thread(target=_load_libraries, name="load-libraries", daemon=True)
+        self._thread.start()
+
+    def wait(self, progress: Progress, data_too: bool) -> None:
+        """Wait for the libraries, and for the bundled data when asked; `progress` is told, so that a person can cancel.
+
+        What failed is met again, as a sentence, by whoever needs it.
+        """
+        while self._thread.is_alive():
+            progress("Loading the libraries", 0, 0)
+            self._thread.join(0.1)
+        while data_too and self._process.poll() is None:
+            progress("Reading the bundled sentences, once", 0, 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
+
+
+def _load_libraries() -> None:
+    import peft
+    import transformers
+
+    logger.debug("Loaded transformers %s, peft %s", transformers.__version__, peft.__version__)
+
+
 @st.cache_resource(show_spinner=False)
-def warm_up() -> threading.Thread:
-    """On the server's first visit: make the run store and load the heavy libraries, beside the page."""
-
-    def warm() -> None:
-        from gelora.runs import ensure_store
-
-        try:
-            ensure_store()
-            find_model("all-MiniLM-L6-v2")
-        except GeloraError as error:
-            logger.warning("Warming up: %s", error)
-        import peft
-        import transformers
-
-        logger.debug("Loaded transformers %s, peft %s", transformers.__version__, peft.__version__)
-
-    thread = threading.Thread(target=warm, name="warm-up", daemon=True)
-    thread.start()
-    return thread
+def preparation() -> Preparation:
+    """The server's one preparation, begun by its first visit."""
+    return Preparation()
 
 
 @st.cache_data(show_spinner="Reading the model's configuration ...", max_entries=32)

@@ -68,6 +68,12 @@ def follow(run_id: str) -> None:
         _live(run_id)
 
 
+@st.cache_data(show_spinner=False, max_entries=8)
+def _history(run_id: str, state: tuple[object, ...]) -> dict[str, list[tuple[int, float]]]:
+    """The run's metrics; read anew only when its state says that something was logged."""
+    return history(run_id)
+
+
 @st.fragment(run_every=1.0)
 def _live(run_id: str) -> None:
     info = run_info(run_id)
@@ -80,7 +86,7 @@ def _draw(info: RunInfo) -> None:
     st.subheader(f"{STATUS_ICONS[info.status]} {info.id}: {info.status}", anchor=False)
     if info.reason:
         (st.error if info.status == "failed" else st.info)(info.reason)
-    series = history(info.id)
+    series = _history(info.id, (info.status, info.step, tuple(sorted(info.metrics.items()))))
     _status_line(info)
     if info.is_live:
         _stop_controls(info)

@@ -13,7 +13,7 @@ st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "fav
 
 from app import cache, components, frame, state  # noqa: E402
 
-cache.warm_up()
+cache.preparation()
 state.restore()
 pages = {
     name: st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=components.ICONS[name], url_path=name, default=name == "layers")

@@ -29,6 +29,7 @@ URL = f"http://127.0.0.1:{PORT}"
 def main() -> None:
     """Time the journey on a fresh state folder."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--no-runs", action="store_true", help="stop after the curve")
     parser.add_argument("--json")
     options = parser.parse_args()
     home = tempfile.mkdtemp(prefix="gelora-journey-")
@@ -53,7 +54,7 @@ def main() -> None:
         server = start_server()
         rows.append({"case": "restarted server, open to curve", "seconds": open_and_wait(page)})
         rows.append({"case": "same server, new tab, open to curve", "seconds": open_and_wait(new_tab(browser))})
-        for what in ("Head only", "These ranks"):
+        for what in () if options.no_runs else ("Head only", "These ranks"):
             rows.append(run_row(page, what))
         browser.close()
     server.kill()
