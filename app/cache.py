@@ -20,8 +20,8 @@ from app.state import Measurement
 from gelora.errors import Cancelled, GeloraError, InputError, StoreError
 from gelora.geometry import estimate_profile
 from gelora.home import cache_dir, write_atomically
-from gelora.records import IdProfile, ModelStructure, Progress
-from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample, model_structure
+from gelora.records import DataChoice, IdProfile, ModelStructure, Progress
+from gelora.sources import BUNDLED_DATASET, DatasetInfo, describe_dataset, extract_hidden_states, load_sample, model_structure
 
 ESTIMATORS = ("twonn", "twonn-mle", "mle")
 
@@ -221,3 +221,13 @@ def structure(model: str) -> ModelStructure:
         GeloraError: the model is unknown or unreachable, or has no shape that can be adapted.
     """
     return model_structure(model)
+
+
+@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
+def dataset_info(choice_json: str) -> DatasetInfo:
+    """What is in a dataset and what its columns are taken for; `choice_json` is a DataChoice's JSON.
+
+    Raises:
+        GeloraError: the data cannot be read.
+    """
+    return describe_dataset(DataChoice.from_json(choice_json))

@@ -8,11 +8,11 @@ from pathlib import Path
 import streamlit as st
 
 from app import components, state
-from app.cache import measurements
+from app.cache import dataset_info, measurements
 from gelora.errors import GeloraError
 from gelora.records import POOLINGS, DataChoice
 from gelora.runs import list_runs
-from gelora.sources import FILE_ENDINGS, DatasetInfo, bundled_datasets, bundled_models, describe_dataset
+from gelora.sources import FILE_ENDINGS, DatasetInfo, bundled_datasets, bundled_models
 
 POOLING_WORDS = {
     "mean": "mean of all tokens",
@@ -67,7 +67,9 @@ def _data_chooser() -> None:
             st.text_input("Configuration", key="config", help="Such as sst2 of nyu-mll/glue; empty for the default.")
             st.text_input("Split", key="split", help="Empty for train.")
         try:
-            info = _described(state.measurement().data.to_json())
+            info = dataset_info(
+                DataChoice(st.session_state["data"], st.session_state["config"] or None, st.session_state["split"] or None).to_json()
+            )
         except GeloraError as error:
             st.error(str(error))
             return
@@ -82,12 +84,6 @@ def _column_choice(title: str, key: str, info: DatasetInfo, detected: str | None
     if st.session_state[key] not in options:
         options.append(st.session_state[key])
     st.selectbox(title, options, key=key, format_func=lambda name: name or f"as detected: {detected or 'none'}")
-
-
-@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
-def _described(choice_json: str) -> DatasetInfo:
-    choice = DataChoice.from_json(choice_json)
-    return describe_dataset(DataChoice(choice.dataset, choice.config, choice.split))
 
 
 def _forget_columns() -> None:

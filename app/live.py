@@ -3,12 +3,17 @@
 Holds nothing: a reload, a second tab or a restarted server shows the same, because the truth is on disk.
 """
 
+import dataclasses
+import math
+import shlex
+
 import streamlit as st
 
 from app import components, run_charts, state
+from app.cache import dataset_info
 from gelora.errors import RunError
 from gelora.ranks import plan_budget
-from gelora.records import RunSpec
+from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import RunInfo, history, list_runs, log_tail, run_info, stop_run
 
 STATUS_ICONS = {"queued": "⏳", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
@@ -37,18 +42,47 @@ def chosen_run() -> str | None:
     return None
 
 
-def draw_intention(spec: RunSpec) -> None:
-    """What will happen when Start is pressed, in numbers and as a command."""
+def draw_intention(spec: RunSpec) -> bool:
+    """What will happen when Start is pressed: task, parameters, steps, the command. Returns whether it can be started."""
+    info = dataset_info(spec.data.to_json())
+    if info.task == "unlabeled":
+        st.warning(f"{spec.data.dataset} has no label column, so there is nothing to learn. Choose one in the sidebar, or other data.")
+        return False
+    inputs = f"*{info.text_column}*" + (f" and *{info.pair_column}*" if info.pair_column else "")
+    outputs = f"{len(info.label_names)} classes" if info.label_names else "a number"
+    st.markdown(f"**{info.task.capitalize()}**: {inputs} → *{info.label_column}* ({outputs})")
     if spec.plan is None:
         st.markdown("Trains the **head alone**, the plain reference for any adapter.")
     else:
         budget = plan_budget(spec.plan)
         st.metric("Adapter parameters", f"{budget.n_adapter_params:,}", f"{budget.share:.3%} of the model", delta_color="off")
-    steps = max(1, round(spec.training.n_train / spec.training.batch_size * spec.training.epochs))
+    training = spec.training
+    steps = max(1, math.ceil(training.n_train / training.batch_size) * training.epochs)
     st.caption(
-        f"{spec.model} on {spec.data.dataset}: {spec.training.n_train:,} rows to train, {spec.training.n_eval:,} held out, "
-        f"about {steps:,} steps. The run is a process of its own; closing this tab does not end it."
+        f"{training.n_train:,} rows to train, {training.n_eval:,} held out, about {steps:,.0f} steps. "
+        "The run is a process of its own; closing this tab does not end it."
     )
+    st.code(_command(spec), language="bash", wrap_lines=True)
+    return True
+
+
+def _command(spec: RunSpec) -> str:
+    """The same run from a shell."""
+    words = ["gelora", "train", "--model", spec.model, "--dataset", spec.data.dataset]
+    options = {"config": "--config", "split": "--split", "text_column": "--text-column", "pair_column": "--pair-column"}
+    for field, option in {**options, "label_column": "--label-column"}.items():
+        if getattr(spec.data, field) is not None:
+            words += [option, getattr(spec.data, field)]
+    if spec.plan is None:
+        words.append("--head-only")
+    elif spec.plan.strategy == "uniform":
+        words += ["--rank", str(max(spec.plan.ranks.values())), "--target-modules", spec.plan.target_modules]
+    else:
+        words += ["--plan", "rank_plan.json"]  # the download on Ranks
+    default = TrainingConfig(method=spec.training.method)
+    changed = [f.name for f in dataclasses.fields(default) if getattr(spec.training, f.name) != getattr(default, f.name)]
+    words += [word for name in changed for word in ("--set", f"{name}={getattr(spec.training, name)}")]
+    return shlex.join([*words, *(["--seed", str(spec.seed)] if spec.seed else [])])
 
 
 def follow(run_id: str) -> None:

@@ -111,7 +111,26 @@ def test_bad_data_is_one_sentence_on_the_page(tiny, tmp_path, content, says):
 def test_ranks_of_an_unmeasured_choice_are_asked_for_in_words(tiny):
     app = open_app("finetune", model=tiny[0], data=tiny[1], n="100", seed="123")
     assert not app.exception
-    assert "press Measure first" in sentences(app.error)
+    assert "press Measure first" in sentences(app.info)
+
+
+def test_what_will_be_trained_is_said_before_start(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="100"))
+    app.switch_page("../pages/finetune.py").run()
+    assert not app.exception
+    assert "**Classification**: *text* → *label* (2 classes)" in sentences(app.markdown)
+    assert app.code[0].value.startswith("gelora train --model ")
+    assert not app.button(key="start_run").disabled
+
+
+def test_data_without_labels_cannot_be_started(tiny, tmp_path):
+    path = tmp_path / "plain.jsonl"
+    path.write_text("".join(json.dumps({"text": f"a plain text number {i}"}) + "\n" for i in range(40)))
+    app = open_app("finetune", model=tiny[0], data=str(path), n="100")
+    app.segmented_control(key="train_what").set_value("head").run()
+    assert not app.exception
+    assert "nothing to learn" in sentences(app.warning)
+    assert app.button(key="start_run").disabled
 
 
 def test_an_unknown_run_in_the_url_is_said_and_forgotten():
