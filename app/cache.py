@@ -209,7 +209,7 @@ def _load_libraries() -> None:
 
 @st.cache_resource(show_spinner=False)
 def preparation() -> Preparation:
-    """The server's one preparation, begun by its first visit."""
+    """The server's one preparation, begun by the first page that has nothing to show: loading libraries makes pages slow."""
     return Preparation()
 
 

@@ -4,16 +4,17 @@ Draws with Streamlit and asks `app.cache` and the library for answers; computes 
 """
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import streamlit as st
 
 from app import state
-from app.cache import Job, measurements, structure
+from app.cache import Job, measurements, preparation, structure
 from gelora.errors import GeloraError, InputError
 from gelora.geometry import rises
-from gelora.ranks import allocate_ranks, uniform_ranks
+from gelora.ranks import allocate_ranks, lora_arguments, uniform_ranks
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +77,7 @@ def profile_or_invitation() -> tuple[IdProfile, bool]:
             st.error(job.error, icon=":material/error:")
     if profile is not None:
         return profile, False
+    preparation()
     old, measured_with = shown_profile()
     if old is not None and measured_with is not None:
         if job is None or job.is_over:
@@ -183,27 +185,11 @@ def undefined_reasons(profile: IdProfile, estimator: str) -> list[str]:
 
 
 def adapter_config_json(plan: RankPlan) -> str:
-    """The plan as the text of PEFT's `adapter_config.json`."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        plan.to_lora_config().save_pretrained(folder)
-        return (Path(folder) / "adapter_config.json").read_text(encoding="utf-8")
+    """The plan as an `adapter_config.json` that PEFT's `LoraConfig.from_pretrained` reads; what it leaves out is PEFT's default."""
+    return json.dumps({"peft_type": "LORA", "base_model_name_or_path": plan.model_id, **lora_arguments(plan)}, indent=2)
 
 
 def lora_snippet(plan: RankPlan) -> str:
     """Python that builds the plan's LoraConfig with PEFT alone."""
-    config = plan.to_lora_config()
-    return "\n".join(
-        [
-            "from peft import LoraConfig",
-            "",
-            "config = LoraConfig(",
-            f"    r={config.r},",
-            f"    lora_alpha={config.lora_alpha},",
-            f"    target_modules={sorted(config.target_modules)!r},",
-            f"    rank_pattern={config.rank_pattern!r},",
-            f"    alpha_pattern={config.alpha_pattern!r},",
-            ")",
-        ]
-    )
+    lines = [f"    {name}={value!r}," for name, value in lora_arguments(plan).items()]
+    return "\n".join(["from peft import LoraConfig", "", "config = LoraConfig(", *lines, ")"])

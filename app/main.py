@@ -11,9 +11,8 @@ import streamlit as st  # noqa: E402
 
 st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "favicon.svg"), layout="wide", initial_sidebar_state="auto")
 
-from app import cache, components, frame, state  # noqa: E402
+from app import components, frame, state  # noqa: E402
 
-cache.preparation()
 state.restore()
 pages = {
     name: st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=components.ICONS[name], url_path=name, default=name == "layers")

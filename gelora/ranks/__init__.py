@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gelora.ranks.allocation import allocate_ranks, uniform_ranks
 from gelora.ranks.budget import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
+from gelora.ranks.lora_form import lora_arguments
 
 if TYPE_CHECKING:
     from gelora.ranks.lora import (
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
         count_parameters as count_parameters,
         modules_to_save as modules_to_save,
         to_lora_config as to_lora_config,
+        train_head_alone as train_head_alone,
     )
 
-_NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config")
+_NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config", "train_head_alone")
 
 __all__ = [
     "allocate_ranks",
     "budget_by_block",
     "equivalent_uniform_rank",
+    "lora_arguments",
     "plan_budget",
     "uniform_comparison",
     "uniform_ranks",

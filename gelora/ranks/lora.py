@@ -5,18 +5,18 @@ here every mismatch is an error.
 """
 
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils import ModulesToSaveWrapper
+from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from gelora.errors import InputError, ModelError
 from gelora.ranks.budget import plan_budget
+from gelora.ranks.lora_form import lora_arguments, matches
 from gelora.records import RankPlan, check_choice, check_range
 
 ADAPTER = "default"
@@ -36,8 +36,7 @@ def to_lora_config(
 ) -> LoraConfig:
     """The plan as a `peft.LoraConfig` under which every module gets exactly its rank and alpha.
 
-    `r` and `lora_alpha` are the plan's most common pair; `rank_pattern` and `alpha_pattern` name the modules that
-    differ, so that a uniform plan reads like a hand-written config. Modules of rank 0 are left out.
+    Which arguments those are, `gelora.ranks.lora_arguments` says.
 
     Args:
         plan: the ranks.
@@ -55,20 +54,11 @@ def to_lora_config(
     check_range("lora_dropout", lora_dropout, 0.0, 1.0)
     if task_type is not None:
         check_choice("task_type", task_type, tuple(kind.value for kind in TaskType))
-    active = [module for module in plan.modules if plan.ranks[module.name] > 0]
-    names = _names_in_plan(plan) if model is None else _names_in_model(plan, model)
-    pairs = {names[m.name]: (plan.ranks[m.name], _whole_if_possible(plan.alphas[m.name])) for m in active}
-    base_r, base_alpha = _most_common(pairs.values())
-    # The patterns are regular expressions of which the first that matches counts, and saving sorts them. No name is the
-    # end of another (checked), so that each module has one pattern at most and the order does not matter.
+    arguments = lora_arguments(plan, None if model is None else _names_in_model(plan, model))
     return LoraConfig(
-        r=base_r,
-        lora_alpha=base_alpha,
-        target_modules=list(pairs),
-        rank_pattern={re.escape(name): r for name, (r, _) in pairs.items() if r != base_r},
-        alpha_pattern={re.escape(name): alpha for name, (_, alpha) in pairs.items() if alpha != base_alpha},
+        **arguments,
         lora_dropout=lora_dropout,
-        fan_in_fan_out=model is not None and all(_is_conv1d(model.get_submodule(name)) for name in pairs),
+        fan_in_fan_out=model is not None and all(_is_conv1d(model.get_submodule(name)) for name in arguments["target_modules"]),
         task_type=task_type,
         modules_to_save=list(modules_to_save) if modules_to_save else None,
     )
@@ -123,6 +113,20 @@ def apply_plan(
     return peft_model
 
 
+def train_head_alone(model: nn.Module, modules_to_save: Sequence[str]) -> PeftModel:
+    """`model` with its blocks frozen and the named modules trained, as an adapter that adapts nothing.
+
+    It is saved, checkpointed and loaded like any other adapter, so that a head-only run is the plain reference for one.
+
+    Args:
+        model: a sequence classifier.
+        modules_to_save: its head, see `gelora.ranks.modules_to_save`; PEFT adds `classifier` and `score` by itself.
+    """
+    return get_peft_model(
+        model, LoraConfig(task_type="SEQ_CLS", target_modules=DUMMY_TARGET_MODULES, modules_to_save=list(modules_to_save) or None)
+    )
+
+
 def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:
     """Names of the modules to train and save whole beside the adapter: what the checkpoint lacks, and the pooler.
 
@@ -142,7 +146,7 @@ def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:
         ModelError: the checkpoint lacks weights inside the base model itself, or PEFT would take more modules than meant.
     """
     prefix = _base_prefix(model)
-    poolers = [name for name, module in model.named_modules() if _matches("pooler", name) and list(module.parameters())]
+    poolers = [name for name, module in model.named_modules() if matches("pooler", name) and list(module.parameters())]
     found, lacking = set(poolers), []
     for key in sorted(missing_keys):
         if any(key.startswith(f"{pooler}.") for pooler in poolers):
@@ -182,16 +186,6 @@ def _trainable(peft_model: PeftModel) -> tuple[dict[str, int], dict[str, int]]:
         if parameter.requires_grad:
             (adapter if name.startswith(inside) else head)[name] = parameter.numel()
     return adapter, head
-
-
-def _names_in_plan(plan: RankPlan) -> dict[str, str]:
-    """Relative names as they are; checked that none is the end of another one, which PEFT could not tell apart."""
-    names = [module.name for module in plan.modules]
-    for name in names:
-        clash = [other for other in names if _matches(name, other) and other != name]
-        if clash:
-            raise ModelError(f"{name} is also the end of {clash[0]}; give the model, so that full names can be used.")
-    return {name: name for name in names}
 
 
 def _names_in_model(plan: RankPlan, model: nn.Module) -> dict[str, str]:
@@ -251,13 +245,8 @@ def _base_prefix(model: nn.Module) -> str:
     return prefix if prefix and isinstance(getattr(model, prefix, None), nn.Module) else ""
 
 
-def _matches(name: str, key: str) -> bool:
-    """PEFT's rule for a name in `target_modules` and in a pattern: equal, or the end from a dot on."""
-    return key == name or key.endswith(f".{name}")
-
-
 def _matching(name: str, keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if _matches(name, key)]
+    return [key for key in keys if matches(name, key)]
 
 
 def _is_inside(name: str, outer: str) -> bool:
@@ -276,17 +265,6 @@ def _shape(module: nn.Module) -> tuple[int, int]:
         n_in, n_out = module.get_parameter("weight").shape
         return n_in, n_out
     return int(getattr(module, "in_features", 0)), int(getattr(module, "out_features", 0))
-
-
-def _most_common(pairs: Iterable[tuple[int, float]]) -> tuple[int, float]:
-    """The most common pair; of several, the smallest."""
-    counts = Counter(pairs)
-    return min(counts, key=lambda pair: (-counts[pair], pair))
-
-
-def _whole_if_possible(alpha: float) -> float:
-    """64.0 as 64: so people write it, and LoraConfig declares it so."""
-    return int(alpha) if float(alpha).is_integer() else alpha
 
 
 def _listed(names: Sequence[Any], most: int = 4) -> str:

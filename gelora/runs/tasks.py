@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gelora.errors import DataError, ModelError
-from gelora.ranks import apply_plan, count_parameters, modules_to_save
+from gelora.ranks import apply_plan, count_parameters, modules_to_save, train_head_alone
 from gelora.records import Progress, RunSpec, Sample
 from gelora.sources import find_model, load_sample, load_tokenizer, split_sample
 
@@ -144,11 +144,7 @@ def _load_model(entry: Any, names: tuple[str, ...] | None, seed: int) -> tuple[A
 def _with_adapter(model: Any, spec: RunSpec, saved: list[str]) -> Any:
     if spec.plan is not None:
         return apply_plan(model, spec.plan, task_type="SEQ_CLS", modules_to_save=saved, lora_dropout=spec.training.lora_dropout)
-    # The head alone, in the form of an adapter that adapts nothing: it is saved, checkpointed and loaded like any other.
-    from peft import LoraConfig, get_peft_model
-    from peft.utils.constants import DUMMY_TARGET_MODULES
-
-    return get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules=DUMMY_TARGET_MODULES, modules_to_save=saved or None))
+    return train_head_alone(model, saved)
 
 
 def _longest(wanted: int, tokenizer: Any, config: Any) -> int:

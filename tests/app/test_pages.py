@@ -142,3 +142,23 @@ def test_an_unknown_run_in_the_url_is_said_and_forgotten():
 def test_every_page_opens_without_an_exception():
     for page in ("layers", "ranks", "finetune", "runs"):
         assert not open_app(page, n="150", seed="78").exception, page
+
+
+def test_what_is_taken_along_gives_the_plans_ranks_in_peft(tiny, tmp_path):
+    from peft import LoraConfig
+
+    from app.cache import measurements
+    from app.components import adapter_config_json, lora_snippet
+    from gelora.ranks import allocate_ranks
+
+    measure(open_app(model=tiny[0], data=tiny[1], n="100"))
+    profile = next(iter(measurements()._profiles.values()))
+    plan = allocate_ranks(profile, "all-linear", 2)
+    expected = plan.to_lora_config()
+    (tmp_path / "adapter_config.json").write_text(adapter_config_json(plan))
+    found: dict = {}
+    exec(lora_snippet(plan), found)
+    for config in (LoraConfig.from_pretrained(str(tmp_path)), found["config"]):
+        for field in ("r", "lora_alpha", "rank_pattern", "alpha_pattern"):
+            assert getattr(config, field) == getattr(expected, field), field
+        assert set(config.target_modules) == set(expected.target_modules)
