@@ -152,6 +152,17 @@ def plan_for(profile: IdProfile, estimator: str | None = None) -> RankPlan:
     return allocate_ranks(profile, chosen["targets"], chosen["offset"], chosen["rounding"], estimator or chosen["estimator"])
 
 
+def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | None]:
+    """The plan that every estimator gives, and a sentence where one gives none (offset 0 and no rise, say)."""
+    plans, reason = {}, None
+    for estimator in profile.estimates:
+        try:
+            plans[estimator] = plan_for(profile, estimator)
+        except InputError as error:
+            reason = f"{estimator}: {error}"
+    return plans, reason
+
+
 def training_plan(what: str, r: int | None) -> RankPlan | None:
     """The plan that a run is to use: these ranks (asks for a profile), one rank everywhere, or None for the head alone."""
     if what == "head":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError, StoreError
-from gelora.records import METHODS, DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
+from gelora.records import METHODS, DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig, check_choice
 from gelora.terminal import TerminalProgress, print_table, read_text, write_json
 
 
@@ -29,10 +29,14 @@ def training_fields() -> list[str]:
 
 def measure(options: argparse.Namespace) -> int:
     """Model and data -> the dimension of every layer."""
-    from gelora.geometry import estimate_profile, rises
+    from gelora.geometry import ESTIMATORS, estimate_profile, rises
     from gelora.sources import extract_hidden_states, load_sample
 
     estimators = [name.strip() for name in options.estimators.split(",") if name.strip()]
+    if not estimators:
+        raise InputError(f"--estimators is empty; choose some of: {', '.join(ESTIMATORS)}.")
+    for name in estimators:
+        check_choice("estimator", name, tuple(ESTIMATORS))  # before the work that it would be too late after
     progress = TerminalProgress()
     choice = _data_choice(options)
     sample = load_sample(choice, options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)

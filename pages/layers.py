@@ -20,7 +20,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )
     components.offset_slider(width=280)
 
-plans = {name: components.plan_for(profile, name) for name in profile.estimates}
+plans, no_plan = components.plans_by_estimator(profile)
 st.plotly_chart(charts.id_by_layer(profile, estimator, plans, stale=is_stale), key="id_chart", config=components.CHART_CONFIG)
 st.caption(
     "How to read it: a rise from one point to the next says that this block spreads the data over more dimensions, "
@@ -31,6 +31,8 @@ if estimator == "twonn-mle":
     st.caption(
         "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow (near 90% instead of 95%)."
     )
+if no_plan:
+    st.info(no_plan, icon=":material/info:")
 for reason in components.undefined_reasons(profile, estimator):
     st.info(reason, icon=":material/do_not_disturb_on:")
 

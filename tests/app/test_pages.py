@@ -162,3 +162,42 @@ def test_what_is_taken_along_gives_the_plans_ranks_in_peft(tiny, tmp_path):
         for field in ("r", "lora_alpha", "rank_pattern", "alpha_pattern"):
             assert getattr(config, field) == getattr(expected, field), field
         assert set(config.target_modules) == set(expected.target_modules)
+
+
+def test_a_run_whose_loss_is_no_number_is_shown_as_failed(tiny, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    from gelora.ranks import uniform_ranks
+    from gelora.records import DataChoice, RunSpec, TrainingConfig
+    from gelora.runs import start_run, wait_for
+    from gelora.sources import model_structure
+
+    model = save_tiny_model("bert", tmp_path / "overflowing")
+    weights = {name: values.copy() for name, values in load_file(model / "model.safetensors").items()}
+    weights["encoder.layer.2.output.dense.weight"].fill(3e38)
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    plan = uniform_ranks(model_structure(str(model)), 2)
+    run_id = start_run(RunSpec(str(model), DataChoice(tiny[1]), plan, TrainingConfig(n_train=80, n_eval=20, max_length=32)))
+    wait_for(run_id)
+    app = open_app("finetune", model=tiny[0], data=tiny[1], n="100", run=run_id)
+    assert not app.exception
+    assert f"✗ {run_id}: failed" in [heading.value for heading in app.subheader]
+    assert "diverged: the loss became nan" in sentences(app.error)
+
+
+def test_offset_zero_keeps_the_curve_and_says_what_is_missing(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="100", pooling="cls", length="32"))
+    app.slider(key="offset").set_value(0).run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 1
+    app.switch_page("../pages/ranks.py").run()
+    assert not app.exception
+    assert app.slider(key="offset").value == 0
+
+
+def test_a_layer_of_one_vector_has_a_reason_and_its_block_the_offset_alone(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="100", pooling="cls", offset="2"))
+    assert "embeddings: " in sentences(app.info) and "distinct" in sentences(app.info)
+    app.switch_page("../pages/ranks.py").run()
+    assert "Block 1: no dimension at embeddings" in sentences(app.info)
+    assert "the rule gives the offset alone" in sentences(app.info)
