@@ -157,7 +157,7 @@ def _status_line(info: RunInfo) -> None:
                 st.metric(METRIC_WORDS[name].capitalize(), f"{info.metrics[name]:.3f}")
         if "examples_per_second" in info.metrics:
             st.metric("Examples per second", f"{info.metrics['examples_per_second']:.0f}")
-        if info.n_adapter_params is not None:
+        if info.n_adapter_params:
             st.metric("Adapter parameters", f"{info.n_adapter_params:,}")
 
 
@@ -197,12 +197,16 @@ def _head_only_reference(info: RunInfo, metric: str) -> dict[str, float]:
 
 def _draw_result(info: RunInfo) -> None:
     adapter = info.folder / "adapter"
-    st.success(f"Finished. The adapter lies in {adapter} and loads with PeftModel.from_pretrained.", icon=":material/check_circle:")
-    files = sorted(file for file in adapter.glob("*") if file.is_file())
-    if files:
-        st.download_button("Adapter (zip)", _zipped(str(adapter)), f"{info.id}-adapter.zip", "application/zip", icon=":material/download:")
-    if st.button("Compare on Runs", key="to_runs"):
-        st.switch_page(components.page_path("runs"))
+    st.success("Finished. The adapter loads with PEFT alone; its README says how.", icon=":material/check_circle:")
+    with st.container(horizontal=True):
+        if any(adapter.glob("*")):
+            st.download_button(
+                "Adapter (zip)", _zipped(str(adapter)), f"{info.id}-adapter.zip", "application/zip", icon=":material/download:"
+            )
+        if st.button("Compare on Runs", key="to_runs", icon=components.ICONS["runs"]):
+            st.switch_page(components.page_path("runs"))
+    with st.expander("Where it lies"):
+        st.code(str(adapter), language=None)
 
 
 @st.cache_data(show_spinner=False, max_entries=4)

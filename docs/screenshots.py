@@ -69,9 +69,9 @@ def _prepare(browser: Browser) -> str:
     if invitation.count():
         invitation.click()
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=180_000)
-    page.goto(f"http://127.0.0.1:{PORT}/?page=finetune")
     run_id = ""
     for what in ("Head only", "These ranks"):
+        page.goto(f"http://127.0.0.1:{PORT}/?page=finetune")  # without a run in the address, so that none is shown yet
         header = page.get_by_text("A new run", exact=True)
         expect(header).to_be_visible(timeout=60_000)
         page.wait_for_timeout(1500)

@@ -20,16 +20,16 @@ def row_of(run: RunInfo) -> dict[str, object]:
     metric = run.main_metric or "eval_loss"
     return {
         "state": f"{live.STATUS_ICONS[run.status]} {run.status}",
-        "run": run.id,
-        "model": run.model,
-        "data": run.dataset,
         "strategy": run.strategy or run.method,
         "parameters": run.n_adapter_params,
-        "metric": live.METRIC_WORDS.get(metric, metric),
         "score": run.metrics.get(metric),
+        "metric": live.METRIC_WORDS.get(metric, metric),
         "loss": run.metrics.get("loss"),
         "step": f"{run.step}/{run.total_steps or '?'}",
+        "data": run.dataset,
+        "model": run.model,
         "started (UTC)": (run.started_at or "")[:19].replace("T", " "),
+        "run": run.id,
     }
 
 
