@@ -60,7 +60,7 @@ def id_by_layer(profile: IdProfile, focus: str, ranks: Mapping[str, RankPlan], s
         if estimate.dimension is None:
             figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
     _add_rank_cells(figure, ranks, len(x))
-    figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.55])
+    figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.45])
     figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
     figure.update_yaxes(title_text="intrinsic dimension", rangemode="tozero", gridcolor=GRID, row=1, col=1)
     finish(figure, height=520, stale=stale)
@@ -174,12 +174,13 @@ def _add_rank_cells(figure: go.Figure, ranks: Mapping[str, RankPlan], n_points: 
             z=cells,
             zmin=0,
             zmax=max(top, 2),
-            colorscale=[[0, "rgba(230,159,0,0.06)"], [1, "rgba(230,159,0,0.85)"]],
+            colorscale=[[0, "#F8EFD9"], [1, RISE_COLOUR]],
             showscale=False,
             xgap=3,
             ygap=3,
             text=[["⊘" if r is None else str(r) for r in row] for row in cells],
             texttemplate="%{text}",
+            textfont={"color": "#1b2430"},  # dark on every cell, whatever the theme
             hovertemplate="Block %{x}: %{y} gives rank %{text}.<extra></extra>",
         ),
         row=2,

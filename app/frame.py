@@ -137,14 +137,15 @@ def _machine_sentence() -> str:
 
 def _stations(current: str) -> None:
     profile = components.current_profile()
-    live = any(run.is_live for run in list_runs())
+    runs = list_runs()
+    run = "running" if any(run.is_live for run in runs) else "done" if any(run.status == "finished" for run in runs) else "empty"
     dimension = "running" if components.is_measuring() else "done" if profile else "stale" if components.shown_profile()[0] else "empty"
     marks = {"done": "✓", "stale": "◌", "running": "▸", "empty": "○"}
     stations = [
         ("layers", "Dimension", dimension),
         ("ranks", "Ranks", "done" if profile else "stale" if components.shown_profile()[0] else "empty"),
-        ("finetune", "Run", "running" if live else "empty"),
-        ("runs", "Compare", "done" if list_runs() else "empty"),
+        ("finetune", "Run", run),
+        ("runs", "Compare", "done" if len(runs) > 1 else "empty"),
     ]
     with st.container(horizontal=True, gap="small", key="stations"):
         for page, title, mark in stations:

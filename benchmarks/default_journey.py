@@ -8,6 +8,7 @@ import argparse
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -123,19 +124,40 @@ def run_row(page: Page, what: str) -> dict[str, Any]:
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text(re.compile(r"Last loss \d"))).to_be_visible(timeout=120_000)
     first = seconds_since(started)
-    expect(page.get_by_role("heading", name=re.compile("finished|failed"))).to_be_visible(timeout=900_000)
     found = re.search(r"run=([a-z0-9-]+)", page.url)
-    info = run_info(found.group(1) if found else "")
+    run_id = found.group(1) if found else ""
+    lags = lags_of_losses(page, run_id)
+    expect(page.get_by_role("heading", name=re.compile("finished|failed"))).to_be_visible(timeout=60_000)
+    info = run_info(run_id)
     return {
         "case": f"run at default settings: {what}",
         "seconds": seconds_since(started),
         "first_loss_on_page_seconds": first,
+        "loss_to_page_seconds_median": round(statistics.median(lags), 2),
+        "loss_to_page_seconds_max": round(max(lags), 2),
         "status": info.status,
         "accuracy": info.metrics.get("eval_accuracy"),
         "majority_accuracy": info.majority_accuracy,
         "n_adapter_params": info.n_adapter_params,
         "examples_per_second": info.metrics.get("examples_per_second"),
     }
+
+
+def lags_of_losses(page: Page, run_id: str) -> list[float]:
+    """For every loss that the page showed while the run was going: seconds from the run's own record of it to the page."""
+    from gelora.runs import run_info
+
+    recorded: dict[int, float] = {}
+    shown: dict[int, float] = {}
+    while (info := run_info(run_id)).is_live:
+        if "loss" in info.metrics and info.step not in recorded:
+            recorded[info.step] = time.perf_counter()
+        text = re.search(r"Last loss \S+ at step (\d+)", str(page.evaluate("document.body.innerText")))
+        if text and int(text.group(1)) not in shown:
+            shown[int(text.group(1))] = time.perf_counter()
+        time.sleep(0.03)
+    first = min(shown, default=0)  # the loss that was there when watching began has no start
+    return [shown[step] - recorded[step] for step in shown if step in recorded and step != first] or [float("nan")]
 
 
 if __name__ == "__main__":

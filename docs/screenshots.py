@@ -3,6 +3,7 @@
 Writes `assets/screenshots/<page>[-phone][-dark].png`; the README shows the light desktop ones.
 """
 
+import json
 import os
 import re
 import shutil
@@ -38,7 +39,7 @@ def main() -> None:
         _wait_for_server()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            run_id = _prepare(browser)
+            run_id = _newest_finished_run(environment) or _prepare(browser)
             for suffix, (width, height, scheme) in VIEWS.items():
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
                 for name, title in PAGES.items():
@@ -58,6 +59,13 @@ def _wait_for_server() -> None:
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.2)
     sys.exit("the dashboard did not start")
+
+
+def _newest_finished_run(environment: dict[str, str]) -> str | None:
+    """The run to show, when SCREENSHOT_HOME is the state folder of an earlier call."""
+    command = [sys.executable, "-m", "gelora", "runs", "--json"]
+    runs = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    return next((run["id"] for run in runs if run["status"] == "finished" and run["method"] == "lora"), None)
 
 
 def _prepare(browser: Browser) -> str:
