@@ -201,6 +201,7 @@ class Preparation:
 
 
 def _load_libraries() -> None:
+    time.sleep(0.5)  # until the server's first run of the page has ended, which changes sys.path (see app/main.py)
     import peft
     import transformers
 

@@ -5,7 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder on the path
-    sys.path.insert(0, str(ROOT))
+    sys.path.append(str(ROOT))
+if str(ROOT / "app") not in sys.path[1:]:
+    # Streamlit puts this folder first for every run and takes it away at its end. A thread that walks the path at that
+    # moment (importlib.metadata does, for versions) then misses an entry. With a lasting one, Streamlit changes nothing.
+    sys.path.append(str(ROOT / "app"))
 
 import streamlit as st  # noqa: E402
 

@@ -1,6 +1,8 @@
 """Pages through Streamlit's own test runner, with real small computations."""
 
 import json
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,21 @@ def test_a_layer_of_one_vector_has_a_reason_and_its_block_the_offset_alone(tiny)
     app.switch_page("../pages/ranks.py").run()
     assert "Block 1: no dimension at embeddings" in sentences(app.info)
     assert "the rule gives the offset alone" in sentences(app.info)
+
+
+def test_a_run_of_the_page_leaves_the_import_path_alone(tiny):
+    open_app(n="150", seed="77")
+    before = list(sys.path)
+    seen = []
+
+    def watch() -> None:
+        while not over.is_set():
+            seen.append(tuple(sys.path))
+
+    over = threading.Event()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    open_app(n="150", seed="77")
+    over.set()
+    watcher.join()
+    assert set(seen) == {tuple(before)}
