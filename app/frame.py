@@ -3,6 +3,9 @@
 Draws with Streamlit; what was measured it asks of `app.components` and `app.cache`.
 """
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
@@ -36,29 +39,25 @@ def draw(current: str) -> None:
 
 def _model_chooser() -> None:
     bundled = [entry.model_id for entry in bundled_models()]
-    options = list(dict.fromkeys([*bundled, *_recent("model"), st.session_state["model"]]))
-    st.selectbox(
-        "Model",
-        options,
-        key="model",
-        accept_new_options=True,
-        help="The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder.",
-    )
-    _remember("model")
+    help_text = "The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder."
+    _chooser("Model", "model", bundled, help_text)
+
+
+def _chooser(title: str, key: str, bundled: list[str], help_text: str, on_change: Callable[[], None] | None = None) -> None:
+    """Bundled names first, then what this tab has chosen before; anything else can be typed."""
+    options = list(dict.fromkeys([*bundled, *_recent(key), st.session_state[key]]))
+    st.selectbox(title, options, key=key, accept_new_options=True, on_change=on_change, help=help_text)
+    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*_recent(key), st.session_state[key]]))[-8:]
+
+
+def _recent(key: str) -> list[str]:
+    return list(st.session_state.get(f"_recent_{key}", []))
 
 
 def _data_chooser() -> None:
     bundled = [entry.dataset for entry in bundled_datasets()]
-    options = list(dict.fromkeys([*bundled, *_recent("data"), st.session_state["data"]]))
-    st.selectbox(
-        "Data",
-        options,
-        key="data",
-        accept_new_options=True,
-        on_change=_forget_columns,
-        help="The bundled sentences work offline. Type the path of a .jsonl, .csv or .parquet file, or a hub dataset id.",
-    )
-    _remember("data")
+    help_text = "The bundled sentences work offline. Type the path of a .jsonl, .csv or .parquet file, or a hub dataset id."
+    _chooser("Data", "data", bundled, help_text, _forget_columns)
     if st.session_state["data"] in bundled:
         return
     with st.expander("Columns and split"):
@@ -91,14 +90,6 @@ def _forget_columns() -> None:
         st.session_state[key] = ""
 
 
-def _recent(key: str) -> list[str]:
-    return list(st.session_state.get(f"_recent_{key}", []))
-
-
-def _remember(key: str) -> None:
-    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*_recent(key), st.session_state[key]]))[-8:]
-
-
 def _sample_choices() -> None:
     sizes = sorted({*state.N_SAMPLES, st.session_state["n"]})
     lengths = sorted({*state.MAX_LENGTHS, st.session_state["length"]})
@@ -116,17 +107,12 @@ def _measure_button() -> None:
     wanted = state.measurement()
     if st.button("Measure", type="primary", width="stretch", key="measure", disabled=components.is_measuring()):
         measurements().start(wanted)
-        st.session_state["_asked"] = True
         st.rerun()
 
 
 def _machine_sentence() -> str:
-    import importlib.util
-    import os
-    import sys
-
     torch = sys.modules.get("torch")  # never import it on the page's first paint
-    if torch is None or not hasattr(torch, "cuda") or importlib.util.find_spec("torch") is None:
+    if torch is None or not hasattr(torch, "cuda"):
         device = f"{os.cpu_count()} CPU cores"
     elif torch.cuda.is_available():
         device = torch.cuda.get_device_name(0)
