@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.browser
 
 LONG = 120_000
+expect.set_options(timeout=30_000)  # the default of 5 s is short for a page switch while another test holds the cores
 
 
 def open_page(browser, url: str, width: int = 1280, height: int = 900) -> Page:
