@@ -1,6 +1,6 @@
-"""Long work of the dashboard, done once for all tabs: measurements in the background, kept in memory and on disk.
+"""Long work of the dashboard, done once for all tabs: measurements in the background, what they gave kept in memory and on disk.
 
-Knows when work must be done again and who waits for it; draws nothing.
+Knows when work must be done and who waits for it; draws nothing.
 """
 
 import contextlib
@@ -11,124 +11,84 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import streamlit as st
 
+from app.jobs import MeasuringJob, Task
+from app.shelf import Shelf
 from app.state import Measurement
-from gelora.errors import Cancelled, GeloraError, InputError, StoreError
-from gelora.geometry import estimate_profile
-from gelora.home import cache_dir, write_atomically
-from gelora.records import DataChoice, IdProfile, ModelStructure, Progress
+from gelora.errors import GeloraError
+from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles
+from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure, Progress
+from gelora.sensitivity import Sensitivity, measure_sensitivity
 from gelora.sources import BUNDLED_DATASET, DatasetInfo, describe_dataset, extract_hidden_states, load_sample, model_structure
 
-ESTIMATORS = ("twonn", "twonn-mle", "mle")
+_FORMAT = 2  # raise it when the same measurement would now give other numbers
+_ONE_SAMPLE = ("layer_names", "model", "sample_source", "pooling", "max_length")
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Job:
-    """One measurement under way: where it is, how long it still takes, and how it ended."""
-
-    measurement: Measurement
-    stage: str = "Starting"
-    done: int = 0
-    total: int = 0
-    stage_started: float = field(default_factory=time.monotonic)
-    started: float = field(default_factory=time.monotonic)
-    error: str | None = None
-    _cancelled: threading.Event = field(default_factory=threading.Event)
-    _over: threading.Event = field(default_factory=threading.Event)
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """The library's progress callback; ends the work when somebody asked for that."""
-        if self._cancelled.is_set():
-            raise Cancelled("The measurement was cancelled; nothing half-written is left.")
-        if stage != self.stage:
-            self.stage_started = time.monotonic()
-        self.stage, self.done, self.total = stage, done, total
-
-    def cancel(self) -> None:
-        """Ask the work to end at its next step."""
-        self._cancelled.set()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the work has ended, well or not."""
-        return self._over.is_set()
-
-    def end(self) -> None:
-        """Say that the work has ended."""
-        self._over.set()
-
-    def wait(self, timeout_seconds: float) -> bool:
-        """Wait for the end; returns whether it came."""
-        return self._over.wait(timeout_seconds)
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Time left in the present stage, or None when nothing can be said yet."""
-        if not 0 < self.done < self.total:
-            return None
-        return (time.monotonic() - self.stage_started) / self.done * (self.total - self.done)
-
-
 class Measurements:
-    """All profiles that this server knows and the jobs that make new ones; one job at a time, shared by all tabs."""
+    """All results that this server knows and the jobs that make new ones; one job works at a time, for all tabs."""
 
     def __init__(self) -> None:
+        self._profiles = Shelf("profiles", IdProfile, merge_profiles)
+        self._sensitivities = Shelf("sensitivity", Sensitivity, _merge_sensitivities)
         self._lock = threading.Lock()
-        self._profiles: dict[str, IdProfile] = {}
-        self._jobs: dict[str, Job] = {}
         self._work = threading.Lock()
+        self._jobs: dict[str, list[MeasuringJob]] = {}
 
     def find(self, measurement: Measurement) -> IdProfile | None:
-        """The finished profile, from memory or disk, or None."""
-        key = _key(measurement)
-        with self._lock:
-            if key in self._profiles:
-                return self._profiles[key]
-        path = cache_dir("profiles") / f"{key}.json"
-        if not path.is_file():
-            return None
-        try:
-            profile = IdProfile.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, InputError) as error:
-            logger.warning("The cached profile %s is damaged and will be measured again: %s", path, error)
-            path.unlink(missing_ok=True)
-            return None
-        with self._lock:
-            self._profiles[key] = profile
-        return profile
+        """All that is measured of it so far, from memory or disk, or None."""
+        return self._profiles.find(_key(measurement))
 
-    def job(self, measurement: Measurement) -> Job | None:
-        """The job under way or ended for this measurement, or None."""
-        with self._lock:
-            return self._jobs.get(_key(measurement))
+    def find_sensitivity(self, measurement: Measurement, estimator: str) -> Sensitivity | None:
+        """What is known of how one estimator's curve hangs on the choices, or None."""
+        return self._sensitivities.find(_key(measurement, estimator))
 
-    def start(self, measurement: Measurement) -> Job:
-        """Begin the measurement, or join the one that is under way."""
-        key = _key(measurement)
+    def missing(self, measurement: Measurement, task: Task) -> tuple[str, ...]:
+        """Those names of the task that are not measured yet."""
+        if task.kind == "sensitivity":
+            return task.missing(None, self.find_sensitivity(measurement, task.focus))
+        return task.missing(self.find(measurement), None)
+
+    def jobs(self, measurement: Measurement) -> list[MeasuringJob]:
+        """The jobs of this measurement, under way or ended, the oldest first."""
         with self._lock:
-            job = self._jobs.get(key)
-            if job is not None and not job.is_over:
-                return job
-            job = self._jobs[key] = Job(measurement)
-        threading.Thread(target=self._measure, args=(key, job), name=f"measure-{key}", daemon=True).start()
+            return list(self._jobs.get(_key(measurement), []))
+
+    def start(self, measurement: Measurement, task: Task, again: bool = False) -> MeasuringJob | None:
+        """Begin to measure what the task lacks, or join the job that is at it; None when nothing is missing.
+
+        again: measure all of it, whatever is there.
+        """
+        names = task.names if again else self.missing(measurement, task)
+        if not names:
+            return None
+        with self._lock:
+            jobs = self._jobs.setdefault(_key(measurement), [])
+            live = [j for j in jobs if not j.is_over and not j.is_cancelled and (j.task.kind, j.task.focus) == (task.kind, task.focus)]
+            left = tuple(name for name in names if not any(name in job.task.names for job in live))
+            if not left:
+                return live[-1]
+            jobs[:] = [job for job in jobs if not job.is_over]  # what an earlier one ended with is no longer news
+            job = MeasuringJob(wanted=measurement, task=replace(task, names=left), again=again)
+            jobs.append(job)
+        threading.Thread(target=self._run, args=(job,), name=f"measure-{task.kind}", daemon=True).start()
         return job
 
-    def _measure(self, key: str, job: Job) -> None:
+    def _run(self, job: MeasuringJob) -> None:
         try:
-            with self._work:
-                profile = _measure(job)
-            with self._lock:
-                self._profiles[key] = profile
+            while not self._work.acquire(timeout=0.1):
+                job.progress(job.stage, 0, 0)  # so that a job in the queue can be cancelled too
             try:
-                write_atomically(cache_dir("profiles") / f"{key}.json", profile.to_json().encode())
-            except StoreError as error:
-                logger.warning("The profile is shown but could not be kept on disk: %s", error)
+                self._measure(job)
+            finally:
+                self._work.release()
         except GeloraError as error:
             job.error = str(error)
         except MemoryError:
@@ -139,25 +99,77 @@ class Measurements:
         finally:
             job.end()
 
+    def _measure(self, job: MeasuringJob) -> None:
+        wanted, key = job.wanted, _key(job.wanted)
+        preparation().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
+        import torch
 
-def _measure(job: Job) -> IdProfile:
-    wanted = job.measurement
-    preparation().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
-    import torch
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if job.task.kind == "sensitivity":
+            self._measure_sensitivity(job, device)
+        else:
+            states = _states(job, device)
+            profile, names = self.find(wanted), job.task.names
+            if profile is not None and any(getattr(profile, name) != getattr(states, name) for name in _ONE_SAMPLE):
+                profile, names = None, tuple(dict.fromkeys([*names, *profile.estimates]))  # model or data are others by now
+            lacking = names if job.again and job.task.kind == "estimators" else Task("estimators", names).missing(profile, None)
+            for step in Task("estimators", lacking).steps():
+                result = estimate_profile(states, step.names, device=device, progress=job.progress)
+                self._profiles.add(key, result, replaces=profile is None)
+                profile = self._profiles.find(key)
+                job.n_results += 1
+            add = {"baselines": add_baselines, "scales": add_scale_curves}.get(job.task.kind)
+            for step in job.task.steps() if add else ():
+                result = add(states, only(self._profiles.find(key), step.names), device=device, progress=job.progress)
+                self._profiles.add(key, result)
+                job.n_results += 1
+        if device == "cuda":
+            torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    def _measure_sensitivity(self, job: MeasuringJob, device: str) -> None:
+        choices = {name: getattr(job.wanted, name) for name in ("n_samples", "seed", "distinct", "pooling", "max_length")}
+        for step in job.task.steps():
+            result = measure_sensitivity(
+                job.wanted.model, job.wanted.data, **choices,
+                estimator=step.focus, vary=step.names, device=device, progress=job.progress,
+            )  # fmt: skip
+            self._sensitivities.add(_key(job.wanted, step.focus), result)
+            job.n_results += 1
+
+
+def only(profile: IdProfile, names: Sequence[str]) -> IdProfile:
+    """The profile with those of its estimators that are in `names`, in that order."""
+    held = [name for name in names if name in profile.estimates]
+    scales = {key: curve for key, curve in profile.scale_curves.items() if curve.kind == "neighbors" or curve.estimator in held}
+    return replace(
+        profile,
+        estimates={name: profile.estimates[name] for name in held},
+        subsamples={name: profile.subsamples[name] for name in held if name in profile.subsamples},
+        scale_curves=scales,
+        baselines={kind: {n: c for n, c in curves.items() if n in held} for kind, curves in profile.baselines.items()},
+    )
+
+
+def _states(job: MeasuringJob, device: str) -> HiddenStates:
+    wanted = job.wanted
     sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=job.progress)
-    states = extract_hidden_states(
+    return extract_hidden_states(
         wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length, device=device, progress=job.progress
     )
-    profile = estimate_profile(states, ESTIMATORS, device=device, progress=job.progress)
-    if device == "cuda":
-        torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
-    return profile
 
 
-def _key(measurement: Measurement) -> str:
-    identity = [asdict(measurement), _state_of(measurement.data.dataset), _state_of(measurement.model), ESTIMATORS]
+def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:
+    return replace(
+        other,
+        base={**one.base, **other.base},
+        curves={**one.curves, **other.curves},
+        half_widths={**one.half_widths, **other.half_widths},
+        notes={**one.notes, **other.notes},
+    )
+
+
+def _key(measurement: Measurement, estimator: str = "") -> str:
+    identity = [_FORMAT, asdict(measurement), _state_of(measurement.data.dataset), _state_of(measurement.model), estimator]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
 
 

@@ -11,27 +11,42 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gelora.geometry import Rise, is_scale_dependent
+from gelora.geometry import ESTIMATORS, Rise, is_scale_dependent
 from gelora.ranks import budget_by_block, plan_budget
 from gelora.records import Budget, IdEstimate, IdProfile, RankPlan
 
-# estimator -> name, colour, dash, marker
-ESTIMATOR_STYLE = {
-    "twonn": ("TwoNN", "#0072B2", "solid", "circle"),
-    "twonn-mle": ("TwoNN mle", "#009E73", "dash", "diamond"),
-    "mle": ("MLE", "#D55E00", "dot", "square"),
+# Colour, dash and marker: each is used once. Every colour keeps a contrast of 3 and more on both themes; fifteen hues cannot
+# all be told apart by every eye, so those that a colour-blind reader confuses have dashes and markers that look least alike.
+_LOOKS = {
+    # neighbors nearby
+    "twonn": ("#0072B2", "solid", "circle"),
+    "twonn-mle": ("#009E73", "dash", "diamond"),
+    "mle": ("#D55E00", "dot", "square"),
+    "gride": ("#8A5CF0", "dashdot", "triangle-up"),
+    "plateau": ("#2E8FE8", "longdash", "triangle-down"),
+    "mind": ("#A8780A", "10px,3px,2px,3px,2px,3px", "pentagon"),
+    # angles, pairs, trees
+    "danco": ("#D6337C", "longdashdot", "star"),
+    "correlation": ("#008FA3", "14px,3px", "hexagon"),
+    "ph0": ("#6B8E00", "3px,6px", "triangle-left"),
+    # linear and global
+    "pca-pr": ("#B5553D", "18px,4px,4px,4px", "cross"),
+    "pca-ev": ("#F0436A", "6px,2px", "x"),
+    # scikit-dimension's
+    "lpca": ("#6A6FC8", "6px,3px,1px,3px", "hourglass"),
+    "tle": ("#2F8F4E", "1px,3px", "triangle-right"),
+    "mom": ("#C04FD0", "12px,6px", "bowtie"),
+    "fishers": ("#9C6B45", "2px,2px,8px,2px", "star-diamond"),
 }
-_SPARE_COLOURS = ("#CC79A7", "#56B4E9", "#E69F00", "#0072B2", "#009E73", "#D55E00")
+# estimator -> name, colour, dash, marker
+ESTIMATOR_STYLE = {name: (kind.label, *_LOOKS[name]) for name, kind in ESTIMATORS.items()}
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
 BRICK_EDGE = "#39424e"
 
 
 def estimator_style(estimator: str) -> tuple[str, str, str, str]:
     """Name, colour, dash and marker of an estimator, the same on every chart."""
-    if estimator in ESTIMATOR_STYLE:
-        return ESTIMATOR_STYLE[estimator]
-    spare = sum(map(ord, estimator)) % len(_SPARE_COLOURS)
-    return (estimator, _SPARE_COLOURS[spare], "longdash", "x")
+    return ESTIMATOR_STYLE[estimator]
 
 
 def short_layer_names(profile: IdProfile) -> list[str]:

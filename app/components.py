@@ -19,9 +19,9 @@ from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
-PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs"}
+PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration"}
 ICONS = {"layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
-         "finetune": ":material/model_training:", "runs": ":material/table_rows:"}  # fmt: skip
+         "finetune": ":material/model_training:", "runs": ":material/table_rows:", "estimators": ":material/tune:"}  # fmt: skip
 
 
 def page_path(name: str) -> str:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from app.experiment import CHOICES
+from gelora.geometry import ESTIMATORS
 from gelora.records import POOLINGS, ROUNDINGS, DataChoice
 
 N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
 MAX_LENGTHS = (32, 64, 128, 256, 512)
 TARGETS = ("attention", "attention-qv", "mlp", "all-linear")
 MAX_OFFSET = 16
+ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
 
 
 def _one_of(*legal: str) -> Callable[[str], str]:
@@ -32,6 +35,13 @@ def _number_in(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _estimators(text: str) -> list[str]:
+    wanted = text.split(",")
+    if not wanted or any(name not in ESTIMATORS for name in wanted):
+        raise ValueError(text)
+    return in_order(wanted)
 
 
 def _flag(text: str) -> bool:
@@ -58,11 +68,15 @@ FIELDS = {
     "distinct": _Field(True, _flag),
     "pooling": _Field("mean", _one_of(*POOLINGS)),
     "length": _Field(128, _number_in(4, 8192)),
-    "estimator": _Field("twonn", str),
+    "estimators": _Field(["twonn", "mle", "gride", "danco"], _estimators),
+    "estimator": _Field(ALWAYS, _one_of(*ESTIMATORS)),
+    "log": _Field(False, _flag),
+    "layer": _Field(1, _number_in(0, 10_000)),
     "offset": _Field(1, _number_in(0, MAX_OFFSET)),
     "rounding": _Field("ceil", _one_of(*ROUNDINGS)),
     "targets": _Field("attention", _one_of(*TARGETS)),
     "run": _Field("", str),
+    **{key: _Field(default, parse) for key, (default, parse) in CHOICES.items()},
 }
 
 NO_COLUMN = "(none)"
@@ -101,6 +115,13 @@ def restore() -> None:
             except (ValueError, KeyError):
                 value = field.default
         st.session_state[key] = value
+    if st.session_state["estimator"] not in st.session_state["estimators"]:  # a link may name the one and not the other
+        st.session_state["estimators"] = in_order([*st.session_state["estimators"], st.session_state["estimator"]])
+
+
+def in_order(names: list[str]) -> list[str]:
+    """The estimators in the order of the registry, each once, ALWAYS among them."""
+    return [name for name in ESTIMATORS if name in names or name == ALWAYS]
 
 
 def publish() -> None:
@@ -134,4 +155,6 @@ def _column(text: str) -> str | None:
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
     return str(int(value)) if isinstance(value, bool) else str(value)

@@ -36,17 +36,31 @@ def _parser() -> argparse.ArgumentParser:
 
     measure = verbs.add_parser("measure", help="model and data -> intrinsic dimension of every layer")
     _add_model_and_data(measure)
-    measure.add_argument("--n-samples", type=int, default=1000, help="texts drawn (default 1000)")
-    measure.add_argument("--seed", type=int, default=0)
-    measure.add_argument("--keep-repeats", action="store_true", help="do not drop texts that occur twice")
-    measure.add_argument("--pooling", choices=POOLINGS, default="mean")
-    measure.add_argument("--max-length", type=int, default=128, help="tokens a text is cut to (default 128)")
-    measure.add_argument("--estimators", default="twonn,mle", help="comma-separated: twonn, twonn-mle, mle (default twonn,mle)")
-    measure.add_argument("--n-neighbors", type=int, default=20, help="k of the neighbor graph (default 20)")
-    measure.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    _add_sample(measure)
+    measure.add_argument(
+        "--estimators", default="twonn,mle", help="comma-separated names, or all (default twonn,mle; see gelora estimators)"
+    )
+    measure.add_argument("--metric", choices=("euclidean", "cosine"), default="euclidean")
+    measure.add_argument("--n-subsamples", type=int, default=20, help="random halves behind the intervals; 0 for none (default 20)")
+    measure.add_argument("--baselines", action="store_true", help="also measure shuffled features and a Gaussian of the same covariance")
+    measure.add_argument("--scale-curves", action="store_true", help="also measure N/2, N/4, N/8 rows and farther neighbors")
     measure.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the forward pass")
     measure.add_argument("--json", metavar="OUT", help="write the IdProfile here (- for standard output)")
     measure.set_defaults(command=commands.measure)
+
+    estimators = verbs.add_parser("estimators", help="the estimators there are, and what each counts")
+    estimators.add_argument("--json", action="store_true")
+    estimators.set_defaults(command=commands.estimators)
+
+    sensitivity = verbs.add_parser("sensitivity", help="the curve under each alternative of metric, n_samples, pooling, distinct, ...")
+    _add_model_and_data(sensitivity)
+    _add_sample(sensitivity)
+    sensitivity.add_argument("--estimator", default="twonn")
+    sensitivity.add_argument(
+        "--vary", default="all", help="comma-separated: metric, n_samples, pooling, distinct, discard_fraction (default all)"
+    )
+    sensitivity.add_argument("--json", metavar="OUT", help="write the Sensitivity here (- for standard output)")
+    sensitivity.set_defaults(command=commands.sensitivity)
 
     plan = verbs.add_parser("plan", help="profile -> LoRA ranks and their budget")
     plan.add_argument("--profile", metavar="FILE", required=True, help="what `gelora measure --json` wrote")
@@ -89,6 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=commands.doctor)
     return parser
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--n-samples", type=int, default=1000, help="texts drawn (default 1000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep-repeats", action="store_true", help="do not drop texts that occur twice")
+    parser.add_argument("--pooling", choices=POOLINGS, default="mean")
+    parser.add_argument("--max-length", type=int, default=128, help="tokens a text is cut to (default 128)")
+    parser.add_argument("--n-neighbors", type=int, default=20, help="k of the neighbor graph (default 20)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
 def _add_model_and_data(parser: argparse.ArgumentParser) -> None:

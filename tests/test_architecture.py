@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "gelora/errors.py": set(),
     "gelora/home.py": {"gelora.errors"},
     "gelora/record_json.py": {"gelora.errors"},
-    "gelora/records.py": {"gelora.errors", "gelora.record_json", "gelora.ranks"},  # facade: RankPlan.to_lora_config
+    "gelora/records": {"gelora.errors", "gelora.record_json", "gelora.records", "gelora.ranks"},  # facade: RankPlan.to_lora_config
     "gelora/__init__.py": {"gelora.sources", "gelora.geometry", "gelora.ranks"},  # facade: the public functions
     "gelora/sources": VOCABULARY | {"gelora.sources"},
     "gelora/geometry": VOCABULARY | {"gelora.geometry"},
@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "gelora/runs": VOCABULARY | WINGS,
     "gelora/terminal.py": VOCABULARY,
     "gelora/doctor.py": VOCABULARY | WINGS,
-    "gelora/commands.py": VOCABULARY | WINGS | {"gelora.terminal", "gelora.doctor"},
+    "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
+    "gelora/commands": VOCABULARY | WINGS | {"gelora.terminal", "gelora.doctor", "gelora.sensitivity", "gelora.commands"},
     "gelora/cli.py": VOCABULARY | {"gelora.commands"},
     "gelora/__main__.py": {"gelora.cli"},
-    "app": VOCABULARY | WINGS | {"gelora.doctor", "app"},
-    "pages": VOCABULARY | WINGS | {"gelora.doctor", "app"},
+    "app": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "app"},
+    "pages": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "app"},
 }
 
 

@@ -24,6 +24,7 @@ from gelora.records import (
     RunSpec,
     Sample,
     SampleSource,
+    ScaleCurve,
     TargetModule,
     TrainingConfig,
 )
@@ -53,6 +54,11 @@ def a_plan(**changes) -> RankPlan:
     return RankPlan(**(fields | changes))
 
 
+def a_scale_curve() -> ScaleCurve:
+    table = np.array([[np.nan, np.nan], [2.5, 2.0], [1 / 3, 0.1]])
+    return ScaleCurve("twonn", "decimation", np.array([3.0, 1.0]), table, table / 10, table * 2)
+
+
 def a_profile(**changes) -> IdProfile:
     curve = (
         IdEstimate("twonn", None, None, None, 3, 1, 0.1, "1 distinct vector of 3"),
@@ -69,7 +75,8 @@ def a_profile(**changes) -> IdProfile:
         "max_length": 128,
         "n_neighbors": 20,
         "metric": "euclidean",
-        "scale_curves": {"twonn": np.array([1.0, np.nan])},
+        "scale_curves": {"decimation:twonn": a_scale_curve()},
+        "baselines": {"shuffled": {"twonn": np.array([np.nan, 4.5, 1 / 3])}},
     }
     return IdProfile(**(fields | changes))
 
@@ -87,6 +94,7 @@ def one_of_each() -> list[Record]:
         HiddenStates(rng.normal(size=(3, 2, 8)), ("e", "1", "2"), "mean", 128, "float32", False, MODEL, SOURCE),
         NeighborGraph(distances, np.array([[1, 2], [0, 2], [0, 1]]), np.array([0, 2, 3]), 1, "euclidean"),
         a_profile().estimates["twonn"][0],
+        a_scale_curve(),
         a_profile(),
         a_profile(subsamples={"twonn": np.empty((0, 3))}, scale_curves={}),
         a_plan(),
@@ -95,6 +103,25 @@ def one_of_each() -> list[Record]:
         RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig(), 7),
         RunSpec("m", DataChoice("docstrings"), None, TrainingConfig(method="head")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"baselines": {"shuffled": {"twonn": np.ones(2)}}}, "one row for each of the 3 layers"),
+        ({"subsamples": {"twonn": np.ones((4, 2))}}, "expected \\[n_subsamples, 3\\]"),
+    ],
+)
+def test_a_profile_with_parts_of_another_length_is_refused(changes, says):
+    with pytest.raises(InputError, match=says):
+        a_profile(**changes)
+
+
+def test_a_scale_curve_needs_tables_of_one_shape():
+    with pytest.raises(InputError, match="n_scales"):
+        ScaleCurve("twonn", "decimation", np.ones(2), np.ones((3, 2)), np.ones((3, 2)), np.ones((3, 1)))
+    with pytest.raises(InputError, match="decimation, neighbors"):
+        ScaleCurve("twonn", "depth", np.ones(1), *[np.ones((3, 1))] * 3)
 
 
 def test_the_list_here_holds_every_kind_of_record():
@@ -117,16 +144,14 @@ def test_a_record_comes_back_from_json_as_it_was(record, indent):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    values=hnp.arrays(
-        np.float64, hnp.array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=4), elements=st.floats(allow_infinity=False)
-    ),
+    values=hnp.arrays(np.float64, st.tuples(st.integers(0, 4), st.just(3)), elements=st.floats(allow_infinity=False)),
     states=hnp.arrays(np.float32, st.tuples(st.just(3), st.integers(1, 3), st.integers(1, 3))),
     texts=st.lists(st.text(), min_size=1, max_size=3),
     number=st.floats(0, 1e300),
 )
 def test_arrays_numbers_and_texts_come_back_bit_for_bit(values, states, texts, number):
-    profile = a_profile(scale_curves={"twonn": values})
-    back = IdProfile.from_json(profile.to_json()).scale_curves["twonn"]
+    profile = a_profile(subsamples={"twonn": values})
+    back = IdProfile.from_json(profile.to_json()).subsamples["twonn"]
     assert back.shape == values.shape
     is_number = ~np.isnan(values)
     assert back[is_number].tobytes() == values[is_number].tobytes()

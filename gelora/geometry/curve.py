@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gelora.geometry.profile import Z95
+from gelora.geometry.estimator import z_value
 from gelora.records import IdEstimate, IdProfile
+
+_Z95 = z_value(0.95)
 
 
 @dataclass(frozen=True)
 class Rise:
-    """How far the dimension goes up over a block (1 .. n_layers); None with the reason when an end is undefined."""
+    """How far the dimension goes up over a block (1 .. n_layers); None with the reason when an end is undefined.
+
+    Without half-samples and without an interval of the estimator's own, `value` stands alone."""
 
     block: int
     value: float | None
@@ -45,7 +49,54 @@ def rises(profile: IdProfile, estimator: str) -> tuple[Rise, ...]:
             continue
         value = after.dimension - before.dimension
         half_width = _half_width(before, after, None if halves is None else halves[:, block] - halves[:, block - 1])
-        result.append(Rise(block, value, value - half_width, value + half_width))
+        result.append(
+            Rise(block, value, None, None, "no interval: a layer has none")
+            if half_width is None
+            else Rise(block, value, value - half_width, value + half_width)
+        )
+    return tuple(result)
+
+
+@dataclass(frozen=True)
+class SignAgreement:
+    """What the estimators say of one block's rise: names of those whose 95% interval of the rise is above 0, below 0,
+    or holds 0, and of those that have no dimension at an end."""
+
+    block: int
+    up: tuple[str, ...]
+    down: tuple[str, ...]
+    unclear: tuple[str, ...]
+    undefined: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """ "up" or "down" when all that see a sign see this one, "split" when they contradict, else "unclear" or "undefined"."""
+        if self.up and self.down:
+            return "split"
+        if self.up or self.down:
+            return "up" if self.up else "down"
+        return "unclear" if self.unclear else "undefined"
+
+
+def sign_agreement(profile: IdProfile) -> tuple[SignAgreement, ...]:
+    """Whether the profile's estimators agree on the sign of each block's rise, one answer a block.
+
+    A sign and not a correlation of curves: over the handful of layers that a model has, a correlation is mostly luck.
+    """
+    by_estimator = {name: rises(profile, name) for name in profile.estimates}
+    result = []
+    for i in range(len(profile.layer_names) - 1):
+        groups: dict[str, list[str]] = {"up": [], "down": [], "unclear": [], "undefined": []}
+        for name, of_blocks in by_estimator.items():
+            rise = of_blocks[i]
+            if rise.value is None:
+                sign = "undefined"
+            elif rise.ci_low is not None and rise.ci_low > 0:
+                sign = "up"
+            else:
+                sign = "down" if rise.ci_high is not None and rise.ci_high < 0 else "unclear"
+            groups[sign].append(name)
+        result.append(SignAgreement(i + 1, *(tuple(groups[sign]) for sign in ("up", "down", "unclear", "undefined"))))
     return tuple(result)
 
 
@@ -62,17 +113,17 @@ def is_scale_dependent(profile: IdProfile, estimator: str) -> np.ndarray:
     halves = profile.subsamples.get(estimator)
     result = np.zeros(len(profile.layer_names), dtype=bool)
     for layer, estimate in enumerate(profile.estimates[estimator]):
-        if estimate.dimension is None or halves is None or not np.isfinite(halves[:, layer]).any():
+        if estimate.ci_low is None or estimate.ci_high is None or halves is None or not np.isfinite(halves[:, layer]).any():
             continue
         at_half = float(np.nanmean(halves[:, layer]))
-        result[layer] = not (float(estimate.ci_low or 0.0) <= at_half <= float(estimate.ci_high or 0.0))
+        result[layer] = not estimate.ci_low <= at_half <= estimate.ci_high
     return result
 
 
-def _half_width(before: IdEstimate, after: IdEstimate, differences: np.ndarray | None) -> float:
+def _half_width(before: IdEstimate, after: IdEstimate, differences: np.ndarray | None) -> float | None:
     if differences is not None:
         differences = differences[np.isfinite(differences)]
         if len(differences) >= 2:
-            return Z95 * float(np.std(differences, ddof=1))
-    one, other = ((float(e.ci_high or 0.0) - float(e.ci_low or 0.0)) / 2 for e in (before, after))
-    return float(np.hypot(one, other))
+            return _Z95 * float(np.std(differences, ddof=1))
+    ends = [end for e in (before, after) for end in (e.ci_low, e.ci_high) if end is not None]
+    return float(np.hypot(ends[1] - ends[0], ends[3] - ends[2])) / 2 if len(ends) == 4 else None

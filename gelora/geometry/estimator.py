@@ -1,28 +1,100 @@
-"""What all estimators share: parameters in the scikit-learn way, and points or a graph as input.
+"""What all estimators share: parameters in the scikit-learn way, what they are fitted on, intervals.
 
 Knows no formula of any estimator.
 """
 
 import inspect
-from typing import Any, Self
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy import special
 
 from gelora.errors import DataError, InputError
-from gelora.geometry.neighbors import neighbor_graph
-from gelora.records import NeighborGraph
+from gelora.geometry.cloud import PointCloud
+from gelora.geometry.half_samples import draw_halves, wide_enough
+from gelora.records import check_range
 
 
-class Estimator:
-    """Base of the estimators. A subclass stores its parameters unchanged in `__init__` and checks them in `fit`."""
+class Estimator(ABC):
+    """Base of the estimators.
 
+    A subclass stores its parameters unchanged in `__init__`, checks them in `_check` and answers in `_dimension`.
+    Every one has the parameter `confidence`. Where `interval` is "analytic", `_dimension` also sets `ci_low_` and
+    `ci_high_`. The others have the parameters `n_subsamples` and `seed` too: `fit` draws that many random halves of
+    the rows and takes dimension_ -+ z standard deviations of their answers. Halves are drawn without replacement;
+    a bootstrap makes copies of rows, and a copy is a neighbor at distance zero.
+
+    Attributes:
+        dimension_: the estimate, finite and not negative.
+        ci_low_, ci_high_: its interval; None, with the reason in `note_`, where too few halves have an answer.
+        n_distinct_: the number of distinct points.
+        note_: what belongs beside the number, or None.
+    """
+
+    interval: ClassVar[str] = "half-samples"
+    confidence: float
+    n_subsamples: int
+    seed: int
     dimension_: float
-    ci_low_: float
-    ci_high_: float
+    ci_low_: float | None
+    ci_high_: float | None
     n_distinct_: int
+    note_: str | None
+
+    @abstractmethod
+    def _check(self) -> None:
+        """Raise InputError for an illegal parameter of the subclass's own."""
+
+    @abstractmethod
+    def _dimension(self, cloud: PointCloud) -> float:
+        """The estimate; raises DataError where the points have none."""
+
+    @property
+    def n_neighbors_read(self) -> int:
+        """How many neighbors of each point the estimate reads (0: none)."""
+        return 0
 
     def fit(self, X: Any, y: object = None) -> Self:
-        raise NotImplementedError
+        """Estimate, with an interval.
+
+        Args:
+            X: points [n_samples, width], a PointCloud, or a NeighborGraph where the estimate reads no coordinates.
+            y: ignored; scikit-learn's convention.
+
+        Raises:
+            InputError: an illegal parameter or input.
+            DataError: the points have no such dimension, and why.
+        """
+        cloud = PointCloud.of(X)
+        if self.interval == "analytic":
+            return self.estimate(cloud)
+        self._check_all()
+        if self.n_subsamples and self.n_neighbors_read and cloud.n_points > self.n_neighbors_read:
+            cloud.graph(wide_enough(self.n_neighbors_read, cloud.n_points))
+        self.estimate(cloud)
+        halves = draw_halves(cloud.n_samples, self.n_subsamples, self.seed)
+        answers = np.array([self.answer_or_nan(cloud.subset(half)) for half in halves])
+        self.ci_low_, self.ci_high_, note = half_sample_interval(self.dimension_, answers, self.confidence)
+        self.note_ = "; ".join(part for part in (self.note_, note) if part) or None
+        return self
+
+    def estimate(self, cloud: PointCloud) -> Self:
+        """`fit` without half-samples: the number, and an interval only where it is analytic."""
+        self._check_all()
+        self.note_, self.ci_low_, self.ci_high_ = None, None, None
+        self.n_distinct_ = cloud.n_points
+        self.dimension_ = float(self._dimension(cloud))
+        if not (np.isfinite(self.dimension_) and self.dimension_ >= 0):
+            raise DataError(f"{type(self).__name__} has no finite answer for these {self.n_distinct_} points.")
+        return self
+
+    def answer_or_nan(self, cloud: PointCloud) -> float:
+        """The dimension of a part of the data by an estimator like this one; NaN where the part has none."""
+        try:
+            return type(self)(**self.get_params()).estimate(cloud).dimension_
+        except (DataError, InputError):  # a part can be too small for what the whole can carry
+            return np.nan
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's parameters by name."""
@@ -44,26 +116,33 @@ class Estimator:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.get_params().items())})"
 
+    def _check_all(self) -> None:
+        check_range("confidence", self.confidence, float(np.nextafter(0, 1)), float(np.nextafter(1, 0)))
+        if self.interval != "analytic":
+            check_whole("n_subsamples", self.n_subsamples, 0)
+            check_whole("seed", self.seed, 0)
+            if self.n_subsamples == 1:
+                raise InputError("n_subsamples is 1; it must be 0 (no half-samples) or at least 2.")
+        self._check()
 
-def neighbor_lengths(X: Any, n_neighbors: int) -> np.ndarray:
-    """Distances to the `n_neighbors` nearest neighbors as lengths, float64 [n_distinct, n_neighbors], all positive.
 
-    The cosine distance 1 - cos is half the *square* of the chord between unit rows. A dimension counts how volume
-    grows with length, so the chord is used; 1 - cos itself would halve every estimate.
+def half_sample_interval(dimension: float, answers: np.ndarray, confidence: float) -> tuple[float | None, float | None, str | None]:
+    """Low and high end around `dimension` from the halves' answers (NaN: none), and a note where there can be none."""
+    defined = answers[np.isfinite(answers)]
+    if len(defined) < 2:
+        reason = f"only {len(defined)} of {len(answers)} half-samples have a dimension" if len(answers) else "no half-samples were drawn"
+        return None, None, f"no interval: {reason}"
+    half_width = z_value(confidence) * float(np.std(defined, ddof=1))
+    return max(0.0, dimension - half_width), dimension + half_width, None
 
-    Args:
-        X: [n_samples, width] points, or a NeighborGraph with at least `n_neighbors` neighbors.
 
-    Raises:
-        InputError: a graph with fewer neighbors, or points that `neighbor_graph` rejects.
-        DataError: too few points, or a graph that holds zero or infinite distances.
-    """
-    graph = X if isinstance(X, NeighborGraph) else neighbor_graph(X, n_neighbors)
-    if graph.n_neighbors < n_neighbors:
-        raise InputError(f"The graph holds {graph.n_neighbors} neighbors a point; this estimator needs {n_neighbors}.")
-    lengths = graph.distances[:, :n_neighbors]
-    lengths = np.sqrt(2 * lengths) if graph.metric == "cosine" else lengths
-    n_bad = int((~((lengths > 0) & np.isfinite(lengths)).all(axis=1)).sum())
-    if n_bad:
-        raise DataError(f"{n_bad} of {len(lengths)} points have a zero or infinite distance to a neighbor; drop duplicate points first.")
-    return lengths
+def z_value(confidence: float) -> float:
+    """The half-width of a normal interval in standard deviations."""
+    return float(special.ndtri(0.5 + confidence / 2))
+
+
+def check_whole(what: str, given: object, low: int, high: int | None = None) -> None:
+    """Raise InputError unless `given` is a whole number (no bool) with low <= given (<= high)."""
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < low or (high is not None and given > high):
+        legal = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"{what} is {given!r}; it must be a whole number {legal}.")

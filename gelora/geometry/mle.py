@@ -3,14 +3,14 @@
 Knows nothing of layers; takes points or a NeighborGraph.
 """
 
-from typing import Any, Self
+from typing import ClassVar
 
 import numpy as np
-from scipy import special
 
 from gelora.errors import DataError, InputError
-from gelora.geometry.estimator import Estimator, neighbor_lengths
-from gelora.records import check_choice, check_range
+from gelora.geometry.cloud import PointCloud
+from gelora.geometry.estimator import Estimator, z_value
+from gelora.records import check_choice
 
 
 class MLE(Estimator):
@@ -52,6 +52,7 @@ class MLE(Estimator):
     2.0
     """
 
+    interval: ClassVar[str] = "analytic"
     dimension_pw_: np.ndarray
 
     def __init__(self, n_neighbors: int = 20, aggregation: str = "mackay-ghahramani", confidence: float = 0.95) -> None:
@@ -59,17 +60,22 @@ class MLE(Estimator):
         self.aggregation = aggregation
         self.confidence = confidence
 
-    def fit(self, X: Any, y: object = None) -> Self:
-        """Estimate from points [n_samples, width], or from a NeighborGraph with at least `n_neighbors` neighbors."""
+    @property
+    def n_neighbors_read(self) -> int:
+        """k."""
+        return self.n_neighbors
+
+    def _check(self) -> None:
         check_choice("aggregation", self.aggregation, ("mackay-ghahramani", "levina-bickel"))
-        check_range("confidence", self.confidence, float(np.nextafter(0, 1)), float(np.nextafter(1, 0)))
-        harmonic = self.aggregation == "mackay-ghahramani"
-        least = 2 if harmonic else 3
+        least = 2 if self.aggregation == "mackay-ghahramani" else 3
         if not isinstance(self.n_neighbors, int | np.integer) or isinstance(self.n_neighbors, bool) or self.n_neighbors < least:
             raise InputError(
                 f"n_neighbors is {self.n_neighbors!r}; with {self.aggregation!r} it must be a whole number of at least {least}."
             )
-        lengths = neighbor_lengths(X, self.n_neighbors)
+
+    def _dimension(self, cloud: PointCloud) -> float:
+        harmonic = self.aggregation == "mackay-ghahramani"
+        lengths = cloud.lengths(self.n_neighbors)
         sums = np.log(lengths[:, -1:] / lengths[:, :-1]).sum(axis=1)
         n_flat = int((sums <= 0).sum())
         if n_flat:
@@ -78,8 +84,7 @@ class MLE(Estimator):
                 "they have no dimension at this scale. Use more neighbors or unrounded data."
             )
         self.dimension_pw_ = (self.n_neighbors - (1 if harmonic else 2)) / sums
-        self.dimension_ = float(1 / np.mean(1 / self.dimension_pw_) if harmonic else np.mean(self.dimension_pw_))
-        half_width = float(special.ndtri(0.5 + self.confidence / 2)) / np.sqrt(len(sums) * (self.n_neighbors - 1))
-        self.ci_low_, self.ci_high_ = self.dimension_ * max(0.0, 1 - half_width), self.dimension_ * (1 + half_width)
-        self.n_distinct_ = len(sums)
-        return self
+        dimension = float(1 / np.mean(1 / self.dimension_pw_) if harmonic else np.mean(self.dimension_pw_))
+        half_width = z_value(self.confidence) / np.sqrt(len(sums) * (self.n_neighbors - 1))
+        self.ci_low_, self.ci_high_ = dimension * max(0.0, 1 - half_width), dimension * (1 + half_width)
+        return dimension

@@ -115,7 +115,7 @@ def search(points: Points, n_neighbors: int, device: str = "cpu", block_bytes: i
             )
         if len(points) <= n_neighbors:
             raise DataError(f"Only {len(points)} of {n_given} rows are distinct; {n_neighbors} neighbors need at least {n_neighbors + 1}.")
-        squared, indices = _nearest(_engine(points, device, block_bytes), len(points), points.values.shape[1], n_neighbors, block_bytes)
+        squared, indices = _nearest(pairwise_engine(points, device, block_bytes), len(points), points.values.shape[1], n_neighbors, block_bytes)
         one, column = np.nonzero(squared <= tolerance)
         if not one.size:
             return NeighborGraph(points.distances(squared), indices, points.rows, n_given - len(points), points.metric), points
@@ -175,7 +175,8 @@ def _certified(radius: np.ndarray, edge: np.ndarray, norms: np.ndarray, width: i
     return edge + norms**2 > (radius + shift) ** 2 + error
 
 
-def _engine(points: Points, device: str, block_bytes: int) -> Pairwise:
+def pairwise_engine(points: Points, device: str, block_bytes: int) -> Pairwise:
+    """Of the points, on the CPU or a CUDA device."""
     if device == "cpu":
         return NumpyPairwise(points.values, block_bytes)
     return TorchPairwise(points.values, block_bytes, device)

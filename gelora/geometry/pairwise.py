@@ -29,6 +29,19 @@ class Pairwise(Protocol):
     def squared_distances(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """float64 [r, c]: squared Euclidean distance of rows[i] to each of columns[i], summed from float64 differences."""
 
+    def read_rows(
+        self, rows: np.ndarray, precision: Any, orders: np.ndarray, squared_radii: np.ndarray, probes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the distances of `rows` to all others say, by a matrix product in `precision`, with its rounding errors.
+
+        Args:
+            orders: int64 [n_orders], from 1 to n - 1; squared_radii: float64 [n_radii]; probes: int64 [r, p] columns.
+
+        Returns:
+            float64 [r, n_orders], squared distance to the neighbor of each order; int64 [r, n_radii], other rows nearer
+            than each radius; float64 [r, p], squared distance to probes[i].
+        """
+
 
 class NumpyPairwise:
     """The engine for the CPU; needs no torch."""
@@ -62,6 +75,35 @@ class NumpyPairwise:
             difference -= self._values[rows[some], None]
             result[some, across] = np.einsum("ijk,ijk->ij", difference, difference)
         return result
+
+    def read_rows(
+        self, rows: np.ndarray, precision: Any, orders: np.ndarray, squared_radii: np.ndarray, probes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        centred = (self._values - self._values.mean(axis=0)).astype(precision)
+        squares = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
+        offsets = squares.astype(precision)
+        at_orders = np.empty((len(rows), len(orders)))
+        n_nearer = np.empty((len(rows), len(squared_radii)), dtype=np.int64)
+        at_probes = np.empty(probes.shape)
+        step = max(1, self._block_bytes // (len(centred) * centred.itemsize))
+        for start in range(0, len(rows), step):
+            some, here = rows[start : start + step], slice(start, start + step)
+            block = (-2 * centred[some]) @ centred.T
+            block += offsets
+            own = squares[some, None]
+            at_probes[here] = np.take_along_axis(block, probes[here], axis=1) + own
+            block[np.arange(len(some)), some] = np.inf
+            at_orders[here], n_nearer[here] = read_sorted(block, orders, squared_radii - own)
+            at_orders[here] += own
+        return at_orders, n_nearer, at_probes
+
+
+def read_sorted(block: np.ndarray, orders: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort each row of `block` in place: its values of each order (1 is the least), how many lie below its bounds [r, q]."""
+    block.sort(axis=1)
+    bounds = bounds.astype(block.dtype)
+    n_below = np.array([np.searchsorted(row, bound) for row, bound in zip(block, bounds, strict=True)], dtype=np.int64)
+    return block[:, orders - 1].astype(np.float64), n_below.reshape(bounds.shape)
 
 
 class TorchPairwise:
@@ -107,6 +149,31 @@ class TorchPairwise:
             difference -= self._values[own[some], None]
             result[some, across] = difference.square_().sum(dim=2)
         return result.cpu().numpy()
+
+    def read_rows(
+        self, rows: np.ndarray, precision: Any, orders: np.ndarray, squared_radii: np.ndarray, probes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        import torch
+
+        device = self._values.device
+        centred = (self._values - self._values.mean(dim=0)).to(torch.float32 if precision == np.float32 else torch.float64)
+        squares = torch.cat([chunk.double().square().sum(dim=1) for chunk in centred.split(4096)])
+        offsets = squares.to(centred.dtype)
+        wanted, columns, radii = (torch.from_numpy(np.array(a)).to(device) for a in (rows, orders - 1, squared_radii))
+        answers: list[list[Any]] = [[], [], []]
+        step = max(1, self._block_bytes // (len(centred) * centred.element_size() * 4))
+        with _full_float32():
+            for start in range(0, len(rows), step):
+                some = wanted[start : start + step]
+                block = torch.addmm(offsets, centred[some], centred.T, alpha=-2)
+                own = squares[some, None]
+                answers[2].append(block.gather(1, torch.from_numpy(probes[start : start + step]).to(device)).double() + own)
+                block[torch.arange(len(some), device=device), some] = torch.inf
+                ascending = block.sort(dim=1).values
+                answers[0].append(ascending[:, columns].double() + own)
+                answers[1].append(torch.searchsorted(ascending, (radii - own).to(block.dtype)))
+        at_orders, n_nearer, at_probes = (torch.cat(parts).cpu().numpy() for parts in answers)
+        return at_orders, n_nearer, at_probes
 
 
 def _pieces(shape: tuple[int, ...], n_pairs: int) -> Iterator[tuple[slice, slice]]:

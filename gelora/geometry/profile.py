@@ -3,31 +3,25 @@
 Knows no formula of any estimator, no model and no rank.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from gelora.errors import DataError, InputError
-from gelora.geometry.estimator import Estimator
-from gelora.geometry.half_samples import draw_halves, half_graph, wide_enough
-from gelora.geometry.mle import MLE
-from gelora.geometry.neighbors import BLOCK_BYTES, METRICS, distinct_points, search
-from gelora.geometry.pairwise import NumpyPairwise
-from gelora.geometry.twonn import TwoNN
+from gelora.geometry.cloud import PointCloud
+from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval
+from gelora.geometry.half_samples import draw_halves, wide_enough
+from gelora.geometry.neighbors import METRICS
+from gelora.geometry.registry import ESTIMATORS
 from gelora.records import HiddenStates, IdEstimate, IdProfile, Progress, check_choice
 
-ESTIMATORS: dict[str, Callable[[int], Estimator]] = {
-    "twonn": lambda n_neighbors: TwoNN(method="fit"),
-    "twonn-mle": lambda n_neighbors: TwoNN(method="mle"),
-    "mle": lambda n_neighbors: MLE(n_neighbors=n_neighbors),
-}
-"""What a profile can hold: {name: function of n_neighbors that makes the estimator}."""
-
-_ANALYTIC = ("twonn-mle",)  # their interval is the posterior's own
 _LEAST_DISTINCT = 0.8
 _STAGE = "Estimating the intrinsic dimension"
-Z95 = 1.959963984540054
+_CONFIDENCE = 0.95
 
 
 def estimate_profile(
@@ -48,22 +42,21 @@ def estimate_profile(
     when the estimator cannot answer.
 
     Intervals: "twonn-mle" has the Gamma posterior's, which takes ratios for independent and is too narrow (see TwoNN).
-    The others have value -+ 1.96 standard deviations of the estimates on `n_subsamples` random halves of the rows,
-    the same halves in every layer and for every estimator, each with the exact graph of the half alone. Halves drawn
+    The others have dimension -+ 1.96 standard deviations of the estimates on random halves of the rows. Halves drawn
     without replacement from N rows spread, for a mean over independent rows, with variance
     (sigma^2 / m) (1 - m / N) = sigma^2 / N at m = N / 2: just that of the estimate from all rows. An estimate from
     neighbors changes more than a mean when half the rows go, so these intervals err on the side of caution (5% to
-    30% too wide on uniform points). No interval sees bias; compare the half-sample values with the full one
-    (`is_scale_dependent`).
+    30% too wide on uniform points). A bootstrap with replacement would repeat rows, and a repeated row is a neighbor
+    at distance zero. No interval sees bias; compare the half-sample values with the full one (`is_scale_dependent`).
 
     Args:
         states: hidden states of all layers, more than n_neighbors + 1 rows.
         estimators: names out of ESTIMATORS.
-        n_neighbors: k of "mle", at least 2.
+        n_neighbors: k of the estimators that take one, at least 2.
         metric: "euclidean", or "cosine" (the chord between unit rows).
-        n_subsamples: number of halves: 0, or at least 2. With 0 the profile's `subsamples` is empty and every
-            interval is the estimator's own (optimistic: it takes ratios for independent).
-        seed: of the halves.
+        n_subsamples: number of halves: 0, or at least 2. With 0 the profile's `subsamples` is empty and an interval
+            is the estimator's own analytic one (optimistic: it takes ratios for independent) or none.
+        seed: of the halves and of what an estimator draws.
         device: "cpu", "cuda" or "cuda:N", for the search of neighbors.
         progress: called as progress(stage, layers done, layers in all); may raise `Cancelled`.
 
@@ -71,9 +64,12 @@ def estimate_profile(
         InputError: an argument is not legal.
         DataError: the sample has too few rows for n_neighbors.
     """
-    names = _checked_names(estimators)
-    _check_whole("n_neighbors", n_neighbors, n_neighbors >= 2, "at least 2")
-    _check_whole("n_subsamples", n_subsamples, n_subsamples == 0 or n_subsamples >= 2, "0 (no half-samples) or at least 2")
+    names = checked_names(estimators)
+    check_whole("n_neighbors", n_neighbors, 2)
+    check_whole("seed", seed, 0)
+    check_whole("n_subsamples", n_subsamples, 0)
+    if n_subsamples == 1:
+        raise InputError("n_subsamples is 1; it must be 0 (no half-samples) or at least 2.")
     check_choice("metric", metric, METRICS)
     n_layers, n_samples, _ = states.values.shape
     if n_samples <= n_neighbors + 1:
@@ -81,13 +77,14 @@ def estimate_profile(
             f"The sample has {n_samples} rows, but {n_neighbors} neighbors need at least {n_neighbors + 2}; "
             "take a larger sample or fewer neighbors."
         )
+    makers = {name: maker(name, n_neighbors, seed) for name in names}
     halves = draw_halves(n_samples, n_subsamples, seed)
     curves: dict[str, list[IdEstimate]] = {name: [] for name in names}
     subsamples = {name: np.full((n_subsamples, n_layers), np.nan) for name in names}
     for layer, values in enumerate(states.values):
         if progress:
             progress(_STAGE, layer, n_layers)
-        for name, (estimate, spread) in _layer(values, names, n_neighbors, metric, halves, device).items():
+        for name, (estimate, spread) in _layer(values, makers, n_neighbors, metric, halves, device).items():
             curves[name].append(estimate)
             subsamples[name][:, layer] = spread
     if progress:
@@ -105,69 +102,43 @@ def estimate_profile(
     )
 
 
-def _layer(
-    values: np.ndarray, names: Sequence[str], n_neighbors: int, metric: str, halves: list[np.ndarray], device: str
-) -> dict[str, tuple[IdEstimate, np.ndarray]]:
-    """Estimate of one layer and its values on the halves, by estimator."""
-    started = time.perf_counter()
-    n_samples, n_distinct = len(values), 0
-    try:
-        points = distinct_points(values, metric)
-        n_distinct = len(points)
-        _require_enough(n_distinct, n_samples, n_neighbors)
-        graph, points = search(points, wide_enough(n_neighbors, n_distinct), device)
-        n_distinct = len(points)  # directions can prove equal only when they are compared
-        _require_enough(n_distinct, n_samples, n_neighbors)
-    except DataError as error:
-        seconds = time.perf_counter() - started
-        undefined = {name: IdEstimate(name, None, None, None, n_samples, n_distinct, seconds, str(error)) for name in names}
-        return {name: (estimate, np.full(len(halves), np.nan)) for name, estimate in undefined.items()}
-    engine = NumpyPairwise(points.values, BLOCK_BYTES)
-    half_graphs = [half_graph(graph, points, engine, half, n_neighbors) for half in halves]
-    shared_seconds = time.perf_counter() - started
-    result = {}
-    for name in names:
-        started = time.perf_counter()
-        estimator, spread = ESTIMATORS[name](n_neighbors), np.full(len(halves), np.nan)
-        try:
-            estimator.fit(graph)
-        except DataError as error:
-            seconds = shared_seconds + time.perf_counter() - started
-            estimate = IdEstimate(name, None, None, None, n_samples, n_distinct, seconds, str(error))
-        else:
-            spread[:] = [_dimension_or_nan(ESTIMATORS[name](n_neighbors), half) for half in half_graphs]
-            low, high, note = _interval(name, estimator, spread)
-            seconds = shared_seconds + time.perf_counter() - started
-            estimate = IdEstimate(name, estimator.dimension_, low, high, n_samples, n_distinct, seconds, note)
-        result[name] = (estimate, spread)
-    return result
+def merge_profiles(one: IdProfile, other: IdProfile) -> IdProfile:
+    """Two profiles of the same layers as one; what both hold is taken from `other`.
+
+    Raises:
+        InputError: they are not of the same model, sample, pooling, metric and number of neighbors, or have unlike halves.
+    """
+    for name in ("layer_names", "model", "sample_source", "pooling", "max_length", "n_neighbors", "metric"):
+        if getattr(one, name) != getattr(other, name):
+            raise InputError(f"Two profiles with different {name} cannot be one: {getattr(one, name)!r} and {getattr(other, name)!r}.")
+    subsamples = {**one.subsamples, **other.subsamples}
+    if len({len(halves) for halves in subsamples.values()}) > 1:
+        raise InputError("Two profiles with different numbers of half-samples cannot be one.")
+    return replace(
+        one,
+        estimates={**one.estimates, **other.estimates},
+        subsamples=subsamples,
+        scale_curves={**one.scale_curves, **other.scale_curves},
+        baselines={kind: {**one.baselines.get(kind, {}), **other.baselines.get(kind, {})} for kind in {**one.baselines, **other.baselines}},
+    )
 
 
-def _require_enough(n_distinct: int, n_samples: int, n_neighbors: int) -> None:
-    if n_distinct < _LEAST_DISTINCT * n_samples or n_distinct <= n_neighbors + 1:
-        vectors = "vector" if n_distinct == 1 else "vectors"
-        raise DataError(f"{n_distinct} distinct {vectors} of {n_samples}: too few for a dimension")
+def maker(name: str, n_neighbors: int, seed: int) -> Callable[[], Estimator]:
+    """A function that makes the estimator of that name, without half-samples of its own."""
+
+    def make() -> Estimator:
+        estimator = ESTIMATORS[name].make(n_neighbors, 0)
+        return estimator.set_params(seed=seed) if "seed" in estimator.get_params() else estimator
+
+    return make
 
 
-def _dimension_or_nan(estimator: Estimator, graph: object) -> float:
-    try:
-        return estimator.fit(graph).dimension_
-    except (DataError, InputError):  # a half can be too small for what the whole can carry
-        return np.nan
+def checked_names(estimators: Sequence[str]) -> tuple[str, ...]:
+    """The estimators' names, each once.
 
-
-def _interval(name: str, estimator: Estimator, spread: np.ndarray) -> tuple[float, float, str | None]:
-    defined = spread[np.isfinite(spread)]
-    if name in _ANALYTIC or not len(spread):
-        return estimator.ci_low_, estimator.ci_high_, None
-    if len(defined) < 2:
-        note = f"interval from the formula: only {len(defined)} of {len(spread)} half-samples have a dimension"
-        return estimator.ci_low_, estimator.ci_high_, note
-    half_width = Z95 * float(np.std(defined, ddof=1))
-    return max(0.0, estimator.dimension_ - half_width), estimator.dimension_ + half_width, None
-
-
-def _checked_names(estimators: Sequence[str]) -> tuple[str, ...]:
+    Raises:
+        InputError: none given, or one that is not in ESTIMATORS.
+    """
     names = (estimators,) if isinstance(estimators, str) else tuple(dict.fromkeys(estimators))
     if not names:
         raise InputError(f"No estimator was given; choose from: {', '.join(ESTIMATORS)}.")
@@ -176,6 +147,116 @@ def _checked_names(estimators: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _check_whole(what: str, given: int, legal: bool, range_in_words: str) -> None:
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not legal:
-        raise InputError(f"{what} is {given!r}; it must be a whole number, {range_in_words}.")
+def measurable_cloud(values: np.ndarray, n_neighbors: int, metric: str, device: str) -> PointCloud:
+    """One layer's cloud, its graph wide enough for halves.
+
+    Raises:
+        DataError: fewer than 80% distinct vectors, no more than n_neighbors + 1, or some that are not finite.
+    """
+    cloud = PointCloud(values, metric, device)
+    for _ in range(2):  # directions can prove equal only when they are compared
+        if cloud.n_points < _LEAST_DISTINCT * len(values) or cloud.n_points <= n_neighbors + 1:
+            vectors = "vector" if cloud.n_points == 1 else "vectors"
+            raise DataError(f"{cloud.n_points} distinct {vectors} of {len(values)}: too few for a dimension")
+        cloud.graph(wide_enough(n_neighbors, cloud.n_points))
+    return cloud
+
+
+def same_layers(states: HiddenStates, profile: IdProfile) -> None:
+    """Raise InputError unless the profile can have been measured on these states."""
+    for name in ("layer_names", "model", "sample_source", "pooling", "max_length"):
+        if getattr(states, name) != getattr(profile, name):
+            raise InputError(f"The states and the profile have different {name}: {getattr(states, name)!r} and {getattr(profile, name)!r}.")
+
+
+def dimensions_of(
+    values: np.ndarray, makers: dict[str, Callable[[], Estimator]], n_neighbors: int, metric: str, device: str
+) -> dict[str, float]:
+    """Each estimator's answer for one set of points, NaN where it has none.
+
+    Raises:
+        DataError: as `measurable_cloud`.
+    """
+    cloud = measurable_cloud(values, n_neighbors, metric, device)
+    return {name: make().answer_or_nan(cloud) for name, make in makers.items()}
+
+
+def _layer(
+    values: np.ndarray,
+    makers: dict[str, Callable[[], Estimator]],
+    n_neighbors: int,
+    metric: str,
+    halves: list[np.ndarray],
+    device: str,
+) -> dict[str, tuple[IdEstimate, np.ndarray]]:
+    """Estimate of one layer and its values on the halves, by estimator."""
+    clock = _Clock()
+    n_samples = len(values)
+    answers: dict[str, Estimator | str] = {}
+    spreads = {name: np.full(len(halves), np.nan) for name in makers}
+    n_distinct = 0
+    try:
+        with clock.of(*makers):
+            cloud = measurable_cloud(values, n_neighbors, metric, device)
+    except DataError as error:
+        n_distinct = _n_distinct(values, metric)
+        answers = dict.fromkeys(makers, str(error))
+    else:
+        n_distinct = cloud.n_points
+        for name, make in makers.items():
+            with clock.of(name):
+                try:
+                    answers[name] = make().estimate(cloud)
+                except DataError as error:
+                    answers[name] = str(error)
+        defined = [name for name in makers if not isinstance(answers[name], str)]
+        for i, half in enumerate(halves):
+            with clock.of(*defined):
+                part = cloud.subset(half)
+                _ = part.graph(min(n_neighbors, part.n_points - 1)) if part.n_points > 1 else None
+            for name in defined:
+                with clock.of(name):
+                    spreads[name][i] = makers[name]().answer_or_nan(part)
+    result = {}
+    for name, answer in answers.items():
+        seconds = clock.seconds[name]
+        if isinstance(answer, str):
+            estimate = IdEstimate(name, None, None, None, n_samples, n_distinct, seconds, answer)
+        else:
+            low, high, note = _interval(name, answer, spreads[name])
+            estimate = IdEstimate(name, answer.dimension_, low, high, n_samples, n_distinct, seconds, note)
+        result[name] = (estimate, spreads[name])
+    return result
+
+
+class _Clock:
+    """Seconds by estimator; what several share counts for each."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    @contextlib.contextmanager
+    def of(self, *names: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            for name in names:
+                self.seconds[name] += time.perf_counter() - started
+
+
+def _n_distinct(values: np.ndarray, metric: str) -> int:
+    try:
+        return PointCloud(values, metric).n_points
+    except DataError:
+        return 0
+
+
+def _interval(name: str, answer: Estimator, spread: np.ndarray) -> tuple[float | None, float | None, str | None]:
+    """The profile's interval of an estimate, and what is to be said beside it."""
+    low, high, note = half_sample_interval(answer.dimension_, spread, _CONFIDENCE)
+    if answer.ci_low_ is not None and (ESTIMATORS[name].keeps_own_interval or not len(spread) or low is None):
+        low, high = answer.ci_low_, answer.ci_high_
+        note = f"interval from the formula: {note.removeprefix('no interval: ')}" if note and len(spread) else None
+        note = None if ESTIMATORS[name].keeps_own_interval else note
+    return low, high, "; ".join(part for part in (answer.note_, note) if part) or None

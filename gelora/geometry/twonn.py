@@ -3,13 +3,14 @@
 Knows nothing of layers; takes points or a NeighborGraph.
 """
 
-from typing import Any, Self
+from typing import ClassVar
 
 import numpy as np
 from scipy import special
 
 from gelora.errors import DataError
-from gelora.geometry.estimator import Estimator, neighbor_lengths
+from gelora.geometry.cloud import PointCloud
+from gelora.geometry.estimator import Estimator, z_value
 from gelora.records import check_choice, check_range
 
 
@@ -56,6 +57,7 @@ class TwoNN(Estimator):
     2.0
     """
 
+    interval: ClassVar[str] = "analytic"
     log_mu_: np.ndarray
     minus_log_survival_: np.ndarray
     kept_: int
@@ -65,12 +67,17 @@ class TwoNN(Estimator):
         self.discard_fraction = discard_fraction
         self.confidence = confidence
 
-    def fit(self, X: Any, y: object = None) -> Self:
-        """Estimate from points [n_samples, width], or from a NeighborGraph with at least 2 neighbors."""
+    @property
+    def n_neighbors_read(self) -> int:
+        """2."""
+        return 2
+
+    def _check(self) -> None:
         check_choice("method", self.method, ("fit", "mle"))
         check_range("discard_fraction", self.discard_fraction, 0.0, float(np.nextafter(1, 0)))
-        check_range("confidence", self.confidence, float(np.nextafter(0, 1)), float(np.nextafter(1, 0)))
-        lengths = neighbor_lengths(X, 2)
+
+    def _dimension(self, cloud: PointCloud) -> float:
+        lengths = cloud.lengths(2)
         n = len(lengths)
         kept = n if self.method == "mle" else min(int(n * (1 - self.discard_fraction)), n - 1)
         if kept < 2:
@@ -79,19 +86,17 @@ class TwoNN(Estimator):
         if not log_mu[:kept].any():
             raise DataError(f"All {kept} ratios r2 / r1 are 1: the points lie on a grid or are all equally far apart.")
         survival = -np.log1p(-np.arange(1, n) / n)
+        self.log_mu_, self.minus_log_survival_, self.kept_ = log_mu, survival, kept
         if self.method == "fit":
             x, y_kept = log_mu[:kept], survival[:kept]
             dimension = float(x @ y_kept / (x @ x))
-            half_width = special.ndtri(0.5 + self.confidence / 2) * _relative_sd_of_slope(y_kept, n)
-            low, high = dimension * max(0.0, 1 - half_width), dimension * (1 + half_width)
-        else:
-            total = float(log_mu.sum())
-            dimension = (n - 1) / total
-            low, high = special.gammaincinv(n, [0.5 - self.confidence / 2, 0.5 + self.confidence / 2]) / total
-        self.dimension_, self.ci_low_, self.ci_high_ = dimension, float(low), float(high)
-        self.n_distinct_ = n
-        self.log_mu_, self.minus_log_survival_, self.kept_ = log_mu, survival, kept
-        return self
+            half_width = z_value(self.confidence) * _relative_sd_of_slope(y_kept, n)
+            self.ci_low_, self.ci_high_ = dimension * max(0.0, 1 - half_width), dimension * (1 + half_width)
+            return dimension
+        total = float(log_mu.sum())
+        low, high = special.gammaincinv(n, [0.5 - self.confidence / 2, 0.5 + self.confidence / 2]) / total
+        self.ci_low_, self.ci_high_ = float(low), float(high)
+        return (n - 1) / total
 
 
 def _relative_sd_of_slope(y: np.ndarray, n: int) -> float:

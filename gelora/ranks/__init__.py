@@ -7,6 +7,7 @@ first used, so that this face stays light.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gelora.ranks.agreement import RankAgreement, rank_agreement
 from gelora.ranks.allocation import allocate_ranks, uniform_ranks
 from gelora.ranks.budget import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
 from gelora.ranks.lora_form import lora_arguments
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 _NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config", "train_head_alone")
 
 __all__ = [
+    "RankAgreement",
     "allocate_ranks",
     "budget_by_block",
     "equivalent_uniform_rank",
     "lora_arguments",
     "plan_budget",
+    "rank_agreement",
     "uniform_comparison",
     "uniform_ranks",
     *_NEED_PEFT,

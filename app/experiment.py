@@ -1,0 +1,133 @@
+"""What a person chooses on the Calibration page: the choices as URL and session hold them, and the cases that follow.
+
+Pure: no Streamlit. `app/state.py` takes CHOICES among its fields.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from gelora.errors import InputError
+from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, Case
+
+SWEEPS = {"none": "one case", "d": "sweep d", "n": "sweep N"}
+N_SAMPLES = (100, 200, 300, 500, 1000, 2000, 5000)
+DEFAULT_ESTIMATORS = ("twonn", "twonn-mle", "mle", "gride", "mind", "danco", "correlation", "ph0", "pca-pr")
+_DIMENSIONS = (2, 3, 5, 8, 12, 20, 30, 50, 75, 100)
+_LEAST_N = 100
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What decides the answers on the page; two equal ones give the same."""
+
+    manifold: str
+    dimension: int
+    width: int
+    n_samples: int
+    noise: float
+    n_seeds: int
+    sweep: str
+    estimators: tuple[str, ...]
+    interval: str
+
+    @property
+    def has_own_dimension(self) -> bool:
+        """Whether the manifold comes with its dimension and width, so that d cannot be swept."""
+        return FIXED_DIMENSIONS[self.manifold] is not None
+
+    def cases(self) -> tuple[Case, ...]:
+        """The cases to measure; under a sweep of d those that fit into the width.
+
+        Raises:
+            InputError: the case, or every case of the sweep, is not legal; the manifold's own words.
+        """
+        base = Case(self.manifold, self.n_samples, self.dimension, self.width, self.noise)
+        if self.has_own_dimension:
+            base = replace(base, dimension=None, width=None)
+        if self.sweep == "n":
+            sizes = [self.n_samples // 2**i for i in range(5)]
+            wanted = [replace(base, n_samples=n) for n in reversed(sizes) if n >= _LEAST_N or n == self.n_samples]
+        elif self.sweep == "d" and not self.has_own_dimension:
+            dimensions = sorted({*(d for d in _DIMENSIONS if d < self.dimension), self.dimension})
+            wanted = [replace(base, dimension=d) for d in dimensions]
+        else:
+            wanted = [base]
+        legal = tuple(case for case in wanted if _fits(case))
+        if not legal:
+            wanted[0].points(0)
+        return legal
+
+    def sentence(self) -> str:
+        """The choice in words, for "measured with ..."."""
+        shape = self.manifold if self.has_own_dimension else f"{self.manifold}, d = {self.dimension}, width {self.width}"
+        swept = {"none": "", "d": ", d swept", "n": ", N swept"}[self.sweep]
+        noise = f", noise {self.noise:g}" if self.noise else ""
+        return f"{shape}, N = {self.n_samples}{noise}, {self.n_seeds} seeds, {len(self.estimators)} estimators{swept}"
+
+
+def _fits(case: Case) -> bool:
+    try:
+        replace(case, n_samples=2).points(0)
+    except InputError:
+        return False
+    return True
+
+
+def experiment(chosen: Mapping[str, object]) -> Experiment:
+    """The experiment that the session's values mean."""
+    return Experiment(
+        manifold=str(chosen["cal_manifold"]),
+        dimension=int(str(chosen["cal_d"])),
+        width=int(str(chosen["cal_width"])),
+        n_samples=int(str(chosen["cal_n"])),
+        noise=float(str(chosen["cal_noise"])),
+        n_seeds=int(str(chosen["cal_seeds"])),
+        sweep=str(chosen["cal_sweep"]),
+        estimators=tuple(name for name in str(chosen["cal_estimators"]).split(",") if name),
+        interval=str(chosen["cal_interval"]),
+    )
+
+
+def _one_of(*legal: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in legal:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not low <= int(text) <= high:
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+def _noise(text: str) -> float:
+    if not 0 <= float(text) <= 10:
+        raise ValueError(text)
+    return float(text)
+
+
+def _names(text: str) -> str:
+    if any(name not in ESTIMATORS for name in text.split(",") if name):
+        raise ValueError(text)
+    return text
+
+
+# key of the widget and the URL -> default, and what reads it from text
+CHOICES: dict[str, tuple[object, Callable[[str], object]]] = {
+    "cal_manifold": ("sphere", _one_of(*FIXED_DIMENSIONS)),
+    "cal_d": (5, _whole(1, 500)),
+    "cal_width": (50, _whole(1, 5000)),
+    "cal_n": (500, _whole(20, 20_000)),
+    "cal_noise": (0.0, _noise),
+    "cal_seeds": (3, _whole(1, 100)),
+    "cal_sweep": ("none", _one_of(*SWEEPS)),
+    "cal_estimators": (",".join(DEFAULT_ESTIMATORS), _names),
+    "cal_interval": ("own", _one_of(*INTERVALS)),
+    "cal_focus": ("twonn", _one_of(*ESTIMATORS)),
+}

@@ -1,0 +1,121 @@
+"""What a page can ask to be measured, and one such piece of work while it is under way.
+
+Knows how work is named, followed and cancelled; not how it is done (`app.cache`).
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from app.state import Measurement
+from gelora.errors import Cancelled
+from gelora.geometry import ESTIMATORS
+from gelora.records import IdProfile
+from gelora.sensitivity import Sensitivity
+
+KINDS = ("estimators", "baselines", "scales", "sensitivity")
+
+# These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
+_QUICK = ("twonn", "twonn-mle", "mle", "gride", "mind", "pca-pr", "pca-ev")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be measured: a kind out of KINDS, and of which names.
+
+    names: estimators; for "sensitivity" the choices that are made differently, and `focus` the estimator.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    focus: str = ""
+
+    def missing(self, profile: IdProfile | None, sensitivity: Sensitivity | None) -> tuple[str, ...]:
+        """Those names that `profile` or `sensitivity` does not hold yet."""
+        if self.kind == "sensitivity":
+            return tuple(n for n in self.names if sensitivity is None or n not in {**sensitivity.curves, **sensitivity.notes})
+        if profile is None:
+            return self.names
+        held: set[str] = set(profile.estimates)
+        if self.kind == "baselines":
+            held = set.intersection(*(set(curves) for curves in profile.baselines.values())) if profile.baselines else set()
+        elif self.kind == "scales":
+            held = {curve.estimator for curve in profile.scale_curves.values() if curve.kind == "decimation"}
+        return tuple(name for name in self.names if name not in held)
+
+    def steps(self) -> list["Task"]:
+        """The task in pieces whose results are worth showing before the rest is done, the quickest first."""
+        if self.kind == "sensitivity":
+            return [Task(self.kind, (name,), self.focus) for name in self.names]
+        quick = tuple(name for name in self.names if name in _QUICK)
+        slow = [(name,) for name in self.names if name not in _QUICK]
+        return [Task(self.kind, names) for names in ([quick] if quick else []) + slow]
+
+    def words(self) -> str:
+        """What is measured, for the line over the progress bar."""
+        if self.kind == "sensitivity":
+            return f"Sensitivity of {ESTIMATORS[self.focus].label}"
+        labels = [ESTIMATORS[name].label for name in self.names]
+        named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+        return {"estimators": named, "baselines": f"Baselines of {named}", "scales": f"Other scales of {named}"}[self.kind]
+
+
+@dataclass
+class Job:
+    """Work under way in a thread: where it is, how long it still takes, and how it ended."""
+
+    wanted: object
+    stage: str = "Waiting for its turn"
+    done: int = 0
+    total: int = 0
+    n_results: int = 0
+    stage_started: float = field(default_factory=time.monotonic)
+    error: str | None = None
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """The library's progress callback; ends the work when somebody asked for that."""
+        if self._cancelled.is_set():
+            raise Cancelled("The measurement was cancelled; what was finished before is kept, nothing half-written is left.")
+        if stage != self.stage or done < self.done:
+            self.stage_started = time.monotonic()
+        self.stage, self.done, self.total = stage, done, total
+
+    def cancel(self) -> None:
+        """Ask the work to end at its next step."""
+        self._cancelled.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody asked for its end."""
+        return self._cancelled.is_set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the work has ended, well or not."""
+        return self._over.is_set()
+
+    def end(self) -> None:
+        """Say that the work has ended."""
+        self._over.set()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait for the end; returns whether it came."""
+        return self._over.wait(timeout_seconds)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left in the present stage, or None when nothing can be said yet."""
+        if not 0 < self.done < self.total:
+            return None
+        return (time.monotonic() - self.stage_started) / self.done * (self.total - self.done)
+
+
+@dataclass(kw_only=True)
+class MeasuringJob(Job):
+    """One task of one measurement; again: what is there already is measured anew."""
+
+    wanted: Measurement
+    task: Task
+    again: bool = False

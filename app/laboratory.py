@@ -1,0 +1,250 @@
+"""The Calibration page's work in the background, and its parts: progress, table, one estimator taken apart.
+
+Knows how answers are made and kept; the figures are those of `app.estimator_charts`.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+
+import pandas as pd
+import streamlit as st
+
+from app import components, estimator_charts
+from app.jobs import Job
+from app.charts import estimator_style
+from app.experiment import Experiment
+from gelora.errors import DataError, GeloraError
+from gelora.geometry import ESTIMATORS, Case, Estimator, PointCloud, Summary, Trial, calibrate, summarize
+
+N_NEIGHBORS = 20
+_KEPT = 24
+
+logger = logging.getLogger(__name__)
+
+
+class Laboratory:
+    """The answers this server knows and the work under way; one experiment at a time, shared by all tabs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._work = threading.Lock()
+        self._answers: OrderedDict[Experiment, tuple[Trial, ...]] = OrderedDict()
+        self._jobs: dict[Experiment, Job] = {}
+
+    def find(self, wanted: Experiment) -> tuple[Trial, ...] | None:
+        """The finished answers, or None."""
+        with self._lock:
+            return self._answers.get(wanted)
+
+    def job(self, wanted: Experiment) -> Job | None:
+        """The work under way or ended for this experiment, or None."""
+        with self._lock:
+            return self._jobs.get(wanted)
+
+    def start(self, wanted: Experiment) -> Job:
+        """Begin, or join what is under way."""
+        with self._lock:
+            job = self._jobs.get(wanted)
+            if job is not None and not job.is_over:
+                return job
+            job = self._jobs[wanted] = Job(wanted)
+        threading.Thread(target=self._measure, args=(wanted, job), name="calibrate", daemon=True).start()
+        return job
+
+    def _measure(self, wanted: Experiment, job: Job) -> None:
+        try:
+            with self._work:
+                trials = calibrate(
+                    wanted.cases(),
+                    wanted.estimators,
+                    range(wanted.n_seeds),
+                    n_neighbors=N_NEIGHBORS,
+                    interval=wanted.interval,
+                    progress=job.progress,
+                )
+            with self._lock:
+                self._answers[wanted] = trials
+                while len(self._answers) > _KEPT:
+                    self._answers.popitem(last=False)
+        except GeloraError as error:
+            job.error = str(error)
+        except MemoryError:
+            job.error = "This machine's memory is too small for it; choose fewer points or a smaller width."
+        except Exception as error:  # the thread's last resort: the page shows it, the log has the traceback
+            logger.exception("A calibration failed")
+            job.error = f"The calibration failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
+        finally:
+            job.end()
+
+
+@st.cache_resource(show_spinner=False)
+def laboratory() -> Laboratory:
+    """The server's one laboratory."""
+    return Laboratory()
+
+
+# the parts of the page
+
+
+def choices() -> Experiment:
+    """The widgets that say what is drawn and who measures it."""
+    chosen = st.session_state
+    st.selectbox("Manifold", list(FIXED_DIMENSIONS), key="cal_manifold", format_func=_manifold_words)
+    fixed = FIXED_DIMENSIONS[chosen["cal_manifold"]] is not None
+    if fixed and chosen["cal_sweep"] == "d":
+        chosen["cal_sweep"] = "none"
+    sweeps = [sweep for sweep in SWEEPS if not (fixed and sweep == "d")]
+    st.segmented_control("Measure", sweeps, key="cal_sweep", format_func=SWEEPS.__getitem__, required=True)
+    if not fixed:
+        with st.container(horizontal=True):
+            word = "d, up to" if chosen["cal_sweep"] == "d" else "Dimension d"
+            st.number_input(word, 1, 500, key="cal_d", width=120)
+            st.number_input("Ambient width", 1, 5000, key="cal_width", width=140)
+    word = "Points N, up to" if chosen["cal_sweep"] == "n" else "Points N"
+    st.select_slider(word, sorted({*N_SAMPLES, chosen["cal_n"]}), key="cal_n")
+    with st.container(horizontal=True):
+        st.number_input("Noise", 0.0, 10.0, step=0.01, format="%.3f", key="cal_noise", width=120, help=_NOISE_HELP)
+        st.number_input("Draws (seeds)", 1, 100, key="cal_seeds", width=140)
+    if "_cal_estimators" not in chosen:
+        chosen["_cal_estimators"] = [name for name in chosen["cal_estimators"].split(",") if name]
+    st.pills(
+        "Estimators", list(ESTIMATORS), selection_mode="multi", key="_cal_estimators", format_func=lambda name: estimator_style(name)[0]
+    )
+    chosen["cal_estimators"] = ",".join(name for name in ESTIMATORS if name in chosen["_cal_estimators"])
+    st.selectbox("Intervals", INTERVALS, key="cal_interval", format_func=_INTERVAL_WORDS.__getitem__)
+    return experiment(chosen)
+
+
+def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, ...]]:
+    """The experiment to draw and its answers; without any, an invitation, and the page ends.
+
+    What differs from `wanted` is stale. Draws the progress of work under way, its error, or what the old answers are of.
+    """
+    trials, job = laboratory().find(wanted), laboratory().job(wanted)
+    busy = job is not None and not job.is_over
+    if trials is not None:
+        st.session_state["_calibrated"] = (wanted, trials)
+        return wanted, trials
+    if job is not None and busy:
+        _progress(wanted)
+    elif job is not None and job.error:
+        st.error(job.error, icon=":material/error:")
+    if "_calibrated" in st.session_state:
+        old, trials = st.session_state["_calibrated"]
+        if not busy:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.warning(f"Measured with {old.sentence()}. The choices have changed since.", icon=":material/history:")
+                _start_button("Measure again", wanted)
+        return old, trials
+    if not busy:
+        with st.container(border=True):
+            st.markdown(
+                f"**Nothing is measured yet.** {wanted.n_seeds} draws of points whose dimension is known "
+                f"({wanted.sentence()}) are given to each estimator. Small cases take a few seconds; DANCo's "
+                "first time at a number of points takes longer, since it draws balls of every dimension to compare with."
+            )
+            _start_button("Measure", wanted)
+    st.stop()
+
+
+def _start_button(words: str, wanted: Experiment) -> None:
+    if not wanted.estimators:
+        st.info("Choose at least one estimator.", icon=":material/info:")
+    elif st.button(words, type="primary", key="calibrate"):
+        wanted.cases()  # what is not legal is said at once
+        laboratory().start(wanted)
+        st.rerun()
+
+
+@st.fragment(run_every=0.4)
+def _progress(wanted: Experiment) -> None:
+    job = laboratory().job(wanted)
+    if job is None or job.is_over:
+        st.rerun(scope="app")
+    left = "" if job.seconds_left is None else f" · about {max(job.seconds_left, 0):.0f} s left"
+    counted = f": answer {job.done} of {job.total}" if job.total else ""
+    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
+    if st.button("Cancel", key="cancel_calibrate"):
+        job.cancel()
+
+
+def finding(summaries: tuple[Summary, ...]) -> str:
+    """One sentence made from the numbers."""
+    defined = [s for s in summaries if s.relative_bias is not None]
+    if not defined:
+        return f"Not measurable: {summaries[0].notes[0] if summaries[0].notes else 'no estimator has an answer.'}"
+    hardest = max(s.truth for s in defined), max(s.case.n_samples for s in defined)
+    at_end = [s for s in defined if (s.truth, s.case.n_samples) == hardest]
+    best = min(at_end, key=lambda s: abs(s.relative_bias or 0.0))
+    near = sum(abs(s.relative_bias or 0.0) <= 0.1 for s in at_end)
+    where = f"d = {hardest[0]}, N = {hardest[1]:,}"
+    closest = f"{estimator_style(best.estimator)[0]} comes closest with {best.mean:.2f} ({best.relative_bias:+.0%})"
+    if not near:
+        return f"At {where} no estimator is within 10% of the truth; {closest}."
+    return f"At {where}, {near} of {len(at_end)} estimators are within 10% of the truth; {closest}."
+
+
+def table(summaries: tuple[Summary, ...]) -> pd.DataFrame:
+    """One row a case and estimator, as shown and as CSV."""
+    return pd.DataFrame(
+        [
+            {
+                "estimator": estimator_style(s.estimator)[0],
+                "truth": s.truth,
+                "N": s.case.n_samples,
+                "mean": s.mean,
+                "bias": s.bias,
+                "bias %": None if s.relative_bias is None else 100 * s.relative_bias,
+                "sd over draws": s.sd,
+                "interval width": s.interval_width,
+                "intervals that hold the truth": None if s.coverage is None else s.coverage * 100,
+                "own time, ms": 1000 * s.seconds,
+                "interval's time, ms": 1000 * s.interval_seconds,
+                "shared time, ms": 1000 * s.shared_seconds,
+                "draws": s.n_trials,
+                "note": "; ".join(s.notes),
+            }
+            for s in summaries
+        ]
+    )
+
+
+def column_formats(shown: pd.DataFrame) -> dict[str, object]:
+    """How the table's numbers are written."""
+    whole = ("truth", "N", "draws")
+    formats = {"bias %": "%+.1f%%", "bias": "%+.2f", "intervals that hold the truth": "%.0f%%"}
+    formats |= {name: "%.1f" for name in shown.columns if name.endswith(" ms")}
+    numbers = [name for name in shown.columns if name not in ("estimator", "note", *whole)]
+    return {name: st.column_config.NumberColumn(format=formats.get(name, "%.2f")) for name in numbers}
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _cloud(case: Case) -> PointCloud:
+    cloud = PointCloud(case.points(0))
+    cloud.graph(min(N_NEIGHBORS, cloud.n_points - 1))
+    return cloud
+
+
+@st.cache_resource(show_spinner="Taking it apart ...", max_entries=64)
+def fitted(case: Case, estimator: str) -> tuple[Estimator, PointCloud]:
+    """The estimator on the first draw of the case, without an interval, and the points.
+
+    Raises:
+        DataError: the draw has no such dimension, and why.
+    """
+    cloud = _cloud(case)
+    return ESTIMATORS[estimator].make(N_NEIGHBORS, 0).estimate(cloud), cloud
+
+
+_INTERVAL_WORDS = {
+    "own": "the estimator's own",
+    "half-samples": "from half-samples, for all",
+    "none": "analytic only (fastest)",
+}
+_NOISE_HELP = "Standard deviation of Gaussian noise in every ambient coordinate; with enough of it the dimension is the ambient width."
+
+
+def _manifold_words(name: str) -> str:
+    dimension = FIXED_DIMENSIONS[name]
+    return name if dimension is None else f"{name} (d = {dimension})"

@@ -1,0 +1,12 @@
+"""What each command does: a few library calls, their answer as a table for a person or JSON for a machine.
+
+Knows nothing of how anything is computed, and nothing of how options are spelled. What a command needs is loaded when
+it runs, so that `gelora --help` stays quick.
+"""
+
+from gelora.commands.machine import doctor
+from gelora.commands.measuring import estimators, measure, sensitivity
+from gelora.commands.planning import plan
+from gelora.commands.running import runs, stop, train, training_fields
+
+__all__ = ["doctor", "estimators", "measure", "plan", "runs", "sensitivity", "stop", "train", "training_fields"]

@@ -1,0 +1,141 @@
+"""`gelora measure`, `gelora estimators`, `gelora sensitivity`: dimensions as tables or JSON."""
+
+import argparse
+import json
+from typing import Any
+
+from gelora.commands.options import data_choice, names, resolved_device
+from gelora.errors import InputError
+from gelora.records import IdProfile, check_choice
+from gelora.terminal import TerminalProgress, print_table, write_json
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Model and data -> the dimension of every layer."""
+    from gelora.geometry import ESTIMATORS, add_baselines, add_scale_curves, estimate_profile
+    from gelora.sources import extract_hidden_states, load_sample
+
+    chosen = list(ESTIMATORS) if options.estimators.strip() == "all" else names(options.estimators)
+    if not chosen:
+        raise InputError(f"--estimators is empty; choose some of: {', '.join(ESTIMATORS)}.")
+    for name in chosen:
+        check_choice("estimator", name, tuple(ESTIMATORS))  # before the work that it would be too late after
+    progress, device = TerminalProgress(), resolved_device(options.device)
+    sample = load_sample(data_choice(options), options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
+    states = extract_hidden_states(
+        options.model,
+        sample,
+        pooling=options.pooling,
+        max_length=options.max_length,
+        device=options.device,
+        dtype=options.dtype,
+        progress=progress,
+    )
+    profile = estimate_profile(
+        states,
+        chosen,
+        n_neighbors=options.n_neighbors,
+        metric=options.metric,
+        n_subsamples=options.n_subsamples,
+        device=device,
+        progress=progress,
+    )
+    if options.baselines:
+        profile = add_baselines(states, profile, device=device, progress=progress)
+    if options.scale_curves:
+        profile = add_scale_curves(states, profile, device=device, progress=progress)
+    progress.close()
+    write_json(profile.to_json(indent=1), options.json)
+    if options.json != "-":
+        _print_profile(profile, len(sample))
+    return 0
+
+
+def _print_profile(profile: IdProfile, n_texts: int) -> None:
+    from gelora.geometry import is_scale_dependent, rises, sign_agreement
+
+    names = list(profile.estimates)
+    scale = {name: is_scale_dependent(profile, name) for name in names}
+    print_table(
+        f"Intrinsic dimension of {profile.model.model_id} on {profile.sample_source.choice.dataset} "
+        f"({n_texts} texts, pooling {profile.pooling}, {profile.metric}; [95% interval]; * moves by more than that at half the sample)",
+        ["layer", *names],
+        [
+            [layer, *(_estimate_cell(profile.estimates[e][i]) + ("*" if scale[e][i] else "") for e in names)]
+            for i, layer in enumerate(profile.layer_names)
+        ],
+    )
+    for kind, curves in profile.baselines.items():
+        rows = [[layer, *(f"{curves[e][i]:.2f}" for e in curves)] for i, layer in enumerate(profile.layer_names)]
+        print_table(f"The same on the baseline: {kind}", ["layer", *curves], rows)
+    for curve in profile.scale_curves.values():
+        of = f"{curve.estimator} by number of rows" if curve.kind == "decimation" else "gride by the farther neighbor's order"
+        rows = [[layer, *(f"{d:.2f}" for d in curve.dimensions[i])] for i, layer in enumerate(profile.layer_names)]
+        print_table(of, ["layer", *(f"{scale:.0f}" for scale in curve.scales)], rows)
+    for note in sorted({f"{e.estimator}: {e.note}" for curve in profile.estimates.values() for e in curve if e.dimension is None}):
+        print(f"Undefined: {note}")
+    first = names[0]
+    up = [r for r in rises(profile, first) if r.value is not None and r.ci_low is not None and r.ci_low > 0]
+    print(
+        f"Blocks whose rise exceeds its interval by {first}: " + ", ".join(f"{r.block} (+{r.value:.2f})" for r in up)
+        if up
+        else f"By {first} no rise exceeds its interval: ranks above the offset are rounding or noise."
+    )
+    if len(names) > 1:
+        verdicts = [
+            f"{a.block} {a.verdict}" + (f" ({len(a.up)}:{len(a.down)})" if a.verdict == "split" else "") for a in sign_agreement(profile)
+        ]
+        print(f"Sign of each block's rise, {len(names)} estimators together: {', '.join(verdicts)}.")
+
+
+def estimators(options: argparse.Namespace) -> int:
+    """Which estimators there are."""
+    from gelora.geometry import ESTIMATORS
+
+    if options.json:
+        print(json.dumps([{"name": k.name, "label": k.label, "idea": k.idea, "source": k.source} for k in ESTIMATORS.values()], indent=1))
+    else:
+        print_table("Estimators", ["name", "what it counts", "source"], [[k.name, k.idea, k.source] for k in ESTIMATORS.values()])
+    return 0
+
+
+def sensitivity(options: argparse.Namespace) -> int:
+    """The curve under each alternative of a choice."""
+    from gelora.sensitivity import VARIATIONS, measure_sensitivity
+
+    progress = TerminalProgress()
+    answer = measure_sensitivity(
+        options.model,
+        data_choice(options),
+        n_samples=options.n_samples,
+        seed=options.seed,
+        distinct=not options.keep_repeats,
+        pooling=options.pooling,
+        max_length=options.max_length,
+        estimator=options.estimator,
+        vary=VARIATIONS if options.vary.strip() == "all" else names(options.vary),
+        n_neighbors=options.n_neighbors,
+        device=resolved_device(options.device),
+        progress=progress,
+    )
+    progress.close()
+    write_json(answer.to_json(indent=1), options.json)
+    if options.json != "-":
+        for variation, curves in answer.curves.items():
+            rows = [
+                [name + (" (present)" if name == answer.base[variation] else ""), *(f"{d:.2f}" if d == d else "undefined" for d in curve)]
+                for name, curve in curves.items()
+            ]
+            print_table(
+                f"{answer.estimator} by {variation}: moves by up to {answer.span(variation):.2f}", [variation, *answer.layer_names], rows
+            )
+        for variation, note in answer.notes.items():
+            print(f"{variation}: {note}")
+    return 0
+
+
+def _estimate_cell(estimate: Any) -> str:
+    if estimate.dimension is None:
+        return "undefined"
+    interval = f" [{estimate.ci_low:.2f}, {estimate.ci_high:.2f}]" if estimate.ci_low is not None else ""
+    return f"{estimate.dimension:.2f}{interval}"

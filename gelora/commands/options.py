@@ -1,0 +1,23 @@
+"""Options that several commands share, as the library takes them."""
+
+import argparse
+
+from gelora.records import DataChoice
+
+
+def data_choice(options: argparse.Namespace) -> DataChoice:
+    return DataChoice(options.dataset, options.config, options.split, options.text_column, options.pair_column, options.label_column)
+
+
+def resolved_device(device: str) -> str:
+    """`auto` as the device that is there: cuda when torch sees one, else cpu."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def names(text: str) -> list[str]:
+    """A comma-separated option as its parts."""
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,39 @@
+"""The records that flow along the path: Sample -> HiddenStates -> NeighborGraph -> IdProfile -> RankPlan -> Run.
+
+Axis words, used everywhere: n_samples rows of data, n_layers transformer blocks (a curve has n_layers + 1 points,
+index 0 the embedding output, index i the output of block i), hidden_size the width, n_neighbors the k of a graph.
+Blocks are numbered from 1, as the curve's points are. Knows no model, no file, no chart.
+"""
+
+from gelora.records.checks import METHODS, POOLINGS, PRECISIONS, ROUNDINGS, STATUSES, TASKS, Progress, check_choice, check_range
+from gelora.records.data import DataChoice, HiddenStates, Sample, SampleSource
+from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleCurve
+from gelora.records.model import ModelStructure, TargetModule
+from gelora.records.plans import Budget, RankPlan
+from gelora.records.training import RunSpec, TrainingConfig
+
+__all__ = [
+    "METHODS",
+    "POOLINGS",
+    "PRECISIONS",
+    "ROUNDINGS",
+    "STATUSES",
+    "TASKS",
+    "Budget",
+    "DataChoice",
+    "HiddenStates",
+    "IdEstimate",
+    "IdProfile",
+    "ModelStructure",
+    "NeighborGraph",
+    "Progress",
+    "RankPlan",
+    "RunSpec",
+    "Sample",
+    "SampleSource",
+    "ScaleCurve",
+    "TargetModule",
+    "TrainingConfig",
+    "check_choice",
+    "check_range",
+]

@@ -1,0 +1,28 @@
+"""Legal words and ranges, and the callback of long work: what every record and function checks its input with."""
+
+from collections.abc import Callable
+
+from gelora.errors import InputError
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(stage, done, total) during long work; may raise `Cancelled` to end it."""
+
+POOLINGS = ("mean", "cls", "last", "tokens")
+TASKS = ("classification", "regression", "unlabeled")
+STATUSES = ("queued", "running", "finished", "failed", "stopped")
+ROUNDINGS = ("ceil", "round", "round-each")
+METHODS = ("lora", "head")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def check_choice(what: str, given: str, legal: tuple[str, ...]) -> None:
+    """Raise InputError unless `given` is one of `legal`."""
+    if given not in legal:
+        raise InputError(f"Unknown {what} {given!r}; choose one of: {', '.join(legal)}.")
+
+
+def check_range(what: str, given: float, low: float, high: float | None = None) -> None:
+    """Raise InputError unless low <= given (<= high); NaN is never legal."""
+    if not (given >= low and (high is None or given <= high)):
+        legal = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"{what} is {given}; it must be {legal}.")

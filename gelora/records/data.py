@@ -1,0 +1,89 @@
+"""Records of the first station: which data, which texts, and their hidden states."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gelora.errors import DataError, InputError
+from gelora.record_json import Record, read_only
+from gelora.records.checks import POOLINGS, TASKS, check_choice
+from gelora.records.model import ModelStructure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DataChoice(Record):
+    """Which data a person asked for: a bundled name, a hub id, or a path to .jsonl, .csv or .parquet; None = detect."""
+
+    dataset: str
+    config: str | None = None
+    split: str | None = None
+    text_column: str | None = None
+    pair_column: str | None = None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleSource(Record):
+    """Where a sample comes from and how it was drawn; enough to draw it again.
+
+    `choice` holds the columns and split that were used, `revision` the hub commit or a digest of the file read,
+    `n_samples` the number asked for, `texts_digest` a digest of the texts that came out.
+    """
+
+    choice: DataChoice
+    revision: str
+    seed: int
+    n_samples: int
+    distinct: bool
+    texts_digest: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample(Record):
+    """Texts (or pairs of texts) drawn from a dataset; labels are class indices (0 .. n_classes - 1) or real numbers."""
+
+    texts: tuple[str, ...]
+    text_pairs: tuple[str, ...] | None
+    labels: tuple[float, ...] | None
+    label_names: tuple[str, ...] | None
+    task: str
+    source: SampleSource
+
+    def __post_init__(self) -> None:
+        check_choice("task", self.task, TASKS)
+        for name, column in (("text_pairs", self.text_pairs), ("labels", self.labels)):
+            if column is not None and len(column) != len(self.texts):
+                raise InputError(f"{name} has {len(column)} rows, texts has {len(self.texts)}; they must agree.")
+        if not self.texts:
+            raise DataError("The sample is empty; it needs at least one text.")
+        if (self.task == "unlabeled") != (self.labels is None):
+            raise InputError(f"A sample with task {self.task!r} must {'not ' if self.task == 'unlabeled' else ''}have labels.")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenStates(Record):
+    """Pooled hidden states of every layer.
+
+    values: float32 [n_layers + 1, n_samples, hidden_size]; index 0 is the embedding output, index i the output of
+    block i: the residual stream before any final norm, unless `final_norm` is set (then the last one is Hugging
+    Face's own last state, which is after the norm in Llama, GPT-2, OPT, Phi, Gemma and ModernBERT). Pre-norm and
+    post-norm models are not comparable in absolute value.
+    """
+
+    values: np.ndarray
+    layer_names: tuple[str, ...]
+    pooling: str
+    max_length: int
+    dtype: str
+    final_norm: bool
+    model: ModelStructure
+    sample_source: SampleSource
+
+    def __post_init__(self) -> None:
+        check_choice("pooling", self.pooling, POOLINGS)
+        if self.values.ndim != 3 or self.values.shape[0] != len(self.layer_names):
+            raise InputError(f"values has shape {self.values.shape}; expected [{len(self.layer_names)}, n_samples, hidden_size].")
+        object.__setattr__(self, "values", read_only(self.values, np.float32))

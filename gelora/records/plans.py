@@ -1,0 +1,71 @@
+"""Records of the third station: ranks and what they cost."""
+
+from dataclasses import dataclass, field
+
+from gelora.errors import InputError
+from gelora.record_json import Record
+from gelora.records.checks import check_range
+from gelora.records.model import TargetModule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankPlan(Record):
+    """A LoRA rank and alpha for every targeted module; rank 0 means that the module gets no adapter.
+
+    `block_notes` says, by block number, why a block got its rank where that is not plain from the curve.
+    """
+
+    modules: tuple[TargetModule, ...]
+    ranks: dict[str, int]
+    alphas: dict[str, float]
+    strategy: str
+    offset: int | None
+    rounding: str | None
+    estimator: str | None
+    target_modules: str
+    model_id: str
+    revision: str
+    n_model_params: int
+    profile_digest: str | None
+    block_notes: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [module.name for module in self.modules]
+        if not names or set(names) != set(self.ranks) or set(names) != set(self.alphas) or len(names) != len(set(names)):
+            raise InputError("A RankPlan needs exactly one rank and one alpha for each of its modules, and at least one module.")
+        for module in self.modules:
+            limit = min(module.in_features, module.out_features)
+            check_range(f"The rank of {module.name}", self.ranks[module.name], 0, limit)
+            if self.ranks[module.name] > 0 and not self.alphas[module.name] > 0:
+                raise InputError(f"The alpha of {module.name} is {self.alphas[module.name]}; it must be positive.")
+        if not any(self.ranks.values()):
+            raise InputError("Every rank of the plan is 0, so there is nothing to train; raise the offset to at least 1.")
+
+    def block_ranks(self) -> dict[int, int]:
+        """The largest rank in each block that has targeted modules, by block number."""
+        result: dict[int, int] = {}
+        for module in self.modules:
+            result[module.block] = max(result.get(module.block, 0), self.ranks[module.name])
+        return result
+
+    def to_lora_config(self, model: object | None = None, **options: object) -> object:
+        """The plan as a `peft.LoraConfig`; see `gelora.ranks.to_lora_config`."""
+        from gelora.ranks import to_lora_config
+
+        return to_lora_config(self, model, **options)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Budget(Record):
+    """What a plan costs. Parameters are counts, sizes are bytes."""
+
+    n_adapter_params: int
+    n_head_params: int
+    n_total_params: int
+    adapter_bytes: int
+    optimizer_bytes: int
+
+    @property
+    def share(self) -> float:
+        """Adapter parameters as a share of the base model's parameters (0 to 1)."""
+        return self.n_adapter_params / self.n_total_params

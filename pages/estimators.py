@@ -1,0 +1,62 @@
+"""The Calibration page: estimators on points whose dimension is known, and one of them taken apart."""
+
+import streamlit as st
+
+from app import components, estimator_charts, laboratory
+from app.anatomy_charts import anatomy
+from app.charts import estimator_style
+from gelora.errors import DataError
+from gelora.geometry import ESTIMATORS, summarize
+
+st.title("Calibration")
+left, right = st.columns([1, 2.6], gap="large")
+with left:
+    wanted = laboratory.choices()
+with right:
+    measured, trials = laboratory.trials_or_invitation(wanted)
+    is_stale = measured != wanted
+    summaries = summarize(trials)
+    st.markdown(f"**{laboratory.finding(summaries)}**")
+    if measured.sweep == "d" and len({s.truth for s in summaries}) > 1:
+        figure = estimator_charts.estimate_against_truth(summaries, stale=is_stale)
+        how = "the mean estimate over the draws against the true dimension, bars one standard deviation; on the dashed diagonal an estimate is right"
+    elif measured.sweep == "n" and len({s.case.n_samples for s in summaries}) > 1:
+        figure = estimator_charts.estimate_by_sample_size(summaries, stale=is_stale)
+        how = (
+            "the mean estimate over the draws against the number of points, bars one standard deviation; the dashed line is the truth. "
+            "A line that still climbs at the right end needs more points than you have"
+        )
+    else:
+        figure = estimator_charts.estimates_of_one_case(trials, summaries, stale=is_stale)
+        how = "each mark is the answer to one draw, with its 95% interval; the upright line is the mean, the dashed one the truth"
+    st.plotly_chart(figure, key="calibration_chart", config=components.CHART_CONFIG)
+    st.caption(f"How to read it: {how}. No interval sees bias: it says how much the answer varies from draw to draw.")
+
+    table = laboratory.table(summaries)
+    st.dataframe(table, hide_index=True, column_config=laboratory.column_formats(table))
+    st.caption(
+        f"Own time is one estimate's, after the {summaries[-1].shared_seconds * 1000:.0f} ms (at the largest case) that all share: "
+        "copies dropped, the neighbor graph, the pass over all pairs."
+    )
+    st.download_button("Table as CSV", table.to_csv(index=False), "calibration.csv", "text/csv", icon=":material/download:")
+
+st.subheader("One estimator taken apart")
+names = list(dict.fromkeys(trial.estimator for trial in trials))
+if st.session_state["cal_focus"] not in names:
+    st.session_state["cal_focus"] = names[0]
+cases = {s.case: f"d = {s.truth}, N = {s.case.n_samples:,}" for s in summaries}
+with st.container(horizontal=True):
+    focus = st.selectbox("Estimator", names, key="cal_focus", format_func=lambda name: estimator_style(name)[0], width=180)
+    case = st.selectbox("On", list(cases), index=len(cases) - 1, format_func=cases.get, width=200) if len(cases) > 1 else next(iter(cases))
+kind = ESTIMATORS[focus]
+st.markdown(f"{kind.idea} *{kind.source}.*")
+try:
+    picture = anatomy(focus, *laboratory.fitted(case, focus), truth=float(summaries[0].truth if len(cases) == 1 else case.dimension))
+except DataError as error:
+    st.info(f"{kind.label} has no answer for the first draw: {error}", icon=":material/do_not_disturb_on:")
+else:
+    if picture is None:
+        st.info(f"{kind.label} answers with a number alone; it has no picture of its own.", icon=":material/info:")
+    else:
+        st.plotly_chart(picture.figure, key="anatomy_chart", config=components.CHART_CONFIG)
+        st.caption(picture.caption)

@@ -1,0 +1,59 @@
+"""What estimators say of the same block together, and what is said when there is no interval."""
+
+import numpy as np
+import pytest
+
+from gelora.errors import InputError
+from gelora.geometry import estimate_profile, merge_profiles, rises, sign_agreement, synthetic
+from gelora.records import IdEstimate, IdProfile
+
+
+def profile_of(make, curves, halves=None):
+    """A profile with given dimensions (None: undefined), interval +- 1 (no interval where `halves` is False)."""
+    n_layers = len(next(iter(curves.values())))
+    states = make.states(np.zeros((n_layers, 3, 2)))
+    estimates = {}
+    for name, curve in curves.items():
+        ends = [(None, None) if d is None or halves is False else (d - 1, d + 1) for d in curve]
+        notes = ["no such" if d is None else None for d in curve]
+        estimates[name] = tuple(IdEstimate(name, d, *e, 3, 3, 0.1, n) for d, e, n in zip(curve, ends, notes, strict=True))
+    return IdProfile(states.layer_names, estimates, {}, states.model, states.sample_source, "mean", 128, 20, "euclidean")
+
+
+def test_signs_are_counted_where_the_interval_excludes_zero(make):
+    curves = {"twonn": [5.0, 9.0, 9.5, 5.0, None], "mle": [5.0, 8.0, 9.0, 9.0, 3.0], "danco": [6.0, 10.0, 9.0, 14.0, None]}
+    one, two, three, four = sign_agreement(profile_of(make, curves))
+    assert one.up == ("twonn", "mle", "danco") and one.verdict == "up"
+    assert two.unclear == ("twonn", "mle", "danco") and two.verdict == "unclear"
+    assert (three.down, three.up, three.unclear, three.verdict) == (("twonn",), ("danco",), ("mle",), "split")
+    assert (four.down, four.undefined, four.verdict) == (("mle",), ("twonn", "danco"), "down")
+
+
+def test_nobody_sees_an_undefined_block(make):
+    assert sign_agreement(profile_of(make, {"twonn": [None, 3.0]}))[0].verdict == "undefined"
+
+
+def test_a_rise_without_any_interval_is_never_clear(make):
+    """An estimator without an analytic interval, in a profile without half-samples."""
+    profile = profile_of(make, {"danco": [5.0, 9.0]}, halves=False)
+    (rise,) = rises(profile, "danco")
+    assert (rise.value, rise.ci_low, rise.ci_high) == (4.0, None, None) and "no interval" in rise.note
+    assert sign_agreement(profile)[0].unclear == ("danco",)
+
+
+def test_profiles_of_the_same_layers_merge(make):
+    values = np.stack([synthetic.gaussian(120, d, 10, seed=d) for d in (3, 5)])
+    states = make.states(values)
+    both = estimate_profile(states, ["twonn", "mle"], n_subsamples=3)
+    merged = merge_profiles(estimate_profile(states, ["twonn"], n_subsamples=3), estimate_profile(states, ["mle"], n_subsamples=3))
+    assert merged.digest() == both.digest()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [({"n_neighbors": 8}, "different n_neighbors"), ({"n_subsamples": 4}, "different numbers of half-samples")]
+)
+def test_unlike_profiles_do_not_merge(make, options, says):
+    states = make.states(np.random.default_rng(0).standard_normal((2, 60, 5)))
+    one = estimate_profile(states, ["twonn"], n_subsamples=3)
+    with pytest.raises(InputError, match=says):
+        merge_profiles(one, estimate_profile(states, ["mle"], **{"n_subsamples": 3, **options}))
