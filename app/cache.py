@@ -110,6 +110,8 @@ class Measurements:
         else:
             states = _states(job, device)
             profile, names = self.find(wanted), job.task.names
+            if job.task.kind == "scales":
+                names = tuple(dict.fromkeys([*names, "plateau"]))  # what is marked on GRIDE's scale curve
             if profile is not None and any(getattr(profile, name) != getattr(states, name) for name in _ONE_SAMPLE):
                 profile, names = None, tuple(dict.fromkeys([*names, *profile.estimates]))  # model or data are others by now
             lacking = names if job.again and job.task.kind == "estimators" else Task("estimators", names).missing(profile, None)

@@ -1,17 +1,16 @@
-"""Curve, ranks and budget as Plotly figures. Pure functions, no Streamlit; one colour a thing on every page.
+"""The look that all figures share, the rank wall and the budget. Pure functions, no Streamlit; one colour a thing on every page.
 
 Colours are Okabe-Ito (safe for colour-blind readers) and set explicitly, so that no theme repaints them; every line
 also carries its name at its end and a dash of its own, so that colour is never alone.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from gelora.geometry import ESTIMATORS, Rise, is_scale_dependent
+from gelora.geometry import ESTIMATORS, Rise
 from gelora.ranks import budget_by_block, plan_budget
 from gelora.records import Budget, IdEstimate, IdProfile, RankPlan
 
@@ -54,72 +53,7 @@ def short_layer_names(profile: IdProfile) -> list[str]:
     return ["emb", *(str(i) for i in range(1, len(profile.layer_names)))]
 
 
-def id_by_layer(profile: IdProfile, focus: str, ranks: Mapping[str, RankPlan], stale: bool = False) -> go.Figure:
-    """Intrinsic dimension by layer, and under it on the same axis the rank that each estimator gives every block.
-
-    Args:
-        profile: the estimates of all layers.
-        focus: the estimator drawn thick with its 95% band.
-        ranks: the plan that each estimator gives at the chosen offset, by estimator.
-        stale: dim everything, because the choices have moved on.
-    """
-    names = list(profile.estimates)
-    figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06, subplot_titles=("", "LoRA rank of each block")
-    )
-    x = list(range(len(profile.layer_names)))
-    for estimator in sorted(names, key=lambda name: name == focus):
-        _add_curve(figure, profile, estimator, x, is_focus=estimator == focus)
-    _add_end_labels(figure, profile, names, x)
-    for i, estimate in enumerate(profile.estimates[focus]):
-        if estimate.dimension is None:
-            figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
-    _add_rank_cells(figure, ranks, len(x))
-    figure.update_xaxes(tickvals=x, ticktext=short_layer_names(profile), gridcolor=GRID, range=[-0.4, len(x) - 0.45])
-    figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
-    figure.update_yaxes(title_text="intrinsic dimension", rangemode="tozero", gridcolor=GRID, row=1, col=1)
-    finish(figure, height=520, stale=stale)
-    figure.update_layout(margin={"r": 92})  # the names at the lines' ends
-    return figure
-
-
-def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, x: Sequence[int], is_focus: bool) -> None:
-    name, colour, dash, symbol = estimator_style(estimator)
-    estimates = profile.estimates[estimator]
-    y = [e.dimension for e in estimates]
-    scale = is_scale_dependent(profile, estimator)
-    if is_focus:
-        _add_band(figure, estimates, list(x), colour)
-    hover = [
-        f"{profile.layer_names[i]}: {name} says {e.dimension:.2f}, 95% interval {e.ci_low:.2f} to {e.ci_high:.2f}, "
-        f"from {e.n_distinct} distinct vectors.{' It moves by more than its interval at half the sample.' if scale[i] else ''}"
-        if e.dimension is not None
-        else f"{profile.layer_names[i]}: undefined. {e.note}"
-        for i, e in enumerate(estimates)
-    ]
-    symbols = [symbol + "-open" if flag else symbol for flag in scale]
-    figure.add_trace(
-        go.Scatter(
-            x=list(x),
-            y=y,
-            name=name,
-            mode="lines+markers+text" if is_focus else "lines+markers",
-            text=["scale" if flag else "" for flag in scale],
-            textposition="top center",
-            textfont={"size": 11},
-            line={"color": colour, "width": 3.5 if is_focus else 1.5, "dash": dash},
-            marker={"color": colour, "size": 10 if is_focus else 6, "symbol": symbols},
-            hovertext=hover,
-            hoverinfo="text",
-            connectgaps=False,
-            showlegend=False,
-        ),
-        row=1,
-        col=1,
-    )
-
-
-def _add_band(figure: go.Figure, estimates: Sequence[IdEstimate], x: Sequence[float], colour: str) -> None:
+def add_band(figure: go.Figure, estimates: Sequence[IdEstimate], x: Sequence[float], colour: str) -> None:
     """The 95% interval as one polygon for every unbroken stretch of the curve, in the figure's first row."""
     for left, right in _defined_stretches([e.dimension for e in estimates]):
         band = range(left, right)
@@ -129,7 +63,7 @@ def _add_band(figure: go.Figure, estimates: Sequence[IdEstimate], x: Sequence[fl
                 y=[*(estimates[i].ci_high for i in band), *(estimates[i].ci_low for i in reversed(band))],
                 mode="lines",
                 fill="toself",
-                fillcolor=_with_alpha(colour, 0.18),
+                fillcolor=with_alpha(colour, 0.18),
                 line={"width": 0},
                 hoverinfo="skip",
                 showlegend=False,
@@ -151,59 +85,6 @@ def _defined_stretches(values: Sequence[float | None]) -> list[tuple[int, int]]:
     return stretches
 
 
-def _add_end_labels(figure: go.Figure, profile: IdProfile, names: Sequence[str], x: Sequence[int]) -> None:
-    """Names at the lines' ends, pushed apart where they would cover each other."""
-    ends = []
-    for name in names:
-        curve = profile.dimensions(name)
-        defined = np.flatnonzero(np.isfinite(curve))
-        if len(defined):
-            ends.append((float(curve[defined[-1]]), name))
-    highest = max((np.nanmax(profile.dimensions(n)) for _, n in ends), default=1.0)
-    gap, last = 0.062 * highest, -math.inf
-    for value, name in sorted(ends):
-        last = max(value, last + gap)
-        label, colour, _, _ = estimator_style(name)
-        figure.add_annotation(
-            x=x[-1],
-            y=last,
-            xshift=10,
-            text=f"<b>{label}</b>",
-            font={"color": colour, "size": 13},
-            showarrow=False,
-            xanchor="left",
-            row=1,
-            col=1,
-        )
-
-
-def _add_rank_cells(figure: go.Figure, ranks: Mapping[str, RankPlan], n_points: int) -> None:
-    rows = list(ranks)
-    blocks = list(range(1, n_points))
-    cells = [[ranks[name].block_ranks().get(block) for block in blocks] for name in rows]
-    top = max((r for row in cells for r in row if r is not None), default=1)
-    figure.add_trace(
-        go.Heatmap(
-            x=blocks,
-            y=[estimator_style(name)[0] for name in rows],
-            z=cells,
-            zmin=0,
-            zmax=max(top, 2),
-            colorscale=[[0, "#F8EFD9"], [1, RISE_COLOUR]],
-            showscale=False,
-            xgap=3,
-            ygap=3,
-            text=[["⊘" if r is None else str(r) for r in row] for row in cells],
-            texttemplate="%{text}",
-            textfont={"color": "#1b2430"},  # dark on every cell, whatever the theme
-            hovertemplate="Block %{x}: %{y} gives rank %{text}.<extra></extra>",
-        ),
-        row=2,
-        col=1,
-    )
-    figure.update_yaxes(showgrid=False, autorange="reversed", row=2, col=1)
-
-
 def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimator: str, stale: bool = False) -> go.Figure:
     """Each unit of rank is one brick: grey courses are the offset, coloured bricks the rise above them.
 
@@ -213,7 +94,7 @@ def rank_wall(profile: IdProfile, plan: RankPlan, rises: Sequence[Rise], estimat
     name, colour, dash, symbol = estimator_style(estimator)
     curve = profile.dimensions(estimator)
     boundaries = [i + 0.5 for i in range(len(curve))]
-    _add_band(figure, profile.estimates[estimator], boundaries, colour)
+    add_band(figure, profile.estimates[estimator], boundaries, colour)
     figure.add_trace(
         go.Scatter(
             x=boundaries,
@@ -330,6 +211,6 @@ def finish(figure: go.Figure, height: int, stale: bool = False) -> None:
         figure.update_traces(opacity=0.35)
 
 
-def _with_alpha(colour: str, alpha: float) -> str:
+def with_alpha(colour: str, alpha: float) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"

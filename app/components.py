@@ -1,6 +1,6 @@
-"""The parts that pages share: the measurement as a page shows it, sentences, plans, errors, what is taken along.
+"""The parts that pages share: sentences, plans, errors, what is taken along.
 
-Draws with Streamlit and asks `app.cache` and the library for answers; computes nothing itself.
+Draws with Streamlit and asks the library for answers; computes nothing itself. What is measured is in `app.measuring`.
 """
 
 import contextlib
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import state
-from app.cache import Job, measurements, preparation, structure
+from app import measuring, state
+from app.cache import structure
 from gelora.errors import GeloraError, InputError
-from gelora.geometry import rises
+from gelora.geometry import ESTIMATORS, rises, sign_agreement
 from gelora.ranks import allocate_ranks, lora_arguments, uniform_ranks
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
@@ -39,84 +39,13 @@ def errors_as_sentences() -> Iterator[None]:
         st.stop()
 
 
-# the measurement on the page
-
-
-def is_measuring() -> bool:
-    """Whether the chosen measurement is under way."""
-    job = measurements().job(state.measurement())
-    return job is not None and not job.is_over
-
-
-def current_profile() -> IdProfile | None:
-    """The profile of exactly the present choices, or None; a found one becomes the one shown."""
-    wanted = state.measurement()
-    profile = measurements().find(wanted)
-    if profile is not None:
-        st.session_state["_shown"] = (profile, wanted)
-    return profile
-
-
-def shown_profile() -> tuple[IdProfile | None, state.Measurement | None]:
-    """The last profile that was shown in this tab and what it was measured with."""
-    return st.session_state.get("_shown", (None, None))
-
-
-def profile_or_invitation() -> tuple[IdProfile, bool]:
-    """The profile to draw and whether it is stale; without any, an invitation to measure, and the page ends.
-
-    Draws the progress of a measurement under way, its error, or "measured with ..." over a stale one.
-    """
-    wanted = state.measurement()
-    profile = current_profile()
-    job = measurements().job(wanted)
-    if profile is None and job is not None:
-        if not job.is_over:
-            _progress()
-        elif job.error:
-            st.error(job.error, icon=":material/error:")
-    if profile is not None:
-        return profile, False
-    preparation()
-    old, measured_with = shown_profile()
-    if old is not None and measured_with is not None:
-        if job is None or job.is_over:
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.warning(f"Measured with {measured_with.sentence()}. The choices have changed since.", icon=":material/history:")
-                if st.button("Measure again", key="measure_again"):
-                    measurements().start(wanted)
-                    st.rerun()
-        return old, True
-    if job is None or job.is_over:
-        with st.container(border=True):
-            st.markdown(
-                f"**Nothing is measured yet.** {wanted.n_samples:,} texts of *{wanted.data.dataset}* go through *{wanted.model}*; "
-                "the dimension of every layer's hidden states is then estimated by TwoNN and MLE. "
-                "With the bundled model on two CPU cores that takes some 20 seconds the first time."
-            )
-            if st.button("Measure the curve", type="primary", key="measure_first"):
-                measurements().start(wanted)
-                st.rerun()
-    st.stop()
-
-
-@st.fragment(run_every=0.4)
-def _progress() -> None:
-    job = measurements().job(state.measurement())
-    if job is None or job.is_over:
-        st.rerun(scope="app")
-    _draw_progress(job)
-    if st.button("Cancel", key="cancel_measure"):
-        job.cancel()
-
-
-def _draw_progress(job: Job) -> None:
-    left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
-    counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
-
-
 # sentences and plans
+
+
+def focus(profile: IdProfile) -> str:
+    """The estimator looked at; the first measured one while it is not measured yet."""
+    chosen = st.session_state["estimator"]
+    return chosen if chosen in profile.estimates else next(iter(profile.estimates))
 
 
 def finding(profile: IdProfile, estimator: str) -> str:
@@ -133,23 +62,61 @@ def finding(profile: IdProfile, estimator: str) -> str:
     return "No rise exceeds its interval: ranks above the offset are rounding or noise."
 
 
+def sign_sentence(profile: IdProfile) -> str:
+    """What the estimators say together of the sign of each block's rise, in one sentence."""
+    blocks: dict[str, list[int]] = {"up": [], "down": [], "split": [], "unclear": [], "undefined": []}
+    for agreement in sign_agreement(profile):
+        blocks[agreement.verdict].append(agreement.block)
+    words = {
+        "up": "{} up",
+        "down": "{} down",
+        "split": "{} disputed (some see it rise, others fall)",
+        "unclear": "{} within every interval",
+        "undefined": "{} without a dimension",
+    }
+    parts = [words[verdict].format(_blocks(numbers)) for verdict, numbers in blocks.items() if numbers]
+    return f"Sign of each rise, all {len(profile.estimates)} estimators together: {'; '.join(parts)}."
+
+
+def _blocks(numbers: list[int]) -> str:
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    listed = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}{', ' if len(s) == 2 else ' to '}{s[-1]}" for s in spans)
+    return f"block{'s' if len(numbers) > 1 else ''} {listed}"
+
+
 def rule_choices() -> None:
     """Estimator, rounding and target modules: what the rule asks beside the offset."""
-    st.selectbox("Estimator", ("twonn", "twonn-mle", "mle"), key="estimator", format_func=lambda e: _estimator_words(e))
+    focus_choice("Estimator")
     st.selectbox("Rounding", ROUNDINGS, key="rounding", help="A lower bound must not be rounded down, so the default is up.")
     st.selectbox("Target modules", state.TARGETS, key="targets")
 
 
-def _estimator_words(estimator: str) -> str:
-    from app.charts import estimator_style
+def focus_choice(title: str, width: int | str = "stretch") -> None:
+    """The one estimator that findings, bands and ranks are of, among the chosen ones."""
+    st.selectbox(
+        title,
+        st.session_state["estimators"],
+        key="estimator",
+        format_func=estimator_words,
+        width=width,  # type: ignore[arg-type]
+        help="More estimators are chosen on Layers.",
+    )
 
-    return estimator_style(estimator)[0]
+
+def estimator_words(estimator: str) -> str:
+    """The name of an estimator as charts show it."""
+    return ESTIMATORS[estimator].label
 
 
 def plan_for(profile: IdProfile, estimator: str | None = None) -> RankPlan:
     """The GeLoRA plan at the present offset, rounding and targets."""
     chosen = st.session_state
-    return allocate_ranks(profile, chosen["targets"], chosen["offset"], chosen["rounding"], estimator or chosen["estimator"])
+    return allocate_ranks(profile, chosen["targets"], chosen["offset"], chosen["rounding"], estimator or focus(profile))
 
 
 def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | None]:
@@ -159,7 +126,7 @@ def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | N
         try:
             plans[estimator] = plan_for(profile, estimator)
         except InputError as error:
-            reason = f"{estimator}: {error}"
+            reason = f"{estimator_words(estimator)}: {error}"
     return plans, reason
 
 
@@ -169,7 +136,7 @@ def training_plan(what: str, r: int | None) -> RankPlan | None:
         return None
     if what == "uniform" and r is not None:
         return uniform_ranks(structure(state.measurement().model), r, st.session_state["targets"])
-    profile = current_profile()
+    profile = measuring.current_profile()
     if profile is None:
         raise InputError(
             "These ranks need a measured curve of the chosen model and data: press Measure first, or train one rank everywhere."

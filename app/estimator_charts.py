@@ -1,11 +1,13 @@
 """What estimators say of manifolds whose dimension is known, as Plotly figures. Pure functions, no Streamlit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from app.charts import GRID, REFERENCE_COLOUR, estimator_style, finish
+from app.line_ends import BOTTOM, TOP, End, label_ends, label_margin
 from gelora.geometry import Summary, Trial
 
 
@@ -15,7 +17,7 @@ def estimates_of_one_case(trials: Sequence[Trial], summaries: Sequence[Summary],
     names = [summary.estimator for summary in summaries]
     truth = summaries[0].truth
     for place, summary in enumerate(summaries):
-        label, colour, _, symbol = estimator_style(summary.estimator)
+        _, colour, _, symbol = estimator_style(summary.estimator)
         draws = [t for t in trials if t.estimator == summary.estimator and t.dimension is not None]
         heights = [place + 0.44 * ((i + 0.5) / len(draws) - 0.5) for i in range(len(draws))]
         for draw, height in zip(draws, heights, strict=True):
@@ -64,48 +66,39 @@ def estimates_of_one_case(trials: Sequence[Trial], summaries: Sequence[Summary],
 
 def estimate_against_truth(summaries: Sequence[Summary], stale: bool = False) -> go.Figure:
     """The mean estimate of every estimator against the true dimension, with the spread over draws; right is the diagonal."""
-    figure = go.Figure()
     truths = sorted({summary.truth for summary in summaries})
-    ends = [0, truths[-1] * 1.04]
-    figure.add_trace(_reference(ends, ends, "On this line an estimate is right."))
-    _add_lines(figure, summaries, [float(t) for t in truths], lambda summary: float(summary.truth))
-    figure.update_xaxes(title_text="true dimension d", gridcolor=GRID, range=[0, truths[-1] * 1.04], tickvals=truths)
-    _finish_lines(figure, summaries, stale)
+    end = truths[-1] * 1.04
+    figure = make_subplots()
+    figure.add_trace(_reference([0, end], [0, end], "On this line an estimate is right."))
+    _add_lines(figure, summaries, lambda summary: summary.truth)
+    _finish_lines(figure, summaries, float(truths[-1]), stale)
+    figure.update_xaxes(title_text="true dimension d", range=[0, end], tickvals=truths)
     return figure
 
 
 def estimate_by_sample_size(summaries: Sequence[Summary], stale: bool = False) -> go.Figure:
     """The mean estimate of every estimator against the number of points, with the spread over draws and the truth."""
-    figure = go.Figure()
     sizes = sorted({summary.case.n_samples for summary in summaries})
     truth = summaries[0].truth
+    figure = make_subplots()
     figure.add_trace(_reference([sizes[0] / 1.1, sizes[-1] * 1.1], [truth, truth], f"The truth is {truth}."))
-    _add_lines(figure, summaries, [float(n) for n in sizes], lambda summary: float(summary.case.n_samples))
-    span = math.log10(sizes[-1] / sizes[0]) or 1.0
-    figure.update_xaxes(
-        title_text="number of points N (log scale)",
-        type="log",
-        gridcolor=GRID,
-        tickvals=sizes,
-        ticktext=[f"{n:,}" for n in sizes],
-        range=[math.log10(sizes[0]) - 0.05 * span, math.log10(sizes[-1]) + 0.05 * span],
-    )
-    _finish_lines(figure, summaries, stale, truth)
+    _add_lines(figure, summaries, lambda summary: summary.case.n_samples)
+    _finish_lines(figure, summaries, math.log10(sizes[-1]), stale)
+    ends = [math.log10(sizes[0] / 1.1), math.log10(sizes[-1] * 1.1)]
+    words = [f"{n:,}" for n in sizes]
+    figure.update_xaxes(title_text="number of points N (log scale)", type="log", tickvals=sizes, ticktext=words, range=ends)
     return figure
 
 
-def _add_lines(figure: go.Figure, summaries: Sequence[Summary], places: Sequence[float], place_of: object) -> None:
-    names = list(dict.fromkeys(summary.estimator for summary in summaries))
-    step = (places[-1] - places[0]) / 160 if len(places) > 1 else 0.0
-    for i, name in enumerate(names):
+def _add_lines(figure: go.Figure, summaries: Sequence[Summary], place_of: Callable[[Summary], float]) -> None:
+    for name in dict.fromkeys(summary.estimator for summary in summaries):
         label, colour, dash, symbol = estimator_style(name)
-        curve = sorted((s for s in summaries if s.estimator == name), key=place_of)  # type: ignore[arg-type]
-        shift = (i - (len(names) - 1) / 2) * step / max(1, len(names) / 6)
+        curve = sorted((s for s in summaries if s.estimator == name), key=place_of)
         figure.add_trace(
             go.Scatter(
-                x=[place_of(s) + (shift if figure.layout.xaxis.type != "log" else 0.0) for s in curve],  # type: ignore[operator]
+                x=[place_of(s) for s in curve],
                 y=[s.mean for s in curve],
-                error_y={"array": [s.sd or 0.0 for s in curve], "thickness": 1.2, "width": 2, "color": colour},
+                error_y={"array": [s.sd or 0.0 for s in curve], "thickness": 1.2, "width": 3, "color": colour},
                 name=label,
                 mode="lines+markers",
                 line={"color": colour, "width": 1.8, "dash": dash},
@@ -118,32 +111,19 @@ def _add_lines(figure: go.Figure, summaries: Sequence[Summary], places: Sequence
         )
 
 
-def _finish_lines(figure: go.Figure, summaries: Sequence[Summary], stale: bool, truth: float | None = None) -> None:
-    """Names at the lines' ends, pushed apart, and the vertical axis cut where an estimate is beyond all measure."""
-    truths = [s.truth for s in summaries]
-    highest = max([1.35 * max(truths), *(_top(s) for s in summaries if _top(s) <= 2 * max(truths))])
-    last: dict[str, Summary] = {}
-    for summary in summaries:
-        if summary.mean is not None:
-            last[summary.estimator] = summary
-    gap, at = 0.062 * highest, -math.inf
-    ends = sorted(last.values(), key=lambda s: s.mean or 0.0)
-    if len(ends) * gap > highest:
-        gap = highest / len(ends)
-    heights = []
-    for summary in ends:
-        at = max(min(summary.mean or 0.0, highest), at + gap)
-        heights.append(at)
-    overflow = max(0.0, (heights[-1] - highest) if heights else 0.0)
-    for summary, height in zip(ends, heights, strict=True):
-        label, colour, _, _ = estimator_style(summary.estimator)
-        figure.add_annotation(
-            x=1, xref="paper", y=height - overflow, xshift=6, xanchor="left", showarrow=False,
-            text=f"<b>{label}</b>", font={"color": colour, "size": 13},
-        )  # fmt: skip
-    figure.update_yaxes(title_text="estimated dimension", gridcolor=GRID, range=[0, highest * 1.03])
-    finish(figure, height=460, stale=stale)
-    figure.update_layout(margin={"r": 92})
+def _finish_lines(figure: go.Figure, summaries: Sequence[Summary], right: float, stale: bool) -> None:
+    """Names at the lines' ends, and an axis cut at twice the truth, so that one wild answer does not flatten all others."""
+    most = 2 * max(s.truth for s in summaries)
+    highest = max([0.6 * most, *(_top(s) for s in summaries if _top(s) <= most)]) * 1.03
+    last = {summary.estimator: summary for summary in summaries if summary.mean is not None}
+    looks = {name: estimator_style(name) for name in last}
+    ends = [End(min(s.mean or 0.0, highest), looks[name][0], looks[name][1]) for name, s in last.items()]
+    height = 400
+    label_ends(figure, ends, right, (0.0, highest), height, log=False)
+    finish(figure, height=TOP + height + BOTTOM, stale=stale)
+    figure.update_layout(margin={"r": label_margin(ends), "t": TOP, "b": BOTTOM})
+    figure.update_xaxes(gridcolor=GRID)
+    figure.update_yaxes(title_text="estimated dimension", gridcolor=GRID, range=[0, highest])
 
 
 def _top(summary: Summary) -> float:

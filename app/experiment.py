@@ -5,11 +5,12 @@ Pure: no Streamlit. `app/state.py` takes CHOICES among its fields.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gelora.errors import InputError
-from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, Case
+from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case
 
-SWEEPS = {"none": "one case", "d": "sweep d", "n": "sweep N"}
+SWEEPS = {"none": "none", "d": "d", "n": "N"}
 N_SAMPLES = (100, 200, 300, 500, 1000, 2000, 5000)
 DEFAULT_ESTIMATORS = ("twonn", "twonn-mle", "mle", "gride", "mind", "danco", "correlation", "ph0", "pca-pr")
 _DIMENSIONS = (2, 3, 5, 8, 12, 20, 30, 50, 75, 100)
@@ -32,8 +33,13 @@ class Experiment:
 
     @property
     def has_own_dimension(self) -> bool:
-        """Whether the manifold comes with its dimension and width, so that d cannot be swept."""
+        """Whether the manifold has but one dimension, so that d cannot be swept."""
         return FIXED_DIMENSIONS[self.manifold] is not None
+
+    @property
+    def has_choice_of_width(self) -> bool:
+        """Whether the manifold can be laid into any number of coordinates; a benchmark manifold cannot."""
+        return self.manifold in MANIFOLDS
 
     def cases(self) -> tuple[Case, ...]:
         """The cases to measure; under a sweep of d those that fit into the width.
@@ -43,7 +49,7 @@ class Experiment:
         """
         base = Case(self.manifold, self.n_samples, self.dimension, self.width, self.noise)
         if self.has_own_dimension:
-            base = replace(base, dimension=None, width=None)
+            base = replace(base, dimension=None)
         if self.sweep == "n":
             sizes = [self.n_samples // 2**i for i in range(5)]
             wanted = [replace(base, n_samples=n) for n in reversed(sizes) if n >= _LEAST_N or n == self.n_samples]
@@ -59,7 +65,8 @@ class Experiment:
 
     def sentence(self) -> str:
         """The choice in words, for "measured with ..."."""
-        shape = self.manifold if self.has_own_dimension else f"{self.manifold}, d = {self.dimension}, width {self.width}"
+        shape = self.manifold if self.has_own_dimension else f"{self.manifold}, d = {self.dimension}"
+        shape += f", width {self.width}" if self.has_choice_of_width else ""
         swept = {"none": "", "d": ", d swept", "n": ", N swept"}[self.sweep]
         noise = f", noise {self.noise:g}" if self.noise else ""
         return f"{shape}, N = {self.n_samples}{noise}, {self.n_seeds} seeds, {len(self.estimators)} estimators{swept}"
@@ -73,18 +80,18 @@ def _fits(case: Case) -> bool:
     return True
 
 
-def experiment(chosen: Mapping[str, object]) -> Experiment:
+def experiment(chosen: Mapping[str, Any]) -> Experiment:
     """The experiment that the session's values mean."""
     return Experiment(
-        manifold=str(chosen["cal_manifold"]),
-        dimension=int(str(chosen["cal_d"])),
-        width=int(str(chosen["cal_width"])),
-        n_samples=int(str(chosen["cal_n"])),
-        noise=float(str(chosen["cal_noise"])),
-        n_seeds=int(str(chosen["cal_seeds"])),
-        sweep=str(chosen["cal_sweep"]),
-        estimators=tuple(name for name in str(chosen["cal_estimators"]).split(",") if name),
-        interval=str(chosen["cal_interval"]),
+        manifold=chosen["cal_manifold"],
+        dimension=chosen["cal_d"],
+        width=chosen["cal_width"],
+        n_samples=chosen["cal_n"],
+        noise=float(chosen["cal_noise"]),
+        n_seeds=chosen["cal_seeds"],
+        sweep=chosen["cal_sweep"],
+        estimators=tuple(name for name in ESTIMATORS if name in chosen["cal_estimators"]),
+        interval=chosen["cal_interval"],
     )
 
 
@@ -112,10 +119,11 @@ def _noise(text: str) -> float:
     return float(text)
 
 
-def _names(text: str) -> str:
-    if any(name not in ESTIMATORS for name in text.split(",") if name):
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if any(name not in ESTIMATORS for name in names):
         raise ValueError(text)
-    return text
+    return [name for name in ESTIMATORS if name in names]
 
 
 # key of the widget and the URL -> default, and what reads it from text
@@ -127,7 +135,7 @@ CHOICES: dict[str, tuple[object, Callable[[str], object]]] = {
     "cal_noise": (0.0, _noise),
     "cal_seeds": (3, _whole(1, 100)),
     "cal_sweep": ("none", _one_of(*SWEEPS)),
-    "cal_estimators": (",".join(DEFAULT_ESTIMATORS), _names),
+    "cal_estimators": (list(DEFAULT_ESTIMATORS), _names),
     "cal_interval": ("own", _one_of(*INTERVALS)),
     "cal_focus": ("twonn", _one_of(*ESTIMATORS)),
 }

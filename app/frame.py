@@ -1,6 +1,6 @@
 """What stands on every page: the sidebar with model, data, sample and pooling, and the row of stations.
 
-Draws with Streamlit; what was measured it asks of `app.components` and `app.cache`.
+Draws with Streamlit; what was measured it asks of `app.measuring`.
 """
 
 import os
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import components, state
-from app.cache import dataset_info, measurements
+from app import components, measuring, state
+from app.cache import dataset_info
 from gelora.errors import GeloraError
 from gelora.records import POOLINGS, DataChoice
 from gelora.runs import list_runs
@@ -32,7 +32,7 @@ def draw(current: str) -> None:
         _model_chooser()
         _data_chooser()
         _sample_choices()
-        _measure_button()
+        measuring.measure_button()
         st.caption(_machine_sentence())
     _stations(current)
 
@@ -103,13 +103,6 @@ def _sample_choices() -> None:
         st.toggle("Distinct texts only", key="distinct", help="Near duplicates ruin an estimate; leave this on unless you study that.")
 
 
-def _measure_button() -> None:
-    wanted = state.measurement()
-    if st.button("Measure", type="primary", width="stretch", key="measure", disabled=components.is_measuring()):
-        measurements().start(wanted)
-        st.rerun()
-
-
 def _machine_sentence() -> str:
     torch = sys.modules.get("torch")  # never import it on the page's first paint
     if torch is None or not hasattr(torch, "cuda"):
@@ -122,14 +115,14 @@ def _machine_sentence() -> str:
 
 
 def _stations(current: str) -> None:
-    profile = components.current_profile()
+    profile = measuring.current_profile()
     runs = list_runs()
     run = "running" if any(run.is_live for run in runs) else "done" if any(run.status == "finished" for run in runs) else "empty"
-    dimension = "running" if components.is_measuring() else "done" if profile else "stale" if components.shown_profile()[0] else "empty"
+    dimension = "running" if measuring.is_measuring() else "done" if profile else "stale" if measuring.shown_profile()[0] else "empty"
     marks = {"done": "✓", "stale": "◌", "running": "▸", "empty": "○"}
     stations = [
         ("layers", "Dimension", dimension),
-        ("ranks", "Ranks", "done" if profile else "stale" if components.shown_profile()[0] else "empty"),
+        ("ranks", "Ranks", "done" if profile else "stale" if measuring.shown_profile()[0] else "empty"),
         ("finetune", "Run", run),
         ("runs", "Compare", "done" if len(runs) > 1 else "empty"),
     ]

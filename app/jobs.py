@@ -16,7 +16,7 @@ from gelora.sensitivity import Sensitivity
 KINDS = ("estimators", "baselines", "scales", "sensitivity")
 
 # These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
-_QUICK = ("twonn", "twonn-mle", "mle", "gride", "mind", "pca-pr", "pca-ev")
+_QUICK = ("twonn", "twonn-mle", "mle", "gride", "mind", "mom")
 
 
 @dataclass(frozen=True)

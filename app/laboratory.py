@@ -10,12 +10,11 @@ from collections import OrderedDict
 import pandas as pd
 import streamlit as st
 
-from app import components, estimator_charts
-from app.jobs import Job
 from app.charts import estimator_style
-from app.experiment import Experiment
-from gelora.errors import DataError, GeloraError
-from gelora.geometry import ESTIMATORS, Case, Estimator, PointCloud, Summary, Trial, calibrate, summarize
+from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
+from app.jobs import Job
+from gelora.errors import GeloraError
+from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case, Estimator, PointCloud, Summary, Trial, calibrate
 
 N_NEIGHBORS = 20
 _KEPT = 24
@@ -95,23 +94,19 @@ def choices() -> Experiment:
     if fixed and chosen["cal_sweep"] == "d":
         chosen["cal_sweep"] = "none"
     sweeps = [sweep for sweep in SWEEPS if not (fixed and sweep == "d")]
-    st.segmented_control("Measure", sweeps, key="cal_sweep", format_func=SWEEPS.__getitem__, required=True)
-    if not fixed:
-        with st.container(horizontal=True):
+    st.radio("Sweep", sweeps, key="cal_sweep", format_func=SWEEPS.__getitem__, horizontal=True)
+    with st.container(horizontal=True):
+        if not fixed:
             word = "d, up to" if chosen["cal_sweep"] == "d" else "Dimension d"
-            st.number_input(word, 1, 500, key="cal_d", width=120)
-            st.number_input("Ambient width", 1, 5000, key="cal_width", width=140)
+            st.number_input(word, 1, 500, key="cal_d", width=112)
+        if chosen["cal_manifold"] in MANIFOLDS:
+            st.number_input("Width", 1, 5000, key="cal_width", width=112, help="Number of coordinates that the points are laid into.")
     word = "Points N, up to" if chosen["cal_sweep"] == "n" else "Points N"
     st.select_slider(word, sorted({*N_SAMPLES, chosen["cal_n"]}), key="cal_n")
     with st.container(horizontal=True):
-        st.number_input("Noise", 0.0, 10.0, step=0.01, format="%.3f", key="cal_noise", width=120, help=_NOISE_HELP)
-        st.number_input("Draws (seeds)", 1, 100, key="cal_seeds", width=140)
-    if "_cal_estimators" not in chosen:
-        chosen["_cal_estimators"] = [name for name in chosen["cal_estimators"].split(",") if name]
-    st.pills(
-        "Estimators", list(ESTIMATORS), selection_mode="multi", key="_cal_estimators", format_func=lambda name: estimator_style(name)[0]
-    )
-    chosen["cal_estimators"] = ",".join(name for name in ESTIMATORS if name in chosen["_cal_estimators"])
+        st.number_input("Noise", 0.0, 10.0, step=0.01, key="cal_noise", width=112, help=_NOISE_HELP)
+        st.number_input("Draws", 1, 100, key="cal_seeds", width=112, help="Each with a seed of its own: 0, 1, 2, ...")
+    st.multiselect("Estimators", list(ESTIMATORS), key="cal_estimators", format_func=lambda name: estimator_style(name)[0])
     st.selectbox("Intervals", INTERVALS, key="cal_interval", format_func=_INTERVAL_WORDS.__getitem__)
     return experiment(chosen)
 
@@ -186,22 +181,22 @@ def finding(summaries: tuple[Summary, ...]) -> str:
 
 
 def table(summaries: tuple[Summary, ...]) -> pd.DataFrame:
-    """One row a case and estimator, as shown and as CSV."""
+    """One row a case and estimator: what is read first comes first; the CSV holds all of it."""
     return pd.DataFrame(
         [
             {
                 "estimator": estimator_style(s.estimator)[0],
-                "truth": s.truth,
+                "d": s.truth,
                 "N": s.case.n_samples,
                 "mean": s.mean,
-                "bias": s.bias,
                 "bias %": None if s.relative_bias is None else 100 * s.relative_bias,
-                "sd over draws": s.sd,
+                "own ms": 1000 * s.seconds,
+                "interval ms": 1000 * s.interval_seconds,
+                "sd": s.sd,
                 "interval width": s.interval_width,
-                "intervals that hold the truth": None if s.coverage is None else s.coverage * 100,
-                "own time, ms": 1000 * s.seconds,
-                "interval's time, ms": 1000 * s.interval_seconds,
-                "shared time, ms": 1000 * s.shared_seconds,
+                "holds d %": None if s.coverage is None else 100 * s.coverage,
+                "bias": s.bias,
+                "shared ms": 1000 * s.shared_seconds,
                 "draws": s.n_trials,
                 "note": "; ".join(s.notes),
             }
@@ -210,13 +205,20 @@ def table(summaries: tuple[Summary, ...]) -> pd.DataFrame:
     )
 
 
-def column_formats(shown: pd.DataFrame) -> dict[str, object]:
-    """How the table's numbers are written."""
-    whole = ("truth", "N", "draws")
-    formats = {"bias %": "%+.1f%%", "bias": "%+.2f", "intervals that hold the truth": "%.0f%%"}
-    formats |= {name: "%.1f" for name in shown.columns if name.endswith(" ms")}
-    numbers = [name for name in shown.columns if name not in ("estimator", "note", *whole)]
-    return {name: st.column_config.NumberColumn(format=formats.get(name, "%.2f")) for name in numbers}
+def draw_table(shown: pd.DataFrame) -> None:
+    """The table as a page has room for it."""
+    left_out = ["bias", "shared ms", "draws", *(name for name in ("d", "N") if shown[name].nunique() == 1)]
+    left_out += [name for name in ("note",) if not shown[name].any()]
+    formats = {name: "%.2f" for name in ("mean", "sd", "interval width")} | {"bias %": "%+.1f", "holds d %": "%.0f"}
+    formats |= {"own ms": "%.1f", "interval ms": "%.0f"}
+    helps = {
+        "own ms": "One estimate, after what all estimators share.",
+        "interval ms": "The half-samples behind the interval; 0 where it comes from a formula.",
+        "sd": "Standard deviation over the draws.",
+        "holds d %": "Share of the draws whose 95% interval holds the truth.",
+    }
+    columns = {name: st.column_config.NumberColumn(format=form, help=helps.get(name)) for name, form in formats.items()}
+    st.dataframe(shown.drop(columns=left_out), hide_index=True, column_config=columns)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -247,4 +249,4 @@ _NOISE_HELP = "Standard deviation of Gaussian noise in every ambient coordinate;
 
 def _manifold_words(name: str) -> str:
     dimension = FIXED_DIMENSIONS[name]
-    return name if dimension is None else f"{name} (d = {dimension})"
+    return name.replace("_", " ") if dimension is None else f"{name.replace('_', ' ')} (d = {dimension})"

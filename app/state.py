@@ -71,6 +71,7 @@ FIELDS = {
     "estimators": _Field(["twonn", "mle", "gride", "danco"], _estimators),
     "estimator": _Field(ALWAYS, _one_of(*ESTIMATORS)),
     "log": _Field(False, _flag),
+    "baselines": _Field(False, _flag),
     "layer": _Field(1, _number_in(0, 10_000)),
     "offset": _Field(1, _number_in(0, MAX_OFFSET)),
     "rounding": _Field("ceil", _one_of(*ROUNDINGS)),

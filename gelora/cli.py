@@ -62,6 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     sensitivity.add_argument("--json", metavar="OUT", help="write the Sensitivity here (- for standard output)")
     sensitivity.set_defaults(command=commands.sensitivity)
 
+    calibrate = verbs.add_parser("calibrate", help="estimators against manifolds of known dimension")
+    calibrate.add_argument("--manifold", default="affine", help="a name, or list to see them all (default affine)")
+    calibrate.add_argument("--dimension", type=int, default=5, help="of the manifold, where it can be chosen (default 5)")
+    calibrate.add_argument("--width", type=int, default=50, help="number of coordinates (default 50)")
+    calibrate.add_argument("--n-samples", type=int, default=1000, help="points a draw (default 1000)")
+    calibrate.add_argument("--noise", type=float, default=0.0, help="standard deviation in every coordinate (default 0)")
+    calibrate.add_argument("--draws", type=int, default=5, help="seeds 0, 1, ... (default 5)")
+    calibrate.add_argument("--estimators", default="twonn,mle,gride,danco", help="comma-separated names, or all")
+    calibrate.add_argument("--n-neighbors", type=int, default=20, help="k of the neighbor graph (default 20)")
+    calibrate.add_argument("--json", action="store_true", help="every draw's answers, as JSON on standard output")
+    calibrate.set_defaults(command=commands.calibrate)
+
     plan = verbs.add_parser("plan", help="profile -> LoRA ranks and their budget")
     plan.add_argument("--profile", metavar="FILE", required=True, help="what `gelora measure --json` wrote")
     plan.add_argument("--strategy", choices=("gelora", "uniform"), default="gelora")

@@ -9,7 +9,7 @@ from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, summarize
 
 st.title("Calibration")
-left, right = st.columns([1, 2.6], gap="large")
+left, right = st.columns([1, 2.4], gap="large")
 with left:
     wanted = laboratory.choices()
 with right:
@@ -19,7 +19,10 @@ with right:
     st.markdown(f"**{laboratory.finding(summaries)}**")
     if measured.sweep == "d" and len({s.truth for s in summaries}) > 1:
         figure = estimator_charts.estimate_against_truth(summaries, stale=is_stale)
-        how = "the mean estimate over the draws against the true dimension, bars one standard deviation; on the dashed diagonal an estimate is right"
+        how = (
+            "the mean estimate over the draws against the true dimension, bars one standard deviation; "
+            "on the dashed diagonal an estimate is right"
+        )
     elif measured.sweep == "n" and len({s.case.n_samples for s in summaries}) > 1:
         figure = estimator_charts.estimate_by_sample_size(summaries, stale=is_stale)
         how = (
@@ -33,10 +36,10 @@ with right:
     st.caption(f"How to read it: {how}. No interval sees bias: it says how much the answer varies from draw to draw.")
 
     table = laboratory.table(summaries)
-    st.dataframe(table, hide_index=True, column_config=laboratory.column_formats(table))
+    laboratory.draw_table(table)
     st.caption(
-        f"Own time is one estimate's, after the {summaries[-1].shared_seconds * 1000:.0f} ms (at the largest case) that all share: "
-        "copies dropped, the neighbor graph, the pass over all pairs."
+        f"Milliseconds of one estimate, and of its interval, after the {1000 * summaries[-1].shared_seconds:.0f} ms that all share "
+        "(copies dropped, the neighbor graph, the pass over all pairs)."
     )
     st.download_button("Table as CSV", table.to_csv(index=False), "calibration.csv", "text/csv", icon=":material/download:")
 
@@ -58,5 +61,6 @@ else:
     if picture is None:
         st.info(f"{kind.label} answers with a number alone; it has no picture of its own.", icon=":material/info:")
     else:
-        st.plotly_chart(picture.figure, key="anatomy_chart", config=components.CHART_CONFIG)
+        for column, figure in zip(st.columns(len(picture.figures)), picture.figures, strict=True):
+            column.plotly_chart(figure, config=components.CHART_CONFIG)
         st.caption(picture.caption)

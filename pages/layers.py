@@ -1,31 +1,46 @@
-"""The Layers page: the intrinsic dimension of every layer, by every estimator, and the rank each would give."""
+"""The Layers page: the intrinsic dimension of every layer, by every chosen estimator, and the rank each would give."""
 
-import pandas as pd
 import streamlit as st
 
-from app import charts, components
+from app import components, layer_charts, layer_parts, measuring
 
 st.title("Layers")
-profile, is_stale = components.profile_or_invitation()
-estimator = st.session_state["estimator"]
+measuring.estimator_chooser()
+profile, is_stale = measuring.profile_or_invitation()
+estimator = components.focus(profile)
 st.markdown(f"**{components.finding(profile, estimator)}**")
+if len(profile.estimates) > 1:
+    st.markdown(components.sign_sentence(profile))
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    st.selectbox(
-        "Focus",
-        list(profile.estimates),
-        key="estimator",
-        format_func=lambda name: charts.estimator_style(name)[0],
-        width=180,
-    )
-    components.offset_slider(width=280)
+    components.focus_choice("Focus", width=180)
+    components.offset_slider(width=260)
+    st.toggle("Log axis", key="log")
+    with_baselines = layer_parts.baselines_toggle(profile, estimator)
+measuring.draw_jobs("baselines")
 
 plans, no_plan = components.plans_by_estimator(profile)
-st.plotly_chart(charts.id_by_layer(profile, estimator, plans, stale=is_stale), key="id_chart", config=components.CHART_CONFIG)
+st.plotly_chart(
+    layer_charts.id_by_layer(
+        profile,
+        estimator,
+        plans,
+        layer=st.session_state["layer"],
+        log=st.session_state["log"],
+        baselines=with_baselines,
+        stale=is_stale,
+    ),
+    key="id_chart",
+    config=components.CHART_CONFIG,
+    on_select=layer_parts.layer_clicked,
+    selection_mode="points",
+)
+layer_parts.hint_of_height(profile)
 st.caption(
     "How to read it: a rise from one point to the next says that this block spreads the data over more dimensions, "
     "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
-    "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension."
+    "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
+    "The last row of ranks counts the estimators that give the rank most of them give. A click on a marker chooses the layer below."
 )
 if estimator == "twonn-mle":
     st.caption(
@@ -36,18 +51,10 @@ if no_plan:
 for reason in components.undefined_reasons(profile, estimator):
     st.info(reason, icon=":material/do_not_disturb_on:")
 
-columns = {"layer": list(profile.layer_names)}
-for name, estimates in profile.estimates.items():
-    columns[name] = [e.dimension for e in estimates]
-    columns[f"{name} low"] = [e.ci_low for e in estimates]
-    columns[f"{name} high"] = [e.ci_high for e in estimates]
-columns["distinct vectors"] = [e.n_distinct for e in profile.estimates[estimator]]
-table = pd.DataFrame(columns)
-with st.expander("The numbers"):
-    st.dataframe(table, hide_index=True, column_config={c: st.column_config.NumberColumn(format="%.2f") for c in table.columns[1:-1]})
-with st.container(horizontal=True):
-    st.download_button("Curve as CSV", table.to_csv(index=False), "id_profile.csv", "text/csv", icon=":material/download:")
-    st.download_button("Profile as JSON", profile.to_json(indent=1), "id_profile.json", "application/json", icon=":material/download:")
+layer_parts.scale_section(profile, estimator, is_stale)
+layer_parts.sensitivity_section(estimator, is_stale)
+st.subheader("Numbers")
+layer_parts.numbers(profile, estimator, plans)
 
 model, source = profile.model, profile.sample_source
 st.caption(

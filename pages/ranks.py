@@ -3,20 +3,20 @@
 import pandas as pd
 import streamlit as st
 
-from app import charts, components
+from app import charts, components, measuring
 from gelora.geometry import rises
 from gelora.ranks import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
 
 st.title("Ranks")
-profile, is_stale = components.profile_or_invitation()
+profile, is_stale = measuring.profile_or_invitation()
+estimator = components.focus(profile)
 wall, controls = st.columns([2.6, 1], gap="large")
 with wall:
-    st.markdown(f"**{components.finding(profile, st.session_state['estimator'])}**")
+    st.markdown(f"**{components.finding(profile, estimator)}**")
     components.offset_slider()
 with controls:
     metrics = st.container(key="budget")
     components.rule_choices()
-estimator = st.session_state["estimator"]
 plan = components.plan_for(profile)
 budget, uniform = plan_budget(plan), uniform_comparison(plan)
 

@@ -10,6 +10,7 @@ import pytest
 
 from gelora.cli import _parser, main
 from gelora.records import IdProfile, RankPlan
+from gelora.sensitivity import Sensitivity
 
 
 def run_gelora(*arguments: str, **options) -> subprocess.CompletedProcess:
@@ -53,6 +54,60 @@ def test_measure_prints_a_table_for_a_person(measured):
     assert "embeddings" in output and "block 6" in output and "[" in output
 
 
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """A file of 120 different lines."""
+    path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    rng = np.random.default_rng(0)
+    path.write_text("\n".join(json.dumps({"text": f"{a} and {b} are {c}"}) for a, b, c in rng.integers(0, 10**6, size=(120, 3))))
+    return str(path)
+
+
+def test_measure_with_baselines_and_scale_curves(texts, tmp_path, capsys):
+    out = tmp_path / "m.json"
+    arguments = ["measure", "--dataset", texts, "--n-samples", "120", "--estimators", "twonn,gride,pca-pr", "--n-neighbors", "8"]
+    assert main([*arguments, "--metric", "cosine", "--n-subsamples", "4", "--baselines", "--scale-curves", "--json", str(out)]) == 0
+    profile = IdProfile.from_json(out.read_text())
+    assert (list(profile.estimates), profile.metric) == (["twonn", "gride", "pca-pr"], "cosine")
+    assert set(profile.baselines) == {"shuffled", "gaussian"}
+    assert {"decimation:twonn", "decimation:pca-pr", "neighbors:gride"} <= set(profile.scale_curves)
+    assert {len(halves) for halves in profile.subsamples.values()} == {4}
+    printed = capsys.readouterr().out
+    assert "the baseline: shuffled" in printed and "twonn by number of rows" in printed and "3 estimators together" in printed
+
+
+def test_estimators_are_listed_with_what_they_count(capsys):
+    from gelora.geometry import ESTIMATORS
+
+    assert main(["estimators", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in listed] == list(ESTIMATORS) and all(row["idea"] and row["source"] for row in listed)
+    assert main(["estimators"]) == 0
+    assert "danco" in capsys.readouterr().out
+
+
+def test_calibrate_prints_bias_and_gives_every_draw(capsys):
+    arguments = ["calibrate", "--manifold", "sphere", "--dimension", "3", "--width", "6", "--n-samples", "300", "--draws", "2"]
+    assert main([*arguments, "--estimators", "twonn,mle", "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)
+    assert [(t["estimator"], t["seed"], t["truth"]) for t in trials] == [("twonn", 0, 3), ("mle", 0, 3), ("twonn", 1, 3), ("mle", 1, 3)]
+    assert all(abs(t["dimension"] - 3) < 0.9 for t in trials)
+    assert main([*arguments, "--estimators", "twonn"]) == 0
+    assert "sphere of dimension 3" in capsys.readouterr().out
+    assert main(["calibrate", "--manifold", "list"]) == 0
+    assert "swiss roll" in capsys.readouterr().out
+
+
+def test_sensitivity_prints_a_table_a_choice(texts, tmp_path, capsys):
+    out = tmp_path / "s.json"
+    arguments = ["sensitivity", "--dataset", texts, "--n-samples", "60", "--n-neighbors", "8", "--vary", "metric,discard_fraction"]
+    assert main([*arguments, "--json", str(out)]) == 0
+    answer = Sensitivity.from_json(out.read_text())
+    assert list(answer.curves) == ["metric", "discard_fraction"]
+    printed = capsys.readouterr().out
+    assert "euclidean (present)" in printed and "moves by up to" in printed
+
+
 def test_plan_writes_a_config_whose_trainable_count_is_the_budget(measured, tmp_path):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModel
@@ -78,6 +133,12 @@ def test_plan_writes_a_config_whose_trainable_count_is_the_budget(measured, tmp_
         (["measure", "--dataset", "missing.jsonl"], "missing.jsonl"),
         (["measure", "--dataset", "docstrings", "--text-column", "nope"], "nope"),
         (["measure", "--n-samples", "1"], "1"),
+        (["measure", "--estimators", "twonn,median"], "median"),
+        (["measure", "--estimators", ","], "--estimators is empty"),
+        (["sensitivity", "--vary", "weather"], "weather"),
+        (["calibrate", "--manifold", "donut"], "donut"),
+        (["calibrate", "--manifold", "sphere", "--dimension", "9", "--width", "4"], "at least 10"),
+        (["calibrate", "--draws", "0"], "at least one of each"),
         (["measure", "--estimators", "magic"], "magic"),
         (["plan", "--profile", "missing.json"], "missing.json"),
         (["train"], "--plan"),
@@ -148,7 +209,7 @@ def test_every_command_is_documented():
 
     commands = next(a for a in _parser()._actions if a.choices and "measure" in a.choices).choices
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    assert set(commands) == {"measure", "plan", "train", "runs", "stop", "doctor"}
+    assert set(commands) == {"measure", "estimators", "sensitivity", "calibrate", "plan", "train", "runs", "stop", "doctor"}
     for command in commands:
         assert f"gelora {command}" in readme, command
 

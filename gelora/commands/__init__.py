@@ -5,8 +5,8 @@ it runs, so that `gelora --help` stays quick.
 """
 
 from gelora.commands.machine import doctor
-from gelora.commands.measuring import estimators, measure, sensitivity
+from gelora.commands.measuring import calibrate, estimators, measure, sensitivity
 from gelora.commands.planning import plan
 from gelora.commands.running import runs, stop, train, training_fields
 
-__all__ = ["doctor", "estimators", "measure", "plan", "runs", "sensitivity", "stop", "train", "training_fields"]
+__all__ = ["calibrate", "doctor", "estimators", "measure", "plan", "runs", "sensitivity", "stop", "train", "training_fields"]

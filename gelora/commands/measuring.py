@@ -1,6 +1,7 @@
 """`gelora measure`, `gelora estimators`, `gelora sensitivity`: dimensions as tables or JSON."""
 
 import argparse
+import dataclasses
 import json
 from typing import Any
 
@@ -72,8 +73,11 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
         of = f"{curve.estimator} by number of rows" if curve.kind == "decimation" else "gride by the farther neighbor's order"
         rows = [[layer, *(f"{d:.2f}" for d in curve.dimensions[i])] for i, layer in enumerate(profile.layer_names)]
         print_table(of, ["layer", *(f"{scale:.0f}" for scale in curve.scales)], rows)
-    for note in sorted({f"{e.estimator}: {e.note}" for curve in profile.estimates.values() for e in curve if e.dimension is None}):
-        print(f"Undefined: {note}")
+    for name, curve in profile.estimates.items():
+        gaps = [i for i, estimate in enumerate(curve) if estimate.dimension is None]
+        if gaps:
+            where = "every layer" if len(gaps) == len(curve) else ", ".join(profile.layer_names[i] for i in gaps)
+            print(f"Undefined by {name} at {where}: {curve[gaps[0]].note}")
     first = names[0]
     up = [r for r in rises(profile, first) if r.value is not None and r.ci_low is not None and r.ci_low > 0]
     print(
@@ -97,6 +101,51 @@ def estimators(options: argparse.Namespace) -> int:
     else:
         print_table("Estimators", ["name", "what it counts", "source"], [[k.name, k.idea, k.source] for k in ESTIMATORS.values()])
     return 0
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Estimators on a manifold of known dimension."""
+    from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, Case, calibrate as measure_manifold, summarize
+
+    if options.manifold == "list":
+        rows = [[name, "any" if dimension is None else str(dimension)] for name, dimension in FIXED_DIMENSIONS.items()]
+        print_table("Manifolds", ["name", "dimension"], rows)
+        return 0
+    check_choice("manifold", options.manifold, tuple(FIXED_DIMENSIONS))
+    is_free = FIXED_DIMENSIONS[options.manifold] is None
+    case = Case(
+        options.manifold,
+        options.n_samples,
+        dimension=options.dimension if is_free else None,
+        width=options.width if is_free else None,
+        noise=options.noise,
+    )
+    chosen = list(ESTIMATORS) if options.estimators.strip() == "all" else names(options.estimators)
+    progress = TerminalProgress()
+    trials = measure_manifold([case], chosen, range(options.draws), n_neighbors=options.n_neighbors, progress=progress)
+    progress.close()
+    if options.json:
+        print(json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1))
+        return 0
+    rows = [
+        [
+            s.estimator,
+            _number(s.mean),
+            f"{s.relative_bias:+.0%}" if s.relative_bias is not None else "",
+            _number(s.sd),
+            f"{s.coverage_of_mean:.0%}" if s.coverage_of_mean is not None else "",
+            f"{s.seconds + s.interval_seconds:.2f}",
+            "; ".join(s.notes),
+        ]
+        for s in summarize(trials)
+    ]
+    title = f"{case.manifold} of dimension {case.truth}: {len(range(options.draws))} draws of {case.n_samples} points"
+    print_table(title, ["estimator", "mean", "bias", "sd", "interval holds the mean", "seconds a draw", "note"], rows)
+    return 0
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.2f}"
 
 
 def sensitivity(options: argparse.Namespace) -> int:

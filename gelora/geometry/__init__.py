@@ -10,7 +10,7 @@ from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Summa
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.correlation import CorrelationDimension
 from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement
-from gelora.geometry.danco import DANCo
+from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
 from gelora.geometry.estimator import Estimator
 from gelora.geometry.gride import GRIDE, Plateau
@@ -28,8 +28,8 @@ from gelora.geometry.twonn import TwoNN
 __all__ = [
     "BASELINES",
     "ESTIMATORS",
-    "GRIDE",
     "FIXED_DIMENSIONS",
+    "GRIDE",
     "INTERVALS",
     "MANIFOLDS",
     "METRICS",
@@ -57,6 +57,7 @@ __all__ = [
     "is_scale_dependent",
     "merge_profiles",
     "neighbor_graph",
+    "norms_and_angles",
     "rises",
     "sign_agreement",
     "summarize",

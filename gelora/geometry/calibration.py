@@ -3,6 +3,7 @@
 Knows no estimator's formula and no manifold's shape.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,13 +22,13 @@ from gelora.records import NeighborGraph, Progress, check_choice
 
 INTERVALS = ("own", "half-samples", "none")
 CONFIDENCE = 0.95
-_BENCHMARK = getattr(synthetic, "BENCHMARK_MANIFOLDS", {})
 FIXED_DIMENSIONS: dict[str, int | None] = {
-    **dict.fromkeys(synthetic.MANIFOLDS),
-    **{name: int(manifold.dimension) for name, manifold in _BENCHMARK.items()},
+    **{name: synthetic.fixed_dimension(name) for name in synthetic.MANIFOLDS},
+    **{name: manifold.dimension for name, manifold in synthetic.BENCHMARK_MANIFOLDS.items()},
 }
 """Every manifold that a Case may name, and its dimension where that cannot be chosen (else None)."""
 
+_OWN_SEED = 0
 _STAGE = "Measuring manifolds of known dimension"
 _Part = TypeVar("_Part")
 
@@ -36,8 +37,9 @@ _Part = TypeVar("_Part")
 class Case:
     """A manifold to draw points from: everything but the seed.
 
-    manifold: a name of `synthetic.MANIFOLDS` or of `synthetic.BENCHMARK_MANIFOLDS`; dimension and width: of the former
-    (the latter have their own, and None here); n_samples: rows of a draw; noise: as the manifold takes it.
+    manifold: a name of `synthetic.MANIFOLDS` or of `synthetic.BENCHMARK_MANIFOLDS`; n_samples: rows of a draw;
+    dimension: None where the manifold has but one; width: None for a benchmark manifold, which has its own; noise:
+    standard deviation of the Gaussian noise in every coordinate.
     """
 
     manifold: str
@@ -52,12 +54,13 @@ class Case:
         Raises:
             InputError: an unknown manifold, or one that the dimension, width or noise do not fit.
         """
-        if self.manifold in _BENCHMARK:
-            return synthetic.benchmark_manifold(self.manifold, self.n_samples, seed=seed, noise=self.noise)
         check_choice("manifold", self.manifold, tuple(FIXED_DIMENSIONS))
-        check_whole("dimension", self.dimension, 1)
+        if self.manifold in synthetic.BENCHMARK_MANIFOLDS:
+            return synthetic.benchmark_manifold(self.manifold, self.n_samples, seed=seed, noise=self.noise)
+        dimension = FIXED_DIMENSIONS[self.manifold] if self.dimension is None else self.dimension
+        check_whole("dimension", dimension, 1)
         check_whole("width", self.width, 1)
-        return synthetic.MANIFOLDS[self.manifold](self.n_samples, self.dimension, self.width, seed=seed, noise=self.noise)
+        return synthetic.MANIFOLDS[self.manifold](self.n_samples, dimension, self.width, seed=seed, noise=self.noise)
 
     @property
     def truth(self) -> int:
@@ -141,7 +144,7 @@ def calibrate(
     Args:
         cases: what to draw from.
         estimators: names out of ESTIMATORS.
-        seeds: of the draws; the halves of a draw, and what an estimator draws, take the same seed.
+        seeds: of the draws; halves, and what an estimator draws itself, keep the estimator's default seed.
         n_neighbors: k of the estimators that take one.
         interval: "own" is what `fit` gives (analytic, else from half-samples); "half-samples" is from half-samples for
             all, as a profile has it; "none" computes none beyond the analytic, which costs least.
@@ -234,8 +237,10 @@ def _trials_of_a_draw(
     n_subsamples: int,
     told: Callable[[int], None],
 ) -> list[Trial]:
-    makers = {name: maker(name, n_neighbors, seed) for name in names}
+    makers = {name: maker(name, n_neighbors, _OWN_SEED) for name in names}
     by_halves = {n for n in names if interval == "half-samples" or (interval == "own" and makers[n]().interval != "analytic")}
+    for name in names:
+        _load(name)
     started = time.perf_counter()
     cloud = _TimedCloud(points)
     cloud.shared_seconds = time.perf_counter() - started
@@ -254,7 +259,7 @@ def _trials_of_a_draw(
         seconds[name] = time.perf_counter() - started - (cloud.shared_seconds - shared_before)
     waiting = [name for name in names if name in by_halves and not isinstance(answers[name], str)]
     spreads = {name: np.full(n_subsamples, np.nan) for name in waiting}
-    for i, half in enumerate(draw_halves(len(points), n_subsamples, seed) if waiting else ()):
+    for i, half in enumerate(draw_halves(len(points), n_subsamples, _OWN_SEED) if waiting else ()):
         part = cloud.subset(half)
         if part.n_points > widest > 0:
             part.graph(widest)
@@ -278,6 +283,12 @@ def _trials_of_a_draw(
             )
         )  # fmt: skip
     return trials
+
+
+@functools.cache
+def _load(name: str) -> None:
+    """Let an estimator import what it needs, once a process, so that no draw is charged for it."""
+    maker(name, 5, _OWN_SEED)().answer_or_nan(PointCloud(np.random.default_rng(0).random((60, 3))))
 
 
 class _TimedCloud(PointCloud):

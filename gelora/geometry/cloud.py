@@ -3,6 +3,7 @@
 Each part is made when it is first asked for and then shared by every estimator. Knows no estimator.
 """
 
+import contextlib
 from typing import Any, Self
 
 import numpy as np
@@ -108,6 +109,13 @@ class PointCloud:
             self._graph = self._from_parent(self._parent, n_neighbors)
         return self._graph
 
+    def reserve(self, n_neighbors: int) -> None:
+        """Search at once so widely that the graphs of halves, of `n_neighbors` neighbors, can be read from this one."""
+        if self._points is None or self.n_points <= n_neighbors:
+            return  # whoever reads it says what is missing
+        with contextlib.suppress(DataError):  # points that merged in the search can be too few for the width, yet enough for k
+            self.graph(wide_enough(n_neighbors, self.n_points))
+
     def lengths(self, n_neighbors: int) -> np.ndarray:
         """Distances to the `n_neighbors` nearest neighbors as lengths, float64 [n_points, n_neighbors], all positive.
 
@@ -162,7 +170,8 @@ class PointCloud:
     def _from_parent(self, parent: "PointCloud", n_neighbors: int) -> NeighborGraph:
         if self._points is not None and len(self._points) <= n_neighbors:
             raise DataError(
-                f"Only {len(self._points)} of {len(self._members)} rows are distinct; {n_neighbors} neighbors need at least {n_neighbors + 1}."
+                f"Only {len(self._points)} of {len(self._members)} rows are distinct; "
+                f"{n_neighbors} neighbors need at least {n_neighbors + 1}."
             )
         graph = parent.graph(wide_enough(n_neighbors, parent.n_points))
         points = parent._settled()

@@ -41,12 +41,11 @@ class CorrelationDimension(Estimator):
         DataError: no more than n2 distinct points, or as many points at one distance that r1 = r2 or no pair is nearer than r1.
 
     Sources: Grassberger & Procaccia, "Measuring the strangeness of strange attractors", Physica D 9, 189-208 (1983),
-    equations (1.2) to (1.4).
+    the correlation integral and its exponent. Radii from neighbor orders follow scikit-dimension's CorrInt.
 
-    >>> import numpy as np
-    >>> from gelora.geometry import CorrelationDimension
-    >>> square = np.random.default_rng(0).random((2000, 2))
-    >>> round(CorrelationDimension(n_subsamples=0).fit(square).dimension_, 1)
+    >>> from gelora.geometry import CorrelationDimension, synthetic
+    >>> sphere = synthetic.sphere(2000, dimension=2, width=10, seed=0)
+    >>> round(CorrelationDimension(n_subsamples=0).fit(sphere).dimension_, 1)
     2.0
     """
 

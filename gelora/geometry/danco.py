@@ -26,7 +26,7 @@ class DANCo(Estimator):
     fitted at every point gives a mean direction nu and a concentration tau, averaged over the points. Finite samples
     bias all three, so they are compared with the same statistics of N points uniform in a ball of each dimension:
     the estimate is the real d, from 1 to max_dimension, where the divergence of the two norm laws plus that of the two
-    von Mises laws is least (paper, section 3.4), the calibrated statistics being smooth in d (see `Calibration.at`).
+    von Mises laws is least, the calibrated statistics being smooth in d (see `Calibration.at`).
 
     The comparison undoes the bias that TwoNN and MLE have in high dimension as far as the data are like a ball. At
     N = 1000 and k = 10, cubes, Gaussians and spheres of dimension 5, 12 and 20 are found within 10%; a Gaussian reads
@@ -34,7 +34,8 @@ class DANCo(Estimator):
     torus of dimension 12 (24 coordinates) reads 20.
 
     Args:
-        n_neighbors: k, at least 3; the estimate reads one neighbor more. The paper uses 10.
+        n_neighbors: k, at least 4; the estimate reads one neighbor more. 10 is usual; below 10 high dimensions read
+            higher (k = 4: a Gaussian of 20 dimensions reads 23).
         max_dimension: the largest dimension that can be the answer, at least 2. It costs time only for the calibration.
         n_subsamples: number of half-samples for the interval, 0 for none.
         seed: of the half-samples and of the balls.
@@ -115,7 +116,7 @@ class DANCo(Estimator):
         if best == 0:
             return 1.0
         between = optimize.minimize_scalar(
-            lambda d: float(sum(_divergences(data, calibration.at(np.array([d])), k))[0]),
+            lambda d: float(np.sum(_divergences(data, calibration.at(np.array([d])), k))),
             bounds=(candidates[best - 1], candidates[best + 1]),
             method="bounded",
             options={"xatol": 1e-6 * candidates[best]},

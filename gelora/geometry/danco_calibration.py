@@ -23,10 +23,11 @@ from gelora.geometry.pairwise import NumpyPairwise
 from gelora.home import cache_dir, write_atomically
 
 LEAST_NEIGHBORS = 4
-"""With fewer, a point has one angle, which fits every concentration."""
+"""With fewer, a point has at most 3 angles, and the concentration that fits them best has no mean."""
 
 _FORMAT = 1  # raise it when the same key would now give other numbers
 _MEASURED_POINTS = 1000
+_MOST_BALLS = 16
 _STEPS_AN_OCTAVE = 16
 _RATIO = 1.2
 _LEAST_DIMENSIONS = 20
@@ -85,8 +86,8 @@ def calibrate(n_points: int, n_neighbors: int = 10, max_dimension: int = 100, se
     """The calibration for about `n_points` points, from memory, from disk, or measured now.
 
     Balls are drawn at dimensions 1 to 7 and then every 20% up to at least `max_dimension`. At each one 1000 points are
-    read: of several balls when n_points is smaller, a part of one ball's points (against all of them) when it is
-    larger. The number of points in a ball is n_points rounded to the nearest 1/16 of an octave, so layers that differ
+    read: of several balls (at most 16) when n_points is smaller, a part of one ball's points (against all of them)
+    when it is larger. The number of points in a ball is n_points rounded to the nearest 1/16 of an octave, so layers that differ
     by a few copies share a calibration. That moves n_points by at most 2.2% and an answer by less than 0.5%.
 
     What was measured lies in `cache/danco` under GELORA_HOME, one small file for each (points, k, seed). A damaged file
@@ -94,7 +95,7 @@ def calibrate(n_points: int, n_neighbors: int = 10, max_dimension: int = 100, se
 
     Args:
         n_points: number of distinct points, at least n_neighbors + 2.
-        n_neighbors: k, at least 3.
+        n_neighbors: k, at least 4.
         max_dimension: the largest dimension asked for, at least 2.
         seed: of the balls.
 
@@ -138,7 +139,7 @@ def _measured(key: tuple[int, int, int], dimensions: list[int]) -> _Measured:
 
 def _ball_statistics(n_points: int, n_neighbors: int, seed: int, dimension: int) -> tuple[float, float, float]:
     rng = np.random.default_rng([seed, n_points, n_neighbors, dimension])
-    n_balls = math.ceil(_MEASURED_POINTS / n_points)
+    n_balls = min(_MOST_BALLS, math.ceil(_MEASURED_POINTS / n_points))
     found = []
     for _ in range(n_balls):
         ball = rng.standard_normal((n_points, dimension))

@@ -33,7 +33,7 @@ class Statistics:
 def measure(values: np.ndarray, rows: np.ndarray, lengths: np.ndarray, indices: np.ndarray) -> Statistics:
     """The statistics of a set of points, arrays of one value.
 
-    nu and tau are means over the points (paper, section 3.3). A point whose angles are all nearly equal has a tau that
+    nu and tau are means over the points. A point whose angles are all nearly equal has a tau that
     grows without bound: it counts for at most ten medians (at least 1). That happens on curves, where all neighbors
     can lie to one side, and among a few points that lie on a line; else the largest is about five medians.
 
@@ -108,7 +108,9 @@ def neighbor_cosines(values: np.ndarray, rows: np.ndarray, indices: np.ndarray) 
 def fit_von_mises(cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Maximum-likelihood von Mises law of each row of angles in [0, pi], given by their cosines.
 
-    nu is the direction of the mean of (cos, sin); tau solves I_1(tau) / I_0(tau) = R, the length of that mean.
+    nu is the direction of the mean of (cos, sin), more than pi / 2 where its cosine is negative, as at many points in
+    low dimension (the arc tangent of the quotient alone would be half a turn off); tau solves I_1(tau) / I_0(tau) = R,
+    the length of that mean.
 
     Returns:
         float64 [m] each: nu in [0, pi], tau in [0, 1e8].
@@ -140,8 +142,8 @@ def norm_divergence(d: np.ndarray, other: np.ndarray, n_neighbors: int) -> np.nd
     """KL divergence of the law of norms with exponent `d` from that with `other`.
 
     With u = r^d, which follows Beta(1, k), and q = other / d it is (q - 1) H_k - log q - (k - 1) / k
-    - (k - 1) E log(1 - u^q). The paper writes the last mean as an alternating sum of k + 1 digammas (equation 13),
-    which loses all digits near k = 50; here it is a tanh-sinh integral, exact to 1e-12 at any k.
+    - (k - 1) E log(1 - u^q). The paper writes the last mean as an alternating sum of k + 1 digammas, which loses all
+    digits near k = 50; here it is a tanh-sinh integral.
     """
     q = np.asarray(other / d, dtype=np.float64)
     k = n_neighbors
@@ -155,7 +157,7 @@ def norm_divergence(d: np.ndarray, other: np.ndarray, n_neighbors: int) -> np.nd
 def angle_divergence(nu: np.ndarray, tau: np.ndarray, other_nu: np.ndarray, other_tau: np.ndarray) -> np.ndarray:
     """KL divergence of the von Mises law (nu, tau) from (other_nu, other_tau), in a form that cannot overflow.
 
-    log I_0(tau') - log I_0(tau) + A(tau) (tau - tau' cos(nu - nu')) with A = I_1 / I_0 (paper, equation 14).
+    log I_0(tau') - log I_0(tau) + A(tau) (tau - tau' cos(nu - nu')) with A = I_1 / I_0.
     """
     log_ratio = np.log(special.i0e(other_tau) / special.i0e(tau)) + other_tau - tau
     return log_ratio + mean_resultant(tau) * (tau - other_tau * np.cos(nu - other_nu))

@@ -12,7 +12,7 @@ from scipy import special
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.half_samples import draw_halves, wide_enough
+from gelora.geometry.half_samples import draw_halves
 from gelora.records import check_range
 
 
@@ -70,8 +70,8 @@ class Estimator(ABC):
         if self.interval == "analytic":
             return self.estimate(cloud)
         self._check_all()
-        if self.n_subsamples and self.n_neighbors_read and cloud.n_points > self.n_neighbors_read:
-            cloud.graph(wide_enough(self.n_neighbors_read, cloud.n_points))
+        if self.n_subsamples and self.n_neighbors_read:
+            cloud.reserve(self.n_neighbors_read)
         self.estimate(cloud)
         halves = draw_halves(cloud.n_samples, self.n_subsamples, self.seed)
         answers = np.array([self.answer_or_nan(cloud.subset(half)) for half in halves])

@@ -37,10 +37,9 @@ class MiND(Estimator):
     Sources: Rozza, Lombardi, Ceruti, Casiraghi & Campadelli, "Novel high intrinsic dimensionality estimators", Machine
     Learning 89, 37-65 (2012): the density g and the estimator MiND_MLk.
 
-    >>> import numpy as np
-    >>> from gelora.geometry import MiND
-    >>> square = np.random.default_rng(0).random((2000, 2))
-    >>> round(MiND(n_neighbors=10).fit(square).dimension_, 1)
+    >>> from gelora.geometry import MiND, synthetic
+    >>> sphere = synthetic.sphere(2000, dimension=2, width=10, seed=0)
+    >>> round(MiND(n_neighbors=10).fit(sphere).dimension_, 1)
     2.0
     """
 

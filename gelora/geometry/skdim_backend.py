@@ -18,7 +18,7 @@ from gelora.geometry.estimator import Estimator, check_whole
 from gelora.records import check_choice
 
 _SAME_LENGTH = 1e-12
-_BLOCK_BYTES = 32 * 2**20
+_BLOCK_BYTES = 8 * 2**20
 _quiet = threading.Lock()  # redirecting stdout is for the whole process: one at a time, or the last one out keeps it
 
 
@@ -27,7 +27,8 @@ class SkdimEstimator(Estimator):
 
     - "lpca" (local): eigenvalues of each point's neighborhood, itself and its k neighbors, that exceed 5% of the largest,
       counted by scikit-dimension's lPCA(ver="FO"). Its own `fit` is one PCA of all the points; here each
-      neighborhood is one. It cannot count past k: at k = 20 and N = 1000 a Gaussian of 5, 12, 20 dimensions reads 5.0, 11.1, 14.8.
+      neighborhood is one. It cannot count past k, and has no answer where half
+      of the points reach it: at k = 20 and N = 1000 a Gaussian of 5, 12, 20 dimensions reads 5.0, 11.1, 14.8.
     - "tle" (local): also reads the distances among the k neighbors. Its cut-off for tiny distances is absolute, so the points are given
       in units of the median distance to the k-th neighbor; in the data's own it would depend on their scale. Reads 5.3,
       10.5, 14.6 there.
@@ -151,21 +152,33 @@ def _estimators() -> Any:
     return estimators
 
 
-def _lpca(cloud: PointCloud, lengths: np.ndarray) -> list[float]:
-    """Counts by scikit-dimension on eigenvalues that are made here, of many neighborhoods at once: its own PCA takes eight times as long."""
-    values, n_neighbors = cloud.values, lengths.shape[1]
+def _lpca(cloud: PointCloud, lengths: np.ndarray) -> np.ndarray:
+    """Counts by scikit-dimension on eigenvalues that are made here, of many neighborhoods at once: its own PCA takes ten times as long.
+
+    The eigenvalues are those of the Gram matrix of a point and its neighbors, which is zero in the point's own row
+    when the point is the origin, and is centred as a matrix.
+    """
+    values, (n, n_neighbors) = cloud.values, lengths.shape
     indices = cloud.graph(n_neighbors).indices[:, :n_neighbors]
     counter = _estimators().lPCA(ver="FO", fit_explained_variance=True)
     step = max(1, _BLOCK_BYTES // (8 * n_neighbors * values.shape[1]))
-    answers = []
+    answers = np.empty(n)
     with np.errstate(all="ignore"):  # it divides neighboring eigenvalues, also those that are zero
-        for start in range(0, len(values), step):
-            rays = values[indices[start : start + step]] - values[start : start + step, None]
-            rays /= np.abs(rays).max(axis=(1, 2), keepdims=True)
-            points = np.concatenate([np.zeros_like(rays[:, :1]), rays], axis=1)
-            points -= points.mean(axis=1, keepdims=True)
-            spectra = np.linalg.eigvalsh(points @ points.transpose(0, 2, 1))[:, :0:-1]
-            answers += [float(counter.fit(spectrum).dimension_) for spectrum in np.maximum(spectra, 0.0)]
+        for start in range(0, n, step):
+            rays = values[indices[start : start + step]]
+            rays -= values[start : start + step, None]
+            products = np.zeros((len(rays), n_neighbors + 1, n_neighbors + 1))
+            products[:, 1:, 1:] = rays @ rays.transpose(0, 2, 1)
+            products -= products.mean(axis=1, keepdims=True)
+            products -= products.mean(axis=2, keepdims=True)
+            spectra = np.maximum(np.linalg.eigvalsh(products)[:, :0:-1], 0.0)
+            answers[start : start + step] = [counter.fit(spectrum).dimension_ for spectrum in spectra]
+    n_full = int((answers >= n_neighbors).sum())
+    if values.shape[1] > n_neighbors and 2 * n_full >= n:
+        raise DataError(
+            f"At {n_full} of {n} points all {n_neighbors} directions that {n_neighbors} neighbors can show are in use: "
+            "the dimension is higher than local PCA can count; use more neighbors."
+        )
     return answers
 
 

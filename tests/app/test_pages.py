@@ -9,22 +9,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny_models import save_tiny_model
 
+from app.state import Measurement
+from gelora.records import DataChoice
+
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = str(ROOT / "app" / "main.py")
-WORDS = ["river", "stone", "cloud", "paper", "music", "garden", "window", "letter", "bridge", "forest"]
-WORDS += ["market", "winter", "summer", "orange", "silver", "copper", "table", "planet", "island", "thunder"]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A tiny random BERT and a labelled file of 120 distinct sentences."""
-    folder = tmp_path_factory.mktemp("tiny")
-    model = save_tiny_model("bert", folder / "model")
-    a, b, c = (lambda i: WORDS[i % 20]), (lambda i: WORDS[(i * 7 + i // 20) % 20]), (lambda i: WORDS[(i * 3 + 1) % 20])
-    rows = [{"text": f"the {a(i)} and the {b(i)} of {c(i)} {i}", "label": i % 2} for i in range(120)]
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(model), str(data)
 
 
 def open_app(page: str | None = None, **choices: str) -> AppTest:
@@ -42,8 +31,14 @@ def measure(app: AppTest) -> AppTest:
     from app.cache import measurements
 
     app.button(key="measure").click().run()
-    assert all(job.wait(120) for job in measurements()._jobs.values())
+    for jobs in list(measurements()._jobs.values()):
+        assert all(job.wait(120) for job in jobs)
     return app.run()
+
+
+def measurement_of(tiny: tuple[str, str]) -> Measurement:
+    """What `open_app(model=tiny[0], data=tiny[1], n="100")` has chosen."""
+    return Measurement(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
 
 
 def sentences(elements) -> str:
@@ -154,7 +149,7 @@ def test_what_is_taken_along_gives_the_plans_ranks_in_peft(tiny, tmp_path):
     from gelora.ranks import allocate_ranks
 
     measure(open_app(model=tiny[0], data=tiny[1], n="100"))
-    profile = next(iter(measurements()._profiles.values()))
+    profile = measurements().find(measurement_of(tiny))
     plan = allocate_ranks(profile, "all-linear", 2)
     expected = plan.to_lora_config()
     (tmp_path / "adapter_config.json").write_text(adapter_config_json(plan))

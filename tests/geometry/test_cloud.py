@@ -5,7 +5,7 @@ import pytest
 
 import gelora.geometry.cloud as cloud_module
 from gelora.errors import DataError, InputError
-from gelora.geometry import MLE, PointCloud, TwoNN, neighbor_graph
+from gelora.geometry import MLE, CorrelationDimension, PointCloud, TwoNN, neighbor_graph
 from gelora.geometry.half_samples import draw_halves
 
 
@@ -105,3 +105,18 @@ def test_a_graph_alone_serves_those_that_read_no_coordinates(rng):
 def test_what_is_no_point_set_is_refused_in_words(X, error, says):
     with pytest.raises(error, match=says):
         PointCloud(X)
+
+
+def test_an_estimator_that_needs_coordinates_says_so_of_a_graph(rng):
+    graph = neighbor_graph(rng.standard_normal((100, 4)), 30)
+    with pytest.raises(InputError, match="reads coordinates"):
+        CorrelationDimension().fit(graph)
+
+
+def test_points_that_merge_in_the_search_leave_enough_for_those_who_read_few(rng):
+    """Tiny rows beside a huge one: their squares vanish, so they prove equal only when they are compared."""
+    X = np.vstack([rng.standard_normal((30, 3)) * 1e-165, rng.standard_normal((35, 3)), [[1e150, 0, 0]]])
+    with np.errstate(under="ignore"):
+        cloud = PointCloud(X)
+        cloud.reserve(20)
+    assert cloud.graph(20).n_neighbors >= 20

@@ -1,0 +1,212 @@
+"""The Layers page's main figure: the curve of every estimator over the ranks they give. Pure functions, no Streamlit."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.charts import GRID, REFERENCE_COLOUR, RISE_COLOUR, add_band, estimator_style, finish
+from app.line_ends import BOTTOM, LABEL_GAP, TOP, End, label_ends, label_margin, last_defined, set_value_axis, value_range, with_gaps
+from gelora.geometry import is_scale_dependent, rises
+from gelora.ranks import RankAgreement, rank_agreement
+from gelora.records import IdProfile, RankPlan
+
+BASELINE_WORDS = {"shuffled": "shuffled", "gaussian": "Gaussian"}
+_ROW = 23  # pixels of a row of ranks
+_MIDDLE = 56  # pixels between the two plots
+
+
+def id_by_layer(
+    profile: IdProfile,
+    focus: str,
+    ranks: Mapping[str, RankPlan],
+    *,
+    layer: int | None = None,
+    log: bool = False,
+    baselines: bool = False,
+    stale: bool = False,
+) -> go.Figure:
+    """Intrinsic dimension by layer, and under it on the same axis the rank that each estimator gives every block.
+
+    Args:
+        profile: the estimates of all layers.
+        focus: the estimator drawn thick with its 95% band.
+        ranks: the plan that each estimator gives at the chosen offset, by estimator.
+        layer: the layer looked at, marked by a thin line.
+        log: a logarithmic axis of the dimension.
+        baselines: draw the focus estimator's answers on the profile's baselines.
+        stale: dim everything, because the choices have moved on.
+    """
+    n_points = len(profile.layer_names)
+    references = {BASELINE_WORDS[kind]: curves[focus] for kind, curves in profile.baselines.items() if baselines and focus in curves}
+    curves = {**{name: profile.dimensions(name) for name in profile.estimates}, **references}
+    height = max(300, LABEL_GAP * len(curves) + 40)
+    rows = _ROW * (len(ranks) + (len(ranks) > 1))
+    figure = _curve_over_ranks(height, rows)
+    for words, curve in references.items():
+        _add_baseline(figure, profile, words, curve)
+    for estimator in sorted(profile.estimates, key=lambda name: name == focus):
+        _add_curve(figure, profile, estimator, is_focus=estimator == focus)
+    highest = [e.ci_high for e in profile.estimates[focus] if e.ci_high is not None]
+    shown = value_range([*curves.values(), np.array(highest)], log)
+    set_value_axis(figure, shown, log, row=1)
+    ends = [End(last_defined(profile.dimensions(name)), *_name_and_colour(name)) for name in profile.estimates]
+    ends += [End(last_defined(curve), words, REFERENCE_COLOUR) for words, curve in references.items()]
+    label_ends(figure, ends, n_points - 1, shown, height, log)
+    for i, estimate in enumerate(profile.estimates[focus]):
+        if estimate.dimension is None:
+            figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
+    if layer is not None:
+        figure.add_vline(x=layer, line={"color": REFERENCE_COLOUR, "width": 1}, opacity=0.6, row=1, col=1)
+    _add_rank_cells(figure, profile, ranks, n_points)
+    step = math.ceil(n_points / 26)
+    ticks = [i for i in range(n_points) if i % step == 0]
+    figure.update_xaxes(
+        tickvals=ticks, ticktext=["emb" if i == 0 else str(i) for i in ticks], gridcolor=GRID, range=[-0.4, n_points - 0.45]
+    )
+    figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
+    finish(figure, height=TOP + height + _MIDDLE + rows + BOTTOM, stale=stale)
+    figure.update_traces(unselected={"marker": {"opacity": 1}}, selector={"type": "scatter"})  # a click selects a layer, it dims nothing
+    figure.update_layout(margin={"r": label_margin(ends), "t": TOP, "b": BOTTOM})
+    return figure
+
+
+def _curve_over_ranks(height: int, rows: int) -> go.Figure:
+    """Two plots on one axis, each so many pixels high, with their titles."""
+    whole = height + _MIDDLE + rows
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True)
+    figure.update_yaxes(domain=[1 - height / whole, 1], row=1, col=1)
+    figure.update_yaxes(domain=[0, rows / whole], row=2, col=1)
+    for title, top in (("Intrinsic dimension of every layer", 1.0), ("LoRA rank of each block", rows / whole)):
+        figure.add_annotation(
+            text=title,
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=top,
+            yref="paper",
+            yanchor="bottom",
+            yshift=6,
+            showarrow=False,
+            font={"size": 14},
+        )
+    return figure
+
+
+def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: bool) -> None:
+    name, colour, dash, symbol = estimator_style(estimator)
+    estimates = profile.estimates[estimator]
+    x = list(range(len(estimates)))
+    scale = is_scale_dependent(profile, estimator)
+    if is_focus:
+        add_band(figure, estimates, x, colour)
+    hover = []
+    for layer, estimate, flag in zip(profile.layer_names, estimates, scale, strict=True):
+        if estimate.dimension is None:
+            hover.append(f"{layer}: {name} is undefined. {estimate.note}")
+            continue
+        interval = "" if estimate.ci_low is None else f", 95% interval {estimate.ci_low:.2f} to {estimate.ci_high:.2f}"
+        said = f"{layer}: {name} says {estimate.dimension:.2f}{interval}, from {estimate.n_distinct} distinct vectors."
+        said += " It moves by more than its interval at half the sample." if flag else ""
+        hover.append(said + (f"<br>{estimate.note}" if estimate.note else ""))
+    figure.add_trace(
+        go.Scatter(
+            x=x,
+            y=[e.dimension for e in estimates],
+            name=name,
+            mode="lines+markers+text" if is_focus else "lines+markers",
+            text=["scale" if flag else "" for flag in scale],
+            textposition="top center",
+            textfont={"size": 11},
+            line={"color": colour, "width": 3.5 if is_focus else 1.5, "dash": dash},
+            marker={"color": colour, "size": 10 if is_focus else 6, "symbol": [symbol + "-open" if flag else symbol for flag in scale]},
+            hovertext=hover,
+            hoverinfo="text",
+            connectgaps=False,
+            showlegend=False,
+        ),
+        row=1,
+        col=1,
+    )
+
+
+def _add_baseline(figure: go.Figure, profile: IdProfile, words: str, curve: np.ndarray) -> None:
+    figure.add_trace(
+        go.Scatter(
+            x=list(range(len(curve))),
+            y=with_gaps(curve),
+            name=words,
+            mode="lines",
+            line={"color": REFERENCE_COLOUR, "width": 1.5, "dash": "dot"},
+            hovertext=[f"{layer}, {words}: {value:.2f}" for layer, value in zip(profile.layer_names, curve, strict=True)],
+            hoverinfo="text",
+            showlegend=False,
+        ),
+        row=1,
+        col=1,
+    )
+
+
+def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, RankPlan], n_points: int) -> None:
+    """One row an estimator and, when there are several, how many of them agree on each block's rank."""
+    blocks = list(range(1, n_points))
+    missing = {name: {rise.block: rise.note for rise in rises(profile, name) if rise.value is None} for name in ranks}
+    cells, texts, hover = [], [], []
+    for name, plan in ranks.items():
+        by_block = plan.block_ranks()
+        label = estimator_style(name)[0]
+        cells.append([by_block.get(block) for block in blocks])
+        texts.append(["⊘" if block in missing[name] else str(by_block.get(block, "")) for block in blocks])
+        hover.append(
+            [
+                f"Block {block}: {label} gives rank {by_block.get(block, 0)}"
+                + (f", the offset alone: {missing[name][block]}" if block in missing[name] else "")
+                for block in blocks
+            ]
+        )
+    agreed = {b: rank_agreement({n: p for n, p in ranks.items() if b not in missing[n]}).get(b) for b in blocks}
+    size = 13 if n_points <= 14 else 10
+    look = {
+        "x": blocks, "texttemplate": "%{text}" if n_points <= 40 else "", "hoverinfo": "text",
+        "xgap": 3 if n_points <= 40 else 1, "ygap": 3, "showscale": False,
+        "textfont": {"color": "#1b2430", "size": size},  # dark on every cell, whatever the theme
+    }  # fmt: skip
+    top = max((r for row in cells for r in row if r is not None), default=1)
+    figure.add_trace(
+        go.Heatmap(
+            y=[estimator_style(name)[0] for name in ranks], z=cells, zmin=0, zmax=max(top, 2), text=texts, hovertext=hover,
+            colorscale=[[0, "#F8EFD9"], [1, RISE_COLOUR]], **look,
+        ), row=2, col=1,
+    )  # fmt: skip
+    if len(ranks) > 1:
+        figure.add_trace(
+            go.Heatmap(
+                y=[f"agree (of {len(ranks)})"],
+                z=[[a.n_agree / a.n_plans if a else 0 for a in agreed.values()]],
+                zmin=0, zmax=1,
+                text=[[_agreement_text(a, len(ranks)) for a in agreed.values()]],
+                hovertext=[[_agreement_sentence(block, a) for block, a in agreed.items()]],
+                colorscale=[[0, "#EEF1F5"], [1, "#A9B7C8"]], **look,
+            ), row=2, col=1,
+        )  # fmt: skip
+    figure.update_yaxes(showgrid=False, autorange="reversed", row=2, col=1)
+
+
+def _agreement_text(agreement: RankAgreement | None, n_estimators: int) -> str:
+    if agreement is None:
+        return "⊘"
+    return str(agreement.n_agree) if agreement.n_plans == n_estimators else f"{agreement.n_agree}/{agreement.n_plans}"
+
+
+def _agreement_sentence(block: int, agreement: RankAgreement | None) -> str:
+    if agreement is None:
+        return f"Block {block}: no estimator has a dimension at both ends."
+    span = "" if agreement.lowest == agreement.highest else f"; ranks go from {agreement.lowest} to {agreement.highest}"
+    return f"Block {block}: {agreement.n_agree} of {agreement.n_plans} estimators give rank {agreement.rank}{span}."
+
+
+def _name_and_colour(estimator: str) -> tuple[str, str]:
+    label, colour, _, _ = estimator_style(estimator)
+    return label, colour

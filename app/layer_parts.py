@@ -1,0 +1,161 @@
+"""The parts of the Layers page under its curve: one layer at other scales, the sensitivity to each choice, the numbers.
+
+Draws with Streamlit; what is measured it asks of `app.measuring`.
+"""
+
+import pandas as pd
+import streamlit as st
+
+from app import components, measuring, scale_charts, state
+from app.cache import measurements
+from app.jobs import Task
+from gelora.geometry import BASELINES, sign_agreement
+from gelora.ranks import rank_agreement
+from gelora.records import IdProfile, RankPlan
+from gelora.sensitivity import VARIATIONS
+
+_HIGH = 8.0  # curves so many times apart are hard to read on one linear axis
+
+
+def baselines_toggle(profile: IdProfile, estimator: str) -> bool:
+    """Whether the focus estimator's baselines are drawn; those that are missing are measured when it is switched on."""
+    task = Task("baselines", (estimator,))
+    shown = st.toggle(
+        "Baselines",
+        key="baselines",
+        help="What the estimator says when only each feature's values are left (shuffled), or only the covariance (Gaussian). "
+        "A layer well below both lies on something that no linear dependence explains.",
+    )
+    if shown and not all(estimator in profile.baselines.get(kind, {}) for kind in BASELINES) and not measuring.is_at(task):
+        measuring.begin_once(task)
+    return shown
+
+
+def hint_of_height(profile: IdProfile) -> None:
+    """Say that a logarithmic axis helps when the curves lie far apart."""
+    heights = {name: float(curve[curve > 0].max()) for name in profile.estimates if ((curve := profile.dimensions(name)) > 0).any()}
+    if not st.session_state["log"] and heights and max(heights.values()) > _HIGH * min(heights.values()):
+        top, low = max(heights, key=heights.__getitem__), min(heights, key=heights.__getitem__)
+        st.caption(
+            f"{components.estimator_words(top)} lies {heights[top] / heights[low]:.0f} times as high as "
+            f"{components.estimator_words(low)}; *Log axis* spreads the others."
+        )
+
+
+def layer_selector(profile: IdProfile) -> int:
+    """‹ layer ›: the layer looked at, also chosen by a click on a marker of the curve."""
+    last = len(profile.layer_names) - 1
+    st.session_state["layer"] = min(st.session_state["layer"], last)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.button("‹", key="layer_before", on_click=_step, args=(-1, last), disabled=st.session_state["layer"] == 0, help="One layer down")
+        st.selectbox(
+            "Layer", range(last + 1), key="layer", format_func=lambda i: profile.layer_names[i], width=170, label_visibility="collapsed"
+        )
+        st.button("›", key="layer_after", on_click=_step, args=(1, last), disabled=st.session_state["layer"] == last, help="One layer up")
+    return int(st.session_state["layer"])
+
+
+def _step(by: int, last: int) -> None:
+    st.session_state["layer"] = min(max(st.session_state["layer"] + by, 0), last)
+
+
+def layer_clicked() -> None:
+    """A click on a marker of the curve chooses its layer."""
+    points = st.session_state["id_chart"].selection.points
+    if points:
+        st.session_state["layer"] = round(points[0]["x"])
+
+
+def scale_section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
+    """One layer with fewer rows and with farther neighbors: does the number describe the layer, or the scale it is seen at?"""
+    st.subheader("Scale")
+    layer = layer_selector(profile)
+    if not is_stale:
+        measuring.offer(Task("scales", tuple(profile.estimates)), "Measure at other scales", "measure_scales")
+    fewer = scale_charts.decimation(profile, layer, estimator, st.session_state["log"])
+    whole = profile if is_stale else measurements().find(state.measurement()) or profile  # the plateau is measured with the curve
+    farther = scale_charts.neighbor_scales(whole, layer, st.session_state["log"])
+    if fewer is None and farther is None:
+        st.caption(
+            "A number that hangs on the scale describes the sample as much as the layer. Two ways to look: with N/2, N/4 and N/8 of the "
+            "rows, and with neighbors farther away. Some seconds for the quick estimators, longer with DANCo or PH0."
+        )
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        if fewer is not None:
+            st.plotly_chart(fewer, key="decimation", config=components.CHART_CONFIG)
+            st.caption(
+                "How to read it: each point is the mean over disjoint random parts of so many rows, its bar one standard deviation over "
+                "the parts. A line that is still moving at the right says that N is too small for the number to be the layer's own."
+            )
+    with right:
+        if farther is not None:
+            st.plotly_chart(farther, key="neighbor_scales", config=components.CHART_CONFIG)
+            st.caption(
+                "How to read it: GRIDE looks at all rows, at neighbors n1 and n2 = 2 n1. A fall from the left is noise, a fall to the "
+                "right is curvature and edges. Where the line is flattest it looks like a manifold of that dimension: the plateau."
+            )
+
+
+def sensitivity_section(estimator: str, is_stale: bool) -> None:
+    """The focus estimator's curve when one choice is made differently, as small multiples."""
+    st.subheader("How sensitive is it?")
+    label = components.estimator_words(estimator)
+    if is_stale:
+        st.caption("Measure the present choices first.")
+        return
+    measuring.offer(Task("sensitivity", VARIATIONS, estimator), f"Vary every choice for {label}", "measure_sensitivity")
+    known = measurements().find_sensitivity(state.measurement(), estimator)
+    if known is None:
+        st.caption(
+            "One choice at a time is made differently: distance, number of texts, pooling, repeated texts, and for TwoNN the share of "
+            "ratios left out. New texts and poolings go through the model again, so it takes a minute or two with the bundled model; "
+            "what is done appears as it comes."
+        )
+        return
+    figures = scale_charts.sensitivity_figures(known)
+    for start in range(0, len(figures), 3):
+        for column, (variation, figure) in zip(st.columns(3), list(figures.items())[start : start + 3], strict=False):
+            column.plotly_chart(figure, key=f"sensitivity_{variation}", config=components.CHART_CONFIG)
+    spans = ", ".join(f"{scale_charts.VARIATION_WORDS[v]} {known.span(v):.1f}" for v in figures)
+    st.caption(
+        f"How to read it: {label} with one choice made differently, all on the same axis; thick, with its 95% interval, is the present "
+        f"choice. The widest gap between two lines at any layer: {spans}."
+    )
+    for variation, note in known.notes.items():
+        st.caption(f"Left out, {scale_charts.VARIATION_WORDS[variation]}: {note}.")
+
+
+def numbers(profile: IdProfile, estimator: str, plans: dict[str, RankPlan]) -> None:
+    """Every number on the page as a table, as CSV and as JSON."""
+    columns: dict[str, list] = {"layer": list(profile.layer_names)}
+    for name, estimates in profile.estimates.items():
+        columns[name] = [e.dimension for e in estimates]
+        columns[f"{name} low"] = [e.ci_low for e in estimates]
+        columns[f"{name} high"] = [e.ci_high for e in estimates]
+    for kind, curves in profile.baselines.items():
+        columns |= {f"{name} {kind}": list(curve) for name, curve in curves.items()}
+    columns["distinct vectors"] = [e.n_distinct for e in profile.estimates[estimator]]
+    table = pd.DataFrame(columns)
+    with st.expander("The numbers"):
+        st.dataframe(table, hide_index=True, column_config={c: st.column_config.NumberColumn(format="%.2f") for c in table.columns[1:-1]})
+        if len(profile.estimates) > 1:
+            st.caption("What the estimators say together of each block: the sign of its rise, and its rank.")
+            st.dataframe(_agreement_table(profile, plans), hide_index=True)
+    with st.container(horizontal=True):
+        st.download_button("Curve as CSV", table.to_csv(index=False), "id_profile.csv", "text/csv", icon=":material/download:")
+        st.download_button("Profile as JSON", profile.to_json(indent=1), "id_profile.json", "application/json", icon=":material/download:")
+
+
+def _agreement_table(profile: IdProfile, plans: dict[str, RankPlan]) -> pd.DataFrame:
+    ranks = rank_agreement(plans)
+    rows = []
+    for sign in sign_agreement(profile):
+        row = {"block": sign.block, "sign of the rise": sign.verdict}
+        row |= {word: ", ".join(map(components.estimator_words, getattr(sign, word))) for word in ("up", "down", "unclear", "undefined")}
+        if sign.block in ranks:
+            rank = ranks[sign.block]
+            row |= {"rank": rank.rank, "given by": f"{rank.n_agree} of {rank.n_plans}", "ranks": f"{rank.lowest} to {rank.highest}"}
+        rows.append(row)
+    return pd.DataFrame(rows)

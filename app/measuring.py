@@ -1,0 +1,174 @@
+"""The measurement as a page shows it: what is there, what is asked for, what is under way, what went wrong.
+
+Draws with Streamlit and asks `app.cache`; computes nothing itself.
+"""
+
+import streamlit as st
+
+from app import state
+from app.cache import measurements, only, preparation
+from app.jobs import MeasuringJob, Task
+from gelora.geometry import ESTIMATORS
+from gelora.records import IdProfile
+
+
+def chosen_task() -> Task:
+    """The chosen estimators as something to measure."""
+    return Task("estimators", tuple(st.session_state["estimators"]))
+
+
+def is_measuring() -> bool:
+    """Whether estimators of the chosen measurement are under way."""
+    return any(job.task.kind == "estimators" and not job.is_over for job in measurements().jobs(state.measurement()))
+
+
+def current_profile() -> IdProfile | None:
+    """The chosen estimators as far as they are measured for exactly the present choices, or None."""
+    wanted = state.measurement()
+    profile = measurements().find(wanted)
+    if profile is None:
+        return None
+    profile = only(profile, st.session_state["estimators"])
+    if not profile.estimates:
+        return None
+    st.session_state["_shown"] = (profile, wanted)
+    return profile
+
+
+def shown_profile() -> tuple[IdProfile | None, state.Measurement | None]:
+    """The last profile that was shown in this tab and what it was measured with."""
+    return st.session_state.get("_shown", (None, None))
+
+
+def profile_or_invitation() -> tuple[IdProfile, bool]:
+    """The profile to draw and whether it is stale; without any, an invitation to measure, and the page ends.
+
+    Draws the progress of what is under way, its error, or "measured with ..." over a stale one.
+    """
+    wanted = state.measurement()
+    profile = current_profile()
+    draw_jobs("estimators")
+    if profile is not None:
+        _offer_missing()
+        return profile, False
+    preparation()
+    old, measured_with = shown_profile()
+    if old is not None and measured_with is not None:
+        if not is_measuring():
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.warning(f"Measured with {measured_with.sentence()}. The choices have changed since.", icon=":material/history:")
+                if st.button("Measure again", key="measure_again"):
+                    _start(chosen_task())
+        return old, True
+    if not is_measuring():
+        with st.container(border=True):
+            st.markdown(
+                f"**Nothing is measured yet.** {wanted.n_samples:,} texts of *{wanted.data.dataset}* go through *{wanted.model}*; "
+                f"the dimension of every layer's hidden states is then estimated by {labels(st.session_state['estimators'])}. "
+                "With the bundled model on two CPU cores the first curve stands after some 20 seconds."
+            )
+            if st.button("Measure the curve", type="primary", key="measure_first"):
+                _start(chosen_task())
+    st.stop()
+
+
+def _offer_missing() -> None:
+    """Name the chosen estimators that nobody is measuring, with a button; a page opened by a link does not work unasked."""
+    missing = measurements().missing(state.measurement(), chosen_task())
+    if missing and not is_measuring():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.info(f"Not measured yet: {labels(missing)}.", icon=":material/pending:")
+            if st.button("Measure", key="measure_missing"):
+                _start(chosen_task())
+
+
+def labels(names: list[str] | tuple[str, ...]) -> str:
+    """The estimators' names as one phrase."""
+    words = [ESTIMATORS[name].label for name in names]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def estimator_chooser() -> None:
+    """Which estimators are measured and drawn; a new one is measured at once and alone, one taken away is only hidden."""
+    st.multiselect(
+        "Estimators",
+        list(ESTIMATORS),
+        key="estimators",
+        format_func=lambda name: ESTIMATORS[name].label,
+        on_change=_estimators_changed,
+        help="\n\n".join(f"**{kind.label}** {kind.idea} *{kind.source}*" for kind in ESTIMATORS.values()),
+    )
+
+
+def _estimators_changed() -> None:
+    st.session_state["estimators"] = state.in_order(st.session_state["estimators"])
+    if st.session_state["estimator"] not in st.session_state["estimators"]:
+        st.session_state["estimator"] = state.ALWAYS
+    if measurements().find(state.measurement()) is not None:  # before the first curve a person presses Measure
+        measurements().start(state.measurement(), chosen_task())
+
+
+def is_at(task: Task) -> bool:
+    """Whether work of this kind is under way for the chosen measurement."""
+    return any(
+        (job.task.kind, job.task.focus) == (task.kind, task.focus) and not job.is_over for job in measurements().jobs(state.measurement())
+    )
+
+
+def begin_once(task: Task) -> None:
+    """Begin what a toggle asks for; not again in this tab once it was begun, so that an error or a Cancel stays on the page."""
+    begun = st.session_state.setdefault("_begun", set())
+    asked = (state.measurement().sentence(), task)
+    if asked not in begun:
+        begun.add(asked)
+        _start(task)
+
+
+def offer(task: Task, words: str, key: str) -> None:
+    """A button for what the task lacks; nothing when it is all there or under way. Errors and progress stand here too."""
+    draw_jobs(task.kind)
+    if not is_at(task) and measurements().missing(state.measurement(), task) and st.button(words, key=key, icon=":material/play_arrow:"):
+        _start(task)
+
+
+def measure_button() -> None:
+    """The sidebar's button: measure what is chosen and missing, or all of it again."""
+    if st.button("Measure", type="primary", width="stretch", key="measure", disabled=is_measuring()):
+        lacking = measurements().missing(state.measurement(), chosen_task())
+        _start(chosen_task(), again=not lacking)
+
+
+def _start(task: Task, again: bool = False) -> None:
+    measurements().start(state.measurement(), task, again)
+    st.rerun()
+
+
+def draw_jobs(kind: str) -> None:
+    """Progress with Cancel of every job of that kind under way; of ended ones the error, as long as what it was for is missing."""
+    jobs = [job for job in measurements().jobs(state.measurement()) if job.task.kind == kind]
+    for job in jobs:
+        if job.is_over and job.error and measurements().missing(job.wanted, job.task):
+            if job.is_cancelled:
+                st.info(job.error, icon=":material/cancel:")
+            else:
+                st.error(job.error, icon=":material/error:")
+    if any(not job.is_over for job in jobs):
+        _progress(kind, sum(job.n_results for job in jobs), sum(job.is_over for job in jobs))
+
+
+@st.fragment(run_every=0.4)
+def _progress(kind: str, n_results: int, n_over: int) -> None:
+    jobs = [job for job in measurements().jobs(state.measurement()) if job.task.kind == kind]
+    if sum(job.n_results for job in jobs) != n_results or sum(job.is_over for job in jobs) != n_over:
+        st.rerun(scope="app")  # something new to draw
+    for i, job in enumerate(job for job in jobs if not job.is_over):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            _draw_progress(job)
+            if st.button("Cancel", key=f"cancel_{kind}_{i}", disabled=job.is_cancelled):
+                job.cancel()
+
+
+def _draw_progress(job: MeasuringJob) -> None:
+    left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
+    counted = f" {job.done:,} of {job.total:,}" if job.total else ""
+    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.task.words()} · {job.stage}{counted}{left}")
