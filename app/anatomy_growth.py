@@ -112,7 +112,7 @@ def pca(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
     """The shares of the variance, direction by direction."""
     colour = estimator_style(name)[1]
     shares = fitted.explained_variance_ratio_
-    shown = shares[: int(min(len(shares), max(3 * truth, 2 * fitted.dimension_, 10)))]
+    shown = shares[: int(min(len(shares), max(1.6 * truth, 1.6 * fitted.dimension_, 6)))]
     directions = np.arange(1, len(shown) + 1)
     together = np.cumsum(shares)[: len(shown)]
     figure = go.Figure()

@@ -86,7 +86,7 @@ def pointwise(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Pictur
     values = np.asarray(fitted.dimension_pw_, dtype=float)
     figure = _histogram(values[np.isfinite(values)], estimator_style(name)[1])
     figure.update_xaxes(title_text="dimension at a point")
-    add_mark(figure, fitted.dimension_, f"estimate {fitted.dimension_:.2f}", estimator_style(name)[1], "solid")
+    add_mark(figure, fitted.dimension_, f"estimate {fitted.dimension_:.2f}", estimator_style(name)[1], "solid", high=True)
     add_mark(figure, truth, f"truth {truth:g}", REFERENCE_COLOUR, "dash")
     return [figure], "How to read it: bars count the points by the dimension that each one's neighborhood has on its own."
 

@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import streamlit as st
 
-from app.jobs import MeasuringJob, Task
+from app.jobs import WAITING, MeasuringJob, Task, Turns
 from app.shelf import Shelf
 from app.state import Measurement
 from gelora.errors import GeloraError
@@ -36,10 +37,10 @@ class Measurements:
     """All results that this server knows and the jobs that make new ones; one job works at a time, for all tabs."""
 
     def __init__(self) -> None:
-        self._profiles = Shelf("profiles", IdProfile, merge_profiles)
+        self._profiles = Shelf("profiles", IdProfile, _merge_profiles)
         self._sensitivities = Shelf("sensitivity", Sensitivity, _merge_sensitivities)
         self._lock = threading.Lock()
-        self._work = threading.Lock()
+        self._turns = Turns()
         self._jobs: dict[str, list[MeasuringJob]] = {}
 
     def find(self, measurement: Measurement) -> IdProfile | None:
@@ -83,12 +84,7 @@ class Measurements:
 
     def _run(self, job: MeasuringJob) -> None:
         try:
-            while not self._work.acquire(timeout=0.1):
-                job.progress(job.stage, 0, 0)  # so that a job in the queue can be cancelled too
-            try:
-                self._measure(job)
-            finally:
-                self._work.release()
+            self._measure(job)
         except GeloraError as error:
             job.error = str(error)
         except MemoryError:
@@ -99,42 +95,55 @@ class Measurements:
         finally:
             job.end()
 
-    def _measure(self, job: MeasuringJob) -> None:
-        wanted, key = job.wanted, _key(job.wanted)
-        preparation().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
-        import torch
+    def _turn(self, job: MeasuringJob) -> AbstractContextManager[None]:
+        return self._turns.next(lambda: job.progress(WAITING, 0, 0))
 
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    def _measure(self, job: MeasuringJob) -> None:
+        with self._turn(job):
+            preparation().wait(job.progress, data_too=job.wanted.data.dataset == BUNDLED_DATASET)
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         if job.task.kind == "sensitivity":
             self._measure_sensitivity(job, device)
         else:
-            states = _states(job, device)
-            profile, names = self.find(wanted), job.task.names
-            if job.task.kind == "scales":
-                names = tuple(dict.fromkeys([*names, "plateau"]))  # what is marked on GRIDE's scale curve
-            if profile is not None and any(getattr(profile, name) != getattr(states, name) for name in _ONE_SAMPLE):
-                profile, names = None, tuple(dict.fromkeys([*names, *profile.estimates]))  # model or data are others by now
-            lacking = names if job.again and job.task.kind == "estimators" else Task("estimators", names).missing(profile, None)
-            for step in Task("estimators", lacking).steps():
-                result = estimate_profile(states, step.names, device=device, progress=job.progress)
-                self._profiles.add(key, result, replaces=profile is None)
-                profile = self._profiles.find(key)
-                job.n_results += 1
-            add = {"baselines": add_baselines, "scales": add_scale_curves}.get(job.task.kind)
-            for step in job.task.steps() if add else ():
-                result = add(states, only(self._profiles.find(key), step.names), device=device, progress=job.progress)
-                self._profiles.add(key, result)
-                job.n_results += 1
+            self._measure_profile(job, device)
         if device == "cuda":
             torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
+
+    def _measure_profile(self, job: MeasuringJob, device: str) -> None:
+        key, kind = _key(job.wanted), job.task.kind
+        with self._turn(job):
+            states = _states(job, device)
+        profile, names = self.find(job.wanted), job.task.names
+        if kind == "scales":
+            names = tuple(dict.fromkeys([*names, "plateau"]))  # what is marked on GRIDE's scale curve
+        if profile is not None and not _of_one_sample(profile, states):  # model or data are others by now
+            profile, names = None, tuple(dict.fromkeys([*names, *profile.estimates]))
+        lacking = names if job.again and kind == "estimators" else Task("estimators", names).missing(profile, None)
+        for step in Task("estimators", lacking).steps():
+            with self._turn(job):
+                result = estimate_profile(states, step.names, device=device, progress=job.progress)
+            self._profiles.add(key, result)
+            profile = result
+            job.n_results += 1
+        if kind == "estimators":
+            return
+        add = add_baselines if kind == "baselines" else add_scale_curves
+        for step in job.task.steps():
+            with self._turn(job):
+                result = add(states, only(self._profiles.find(key) or profile, step.names), device=device, progress=job.progress)
+            self._profiles.add(key, result)
+            job.n_results += 1
 
     def _measure_sensitivity(self, job: MeasuringJob, device: str) -> None:
         choices = {name: getattr(job.wanted, name) for name in ("n_samples", "seed", "distinct", "pooling", "max_length")}
         for step in job.task.steps():
-            result = measure_sensitivity(
-                job.wanted.model, job.wanted.data, **choices,
-                estimator=step.focus, vary=step.names, device=device, progress=job.progress,
-            )  # fmt: skip
+            with self._turn(job):
+                result = measure_sensitivity(
+                    job.wanted.model, job.wanted.data, **choices,
+                    estimator=step.focus, vary=step.names, device=device, progress=job.progress,
+                )  # fmt: skip
             self._sensitivities.add(_key(job.wanted, step.focus), result)
             job.n_results += 1
 
@@ -158,6 +167,15 @@ def _states(job: MeasuringJob, device: str) -> HiddenStates:
     return extract_hidden_states(
         wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length, device=device, progress=job.progress
     )
+
+
+def _of_one_sample(profile: IdProfile, other: IdProfile | HiddenStates) -> bool:
+    return all(getattr(profile, name) == getattr(other, name) for name in _ONE_SAMPLE)
+
+
+def _merge_profiles(old: IdProfile, new: IdProfile) -> IdProfile:
+    """Both as one; the new one alone when the old one is of a model or of data that have changed since."""
+    return merge_profiles(old, new) if _of_one_sample(old, new) else new
 
 
 def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:

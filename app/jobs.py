@@ -3,8 +3,11 @@
 Knows how work is named, followed and cancelled; not how it is done (`app.cache`).
 """
 
+import contextlib
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from app.state import Measurement
@@ -13,6 +16,7 @@ from gelora.geometry import ESTIMATORS
 from gelora.records import IdProfile
 from gelora.sensitivity import Sensitivity
 
+WAITING = "Waiting for its turn"
 KINDS = ("estimators", "baselines", "scales", "sensitivity")
 
 # These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
@@ -65,7 +69,7 @@ class Job:
     """Work under way in a thread: where it is, how long it still takes, and how it ended."""
 
     wanted: object
-    stage: str = "Waiting for its turn"
+    stage: str = WAITING
     done: int = 0
     total: int = 0
     n_results: int = 0
@@ -119,3 +123,28 @@ class MeasuringJob(Job):
     wanted: Measurement
     task: Task
     again: bool = False
+
+
+class Turns:
+    """One piece of work at a time, in the order of asking; a job asks again for each of its steps, so that a long one lets others in."""
+
+    def __init__(self) -> None:
+        self._queue: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def next(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Wait for one's turn and hold it; `waiting` is called meanwhile and may raise `Cancelled`."""
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+        try:
+            with self._changed:
+                while self._queue[0] is not ticket:
+                    waiting()
+                    self._changed.wait(0.1)
+            yield
+        finally:
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()

@@ -118,7 +118,7 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
             name=name,
             mode="lines+markers+text" if is_focus else "lines+markers",
             text=["scale" if flag else "" for flag in scale],
-            textposition="top center",
+            textposition=_free_sides(profile, estimator),
             textfont={"size": 11},
             line={"color": colour, "width": 3.5 if is_focus else 1.5, "dash": dash},
             marker={"color": colour, "size": 10 if is_focus else 6, "symbol": [symbol + "-open" if flag else symbol for flag in scale]},
@@ -130,6 +130,15 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
         row=1,
         col=1,
     )
+
+
+def _free_sides(profile: IdProfile, estimator: str) -> list[str]:
+    """Over or under each marker: the side on which fewer other curves run close by."""
+    curve = profile.dimensions(estimator)
+    others = np.array([profile.dimensions(name) for name in profile.estimates if name != estimator]).reshape(-1, len(curve))
+    near = np.abs(others - curve) < 0.3 * np.nan_to_num(curve, nan=1.0)
+    above, under = (near & (others > curve)).sum(axis=0), (near & (others <= curve)).sum(axis=0)
+    return ["bottom center" if a > u else "top center" for a, u in zip(above, under, strict=True)]
 
 
 def _add_baseline(figure: go.Figure, profile: IdProfile, words: str, curve: np.ndarray) -> None:
@@ -174,23 +183,19 @@ def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, R
         "textfont": {"color": "#1b2430", "size": size},  # dark on every cell, whatever the theme
     }  # fmt: skip
     top = max((r for row in cells for r in row if r is not None), default=1)
-    figure.add_trace(
-        go.Heatmap(
-            y=[estimator_style(name)[0] for name in ranks], z=cells, zmin=0, zmax=max(top, 2), text=texts, hovertext=hover,
-            colorscale=[[0, "#F8EFD9"], [1, RISE_COLOUR]], **look,
-        ), row=2, col=1,
-    )  # fmt: skip
+    rows = [estimator_style(name)[0] for name in ranks]
+    scales: list[tuple] = [(cells, max(top, 2), [[0, "#F8EFD9"], [1, RISE_COLOUR]])]
     if len(ranks) > 1:
-        figure.add_trace(
-            go.Heatmap(
-                y=[f"agree (of {len(ranks)})"],
-                z=[[a.n_agree / a.n_plans if a else 0 for a in agreed.values()]],
-                zmin=0, zmax=1,
-                text=[[_agreement_text(a, len(ranks)) for a in agreed.values()]],
-                hovertext=[[_agreement_sentence(block, a) for block, a in agreed.items()]],
-                colorscale=[[0, "#EEF1F5"], [1, "#A9B7C8"]], **look,
-            ), row=2, col=1,
-        )  # fmt: skip
+        # Plotly draws two heat maps on one axis of names only when each has every row, so each leaves the other's empty.
+        rows.append(f"agree (of {len(ranks)})")
+        texts.append([_agreement_text(a, len(ranks)) for a in agreed.values()])
+        hover.append([_agreement_sentence(block, a) for block, a in agreed.items()])
+        empty = [None] * len(blocks)
+        shares = [a.n_agree / a.n_plans if a else 0 for a in agreed.values()]
+        scales = [([*cells, empty], *scales[0][1:]), ([*([empty] * len(cells)), shares], 1, [[0, "#EEF1F5"], [1, "#A9B7C8"]])]
+    for z, highest, colours in scales:
+        trace = go.Heatmap(y=rows, z=z, zmin=0, zmax=highest, text=texts, hovertext=hover, colorscale=colours, hoverongaps=False, **look)
+        figure.add_trace(trace, row=2, col=1)
     figure.update_yaxes(showgrid=False, autorange="reversed", row=2, col=1)
 
 

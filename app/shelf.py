@@ -44,10 +44,10 @@ class Shelf(Generic[Kept]):
                     self._held[key] = (record, state)
             return record
 
-    def add(self, key: str, record: Kept, replaces: bool = False) -> None:
-        """Merge `record` into what lies under `key`, or put it in its place."""
+    def add(self, key: str, record: Kept) -> None:
+        """Merge `record` into what lies under `key`."""
         with self._lock, self._alone():
-            old = None if replaces else self.find(key)
+            old = self.find(key)
             record = record if old is None else self._merge(old, record)
             try:
                 write_atomically(self._path(key), record.to_json().encode())

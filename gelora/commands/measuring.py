@@ -73,11 +73,11 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
         of = f"{curve.estimator} by number of rows" if curve.kind == "decimation" else "gride by the farther neighbor's order"
         rows = [[layer, *(f"{d:.2f}" for d in curve.dimensions[i])] for i, layer in enumerate(profile.layer_names)]
         print_table(of, ["layer", *(f"{scale:.0f}" for scale in curve.scales)], rows)
-    for name, curve in profile.estimates.items():
-        gaps = [i for i, estimate in enumerate(curve) if estimate.dimension is None]
+    for name, estimates in profile.estimates.items():
+        gaps = [i for i, estimate in enumerate(estimates) if estimate.dimension is None]
         if gaps:
-            where = "every layer" if len(gaps) == len(curve) else ", ".join(profile.layer_names[i] for i in gaps)
-            print(f"Undefined by {name} at {where}: {curve[gaps[0]].note}")
+            where = "every layer" if len(gaps) == len(estimates) else ", ".join(profile.layer_names[i] for i in gaps)
+            print(f"Undefined by {name} at {where}: {estimates[gaps[0]].note}")
     first = names[0]
     up = [r for r in rises(profile, first) if r.value is not None and r.ci_low is not None and r.ci_low > 0]
     print(
@@ -105,19 +105,18 @@ def estimators(options: argparse.Namespace) -> int:
 
 def calibrate(options: argparse.Namespace) -> int:
     """Estimators on a manifold of known dimension."""
-    from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, Case, calibrate as measure_manifold, summarize
+    from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, MANIFOLDS, Case, calibrate as measure_manifold, summarize
 
     if options.manifold == "list":
         rows = [[name, "any" if dimension is None else str(dimension)] for name, dimension in FIXED_DIMENSIONS.items()]
         print_table("Manifolds", ["name", "dimension"], rows)
         return 0
     check_choice("manifold", options.manifold, tuple(FIXED_DIMENSIONS))
-    is_free = FIXED_DIMENSIONS[options.manifold] is None
     case = Case(
         options.manifold,
         options.n_samples,
-        dimension=options.dimension if is_free else None,
-        width=options.width if is_free else None,
+        dimension=options.dimension if FIXED_DIMENSIONS[options.manifold] is None else None,
+        width=options.width if options.manifold in MANIFOLDS else None,
         noise=options.noise,
     )
     chosen = list(ESTIMATORS) if options.estimators.strip() == "all" else names(options.estimators)

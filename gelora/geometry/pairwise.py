@@ -4,7 +4,9 @@ nominates nearest candidates, and differences in float64 that settle distances.
 Knows nothing of duplicates, metrics or graphs; gives no promise that the candidates are the true neighbors.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -12,7 +14,10 @@ import numpy as np
 
 from gelora.errors import InputError
 
-_CACHE_BYTES = 4 * 2**20  # differences are summed in pieces that stay in a CPU's cache; 4x faster than large ones
+_CACHE_BYTES = 512 * 2**10  # what a thread works on at a time stays in its core's cache; 3x faster than large pieces
+BLOCK_BYTES = 64 * 2**20
+_CUDA_BLOCK_BYTES = 2**30
+_WORTH_A_THREAD = 200_000  # operations; starting threads takes as long as some of these
 
 
 class Pairwise(Protocol):
@@ -22,8 +27,8 @@ class Pairwise(Protocol):
         """The rows that look nearest to each of `rows`, itself excluded, by a matrix product in `precision`.
 
         Returns:
-            int64 [r, n_candidates] unordered; float64 [r], the largest |x_j|^2 - 2 x_i x_j among them (no other row's
-            is smaller); float64 [r], the norm |x_i|. All of centred rows, cast to `precision`.
+            int64 [r, n_candidates], what looks nearest first; float64 [r, n_candidates], |x_j|^2 - 2 x_i x_j of each (no
+            other row's is smaller than the last); float64 [r], the norm |x_i|. All of centred rows, cast to `precision`.
         """
 
     def squared_distances(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -44,58 +49,98 @@ class Pairwise(Protocol):
 
 
 class NumpyPairwise:
-    """The engine for the CPU; needs no torch."""
+    """The engine for the CPU, on as many threads as numpy's own products; needs no torch."""
 
     def __init__(self, values: np.ndarray, block_bytes: int) -> None:
         self._values = values
         self._block_bytes = block_bytes
 
     def candidates(self, rows: np.ndarray, precision: Any, n_candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        centred = (self._values - self._values.mean(axis=0)).astype(precision)
-        squares = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
-        offsets = squares.astype(precision)
         found = np.empty((len(rows), n_candidates), dtype=np.int64)
-        edge = np.empty(len(rows), dtype=np.float64)
-        step = max(1, self._block_bytes // (len(centred) * (centred.itemsize + 8)))
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            block = (-2 * centred[some]) @ centred.T
-            block += offsets
-            block[np.arange(len(some)), some] = np.inf
+        nominal = np.empty((len(rows), n_candidates))
+
+        def pick(block: np.ndarray, here: slice, _: np.ndarray) -> None:
             picked = np.argpartition(block, n_candidates - 1, axis=1)[:, :n_candidates]
-            found[start : start + step] = picked
-            edge[start : start + step] = np.take_along_axis(block, picked, axis=1).max(axis=1)
-        return found, edge, np.sqrt(squares[rows])
+            values = np.take_along_axis(block, picked, axis=1)
+            order = np.argsort(values, axis=1)
+            found[here] = np.take_along_axis(picked, order, axis=1)
+            nominal[here] = np.take_along_axis(values, order, axis=1)
+
+        return found, nominal, np.sqrt(self._products(rows, precision, pick)[rows])
 
     def squared_distances(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         result = np.empty(columns.shape, dtype=np.float64)
-        piece = min(self._block_bytes, _CACHE_BYTES) // (self._values.shape[1] * 8)
-        for some, across in _pieces(columns.shape, piece):
-            difference = self._values[columns[some, across]]
-            difference -= self._values[rows[some], None]
-            result[some, across] = np.einsum("ijk,ijk->ij", difference, difference)
+        width = self._values.shape[1]
+        piece = max(1, min(self._block_bytes, _CACHE_BYTES) // (width * 8))
+
+        def measure(part: slice) -> None:
+            buffer = np.empty((min(piece, columns[part].size), width))
+            for some, across in _pieces(columns[part].shape, piece):
+                others = columns[part][some, across]
+                difference = buffer[: others.size]
+                np.take(self._values, others.ravel(), axis=0, out=difference, mode="clip")  # "raise" would copy once more
+                cube = difference.reshape(*others.shape, width)
+                np.subtract(cube, self._values[rows[part][some], None], out=cube)
+                result[part][some, across] = np.vecdot(cube, cube)
+
+        in_threads(measure, len(rows), columns.size * width)
         return result
 
     def read_rows(
         self, rows: np.ndarray, precision: Any, orders: np.ndarray, squared_radii: np.ndarray, probes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        centred = (self._values - self._values.mean(axis=0)).astype(precision)
-        squares = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
-        offsets = squares.astype(precision)
         at_orders = np.empty((len(rows), len(orders)))
         n_nearer = np.empty((len(rows), len(squared_radii)), dtype=np.int64)
         at_probes = np.empty(probes.shape)
-        step = max(1, self._block_bytes // (len(centred) * centred.itemsize))
-        for start in range(0, len(rows), step):
-            some, here = rows[start : start + step], slice(start, start + step)
-            block = (-2 * centred[some]) @ centred.T
-            block += offsets
-            own = squares[some, None]
+
+        def read(block: np.ndarray, here: slice, squares: np.ndarray) -> None:
+            own = squares[rows[here], None]
             at_probes[here] = np.take_along_axis(block, probes[here], axis=1) + own
-            block[np.arange(len(some)), some] = np.inf
             at_orders[here], n_nearer[here] = read_sorted(block, orders, squared_radii - own)
             at_orders[here] += own
+
+        self._products(rows, precision, read)
         return at_orders, n_nearer, at_probes
+
+    def _products(self, rows: np.ndarray, precision: Any, read: Callable[[np.ndarray, slice, np.ndarray], None]) -> np.ndarray:
+        """Give `read` the values |x_j|^2 - 2 x_i x_j (itself: infinity) of some of `rows`, their place, and all |x_j|^2.
+
+        The product runs on numpy's threads; what follows goes in small pieces to ours. Returns |x_j|^2.
+        """
+        n = len(self._values)
+        centred, squares = self._centred(precision)
+        offsets = squares.astype(precision)
+        step = min(len(rows), max(1, self._block_bytes // (n * centred.itemsize)))
+        piece = max(1, min(self._block_bytes, _CACHE_BYTES) // (n * centred.itemsize))
+        buffer = np.empty((step, n), dtype=precision)
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            block = np.matmul(-2 * centred[some], centred.T, out=buffer[: len(some)])
+
+            def finish(part: slice, block: np.ndarray = block, start: int = start) -> None:
+                for first in range(part.start, part.stop, piece):
+                    here = slice(first, min(first + piece, part.stop))
+                    block[here] += offsets
+                    there = slice(start + here.start, start + here.stop)
+                    block[np.arange(here.start, here.stop), rows[there]] = np.inf
+                    read(block[here], there, squares)
+
+            in_threads(finish, len(some), block.size)
+        return squares
+
+    def _centred(self, precision: Any) -> tuple[np.ndarray, np.ndarray]:
+        """All rows minus their mean in `precision`, and the squared norms of these, float64."""
+        centred, squares = np.empty(self._values.shape, dtype=precision), np.empty(len(self._values))
+        mean = self._values.mean(axis=0)
+
+        def fill(part: slice) -> None:
+            for here in cache_pieces(part, self._values.shape[1]):
+                centred[here] = self._values[here] - mean
+                exact = centred[here].astype(np.float64)
+                squares[here] = np.vecdot(exact, exact)
+
+        in_threads(fill, len(centred), centred.size)
+        return centred, squares
 
 
 def read_sorted(block: np.ndarray, orders: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,20 +167,17 @@ class TorchPairwise:
     def candidates(self, rows: np.ndarray, precision: Any, n_candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         import torch
 
-        centred = (self._values - self._values.mean(dim=0)).to(torch.float32 if precision == np.float32 else torch.float64)
-        squares = torch.cat([chunk.double().square().sum(dim=1) for chunk in centred.split(4096)])
-        offsets = squares.to(centred.dtype)
+        found: list[Any] = []
+        nominal: list[Any] = []
+
+        def pick(block: Any, here: slice, _: Any) -> None:
+            nearest = block.topk(n_candidates, dim=1, largest=False)
+            found.append(nearest.indices)
+            nominal.append(nearest.values.double())
+
+        squares = self._products(rows, precision, pick, copies=3)
         wanted = torch.from_numpy(rows).to(self._values.device)
-        found, edge = [], []
-        step = max(1, self._block_bytes // (len(centred) * centred.element_size() * 3))
-        with _full_float32():
-            for some in wanted.split(step):
-                block = torch.addmm(offsets, centred[some], centred.T, alpha=-2)
-                block[torch.arange(len(some), device=some.device), some] = torch.inf
-                nearest = block.topk(n_candidates, dim=1, largest=False, sorted=False)
-                found.append(nearest.indices)
-                edge.append(nearest.values.amax(dim=1).double())
-        return torch.cat(found).cpu().numpy(), torch.cat(edge).cpu().numpy(), squares[wanted].sqrt().cpu().numpy()
+        return torch.cat(found).cpu().numpy(), torch.cat(nominal).cpu().numpy(), squares[wanted].sqrt().cpu().numpy()
 
     def squared_distances(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         import torch
@@ -143,7 +185,7 @@ class TorchPairwise:
         device = self._values.device
         own, others = torch.from_numpy(rows).to(device), torch.from_numpy(np.array(columns)).to(device)
         result = torch.empty(columns.shape, dtype=torch.float64, device=device)
-        piece = self._block_bytes // (self._values.shape[1] * 16)
+        piece = max(1, self._block_bytes // (self._values.shape[1] * 16))
         for some, across in _pieces(columns.shape, piece):
             difference = self._values[others[some, across]]
             difference -= self._values[own[some], None]
@@ -156,24 +198,75 @@ class TorchPairwise:
         import torch
 
         device = self._values.device
-        centred = (self._values - self._values.mean(dim=0)).to(torch.float32 if precision == np.float32 else torch.float64)
-        squares = torch.cat([chunk.double().square().sum(dim=1) for chunk in centred.split(4096)])
+        wanted, at, radii = (torch.from_numpy(np.array(a)).to(device) for a in (rows, orders - 1, squared_radii))
+        answers: tuple[list[Any], ...] = ([], [], [])
+
+        def read(block: Any, here: slice, squares: Any) -> None:
+            own = squares[wanted[here], None]
+            answers[2].append(block.gather(1, torch.from_numpy(probes[here]).to(device)).double() + own)
+            ascending = block.sort(dim=1).values
+            answers[0].append(ascending[:, at].double() + own)
+            answers[1].append(torch.searchsorted(ascending, (radii - own).to(block.dtype)))
+
+        self._products(rows, precision, read, copies=6)
+        at_orders, n_nearer, at_probes = (torch.cat(parts).cpu().numpy() for parts in answers)
+        return at_orders, n_nearer, at_probes
+
+    def _products(self, rows: np.ndarray, precision: Any, read: Callable[[Any, slice, Any], None], copies: int) -> Any:
+        """As NumpyPairwise's; `copies` is how many blocks' worth of memory `read` and the product take together."""
+        import torch
+
+        device, n = self._values.device, len(self._values)
+        mean = self._values.mean(dim=0)
+        centred = torch.empty_like(self._values, dtype=torch.float32 if precision == np.float32 else torch.float64)
+        squares = torch.empty(n, dtype=torch.float64, device=device)
+        for start in range(0, n, 4096):
+            here = slice(start, start + 4096)
+            centred[here] = self._values[here] - mean
+            squares[here] = centred[here].double().square().sum(dim=1)
         offsets = squares.to(centred.dtype)
-        wanted, columns, radii = (torch.from_numpy(np.array(a)).to(device) for a in (rows, orders - 1, squared_radii))
-        answers: list[list[Any]] = [[], [], []]
-        step = max(1, self._block_bytes // (len(centred) * centred.element_size() * 4))
+        wanted = torch.from_numpy(rows).to(device)
+        step = max(1, self._block_bytes // (n * centred.element_size() * copies))
         with _full_float32():
             for start in range(0, len(rows), step):
                 some = wanted[start : start + step]
                 block = torch.addmm(offsets, centred[some], centred.T, alpha=-2)
-                own = squares[some, None]
-                answers[2].append(block.gather(1, torch.from_numpy(probes[start : start + step]).to(device)).double() + own)
                 block[torch.arange(len(some), device=device), some] = torch.inf
-                ascending = block.sort(dim=1).values
-                answers[0].append(ascending[:, columns].double() + own)
-                answers[1].append(torch.searchsorted(ascending, (radii - own).to(block.dtype)))
-        at_orders, n_nearer, at_probes = (torch.cat(parts).cpu().numpy() for parts in answers)
-        return at_orders, n_nearer, at_probes
+                read(block, slice(start, start + len(some)), squares)
+        return squares
+
+
+def default_block_bytes(device: str) -> int:
+    """The size of a block that keeps the device busy: 64 MiB on a CPU, 1 GiB on a GPU (less where little is free)."""
+    if device == "cpu":
+        return BLOCK_BYTES
+    import torch
+
+    return max(BLOCK_BYTES, min(_CUDA_BLOCK_BYTES, torch.cuda.mem_get_info(device)[0] // 8)) if torch.cuda.is_available() else BLOCK_BYTES
+
+
+def n_threads() -> int:
+    """How many threads to use: OMP_NUM_THREADS where set, as numpy's products do, else the cores this process may run on."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, int(asked))) if asked.isdigit() else cores
+
+
+def in_threads(work: Callable[[slice], None], n: int, n_operations: int) -> None:
+    """Call `work` for slices that cover range(n): numpy lets go of the interpreter, so they run at the same time."""
+    workers = n_threads()
+    if workers == 1 or n_operations < _WORTH_A_THREAD:
+        return work(slice(0, n))
+    step = -(-n // (4 * workers))  # more parts than threads, since a core can be busy with something else
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(work, [slice(start, min(start + step, n)) for start in range(0, n, step)]):
+            pass  # takes up what a part raised
+
+
+def cache_pieces(part: slice, width: int) -> Iterator[slice]:
+    """Cut a slice of float64 rows into pieces that stay in a core's cache."""
+    step = max(1, _CACHE_BYTES // (8 * width))
+    return (slice(start, min(start + step, part.stop)) for start in range(part.start, part.stop, step))
 
 
 def _pieces(shape: tuple[int, ...], n_pairs: int) -> Iterator[tuple[slice, slice]]:

@@ -89,12 +89,12 @@ _KINDS = (
     EstimatorKind(
         "pca-ev", "PCA 95%", lambda k, m: PCADimension(method="explained-variance", n_subsamples=m),
         "How many directions hold 95% of the variance: global and linear.",
-        "Fukunaga & Olsen 1971",
+        "Jolliffe 2002",
     ),
     EstimatorKind(
         "lpca", "Local PCA", lambda k, m: SkdimEstimator("lpca", n_neighbors=k, n_subsamples=m),
         "How many directions each neighborhood needs; by scikit-dimension.",
-        "Cangelosi & Goriely 2007",
+        "Fukunaga & Olsen 1971",
     ),
     EstimatorKind(
         "tle", "TLE", lambda k, m: SkdimEstimator("tle", n_neighbors=k, n_subsamples=m),

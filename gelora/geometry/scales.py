@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gelora.geometry.neighbors import BLOCK_BYTES, Points, pairwise_engine
-from gelora.geometry.pairwise import Pairwise, read_sorted
+from gelora.geometry.neighbors import Points, pairwise_engine
+from gelora.geometry.pairwise import BLOCK_BYTES, Pairwise, read_sorted
 from gelora.records import NeighborGraph
 
 _N_GRAPH_RADII = 20
@@ -37,7 +37,7 @@ class DistanceScales:
     n_points: int
 
 
-def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", block_bytes: int = BLOCK_BYTES) -> DistanceScales:
+def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", block_bytes: int | None = None) -> DistanceScales:
     """The pass itself; see DistanceScales.
 
     The radii are the medians over points of the graph's lengths of every order (the first 20), and 24 more in equal
@@ -62,7 +62,7 @@ def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", b
     if k < n - 1:
         engine = pairwise_engine(points, device, block_bytes)
         far, beyond = orders[orders > k], radii > known[:, -1:]
-        squared, n_far = _read_beyond(engine, known, graph.indices, far, radii**2, block_bytes)
+        squared, n_far = _read_beyond(engine, known, graph.indices, far, radii**2, block_bytes or BLOCK_BYTES)
         lengths[:, orders > k] = np.sqrt(np.maximum(squared, known[:, -1:] ** 2))
         n_nearer = np.where(beyond, np.maximum(n_far, k), n_nearer)
     unit = 0 if graph.metric == "cosine" else points.exponent

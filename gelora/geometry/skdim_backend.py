@@ -26,17 +26,18 @@ class SkdimEstimator(Estimator):
     """scikit-dimension's lPCA, TLE, MOM or FisherS, given the distinct points and our exact neighbors.
 
     - "lpca" (local): eigenvalues of each point's neighborhood, itself and its k neighbors, that exceed 5% of the largest,
-      counted by scikit-dimension's lPCA(ver="FO"). Its own `fit` is one PCA of all the points; here each
-      neighborhood is one. It cannot count past k, and has no answer where half
-      of the points reach it: at k = 20 and N = 1000 a Gaussian of 5, 12, 20 dimensions reads 5.0, 11.1, 14.8.
-    - "tle" (local): also reads the distances among the k neighbors. Its cut-off for tiny distances is absolute, so the points are given
-      in units of the median distance to the k-th neighbor; in the data's own it would depend on their scale. Reads 5.3,
-      10.5, 14.6 there.
-    - "mom" (local): the mean distance to the k neighbors as a share of the k-th; reads the graph alone. Reads 5.5, 11.3, 16.2.
-    - "fishers" (global): how easily a plane cuts a point off from all others, after PCA, whitening and projection on a sphere. It keeps
-      only components with more than a tenth of the largest variance, so one outlier dimension leaves it nothing else,
-      and it reads the flat space that a curved manifold fills (9.1 for an 8-sphere). Above some 50 dimensions all of
-      1000 points are separable and it has no answer. Reads 5.0, 12.1, 20.7.
+      counted by scikit-dimension's lPCA(ver="FO"). Its own `fit` is one PCA of all the points; here each neighborhood
+      is one. It cannot count past k, and has no answer where half of the points reach it: at k = 20 and N = 1000 a
+      Gaussian of 5, 12, 20 dimensions reads 5.0, 11.1, 14.8.
+    - "tle" (local): also reads the distances among the k neighbors. Its cut-off for tiny distances is absolute, so the
+      points are given in units of the median distance to the k-th neighbor; in the data's own it would depend on their
+      scale. Reads 5.3, 10.5, 14.6 there.
+    - "mom" (local): the mean distance to the k neighbors as a share of the k-th; reads the graph alone. Reads 5.5,
+      11.3, 16.2.
+    - "fishers" (global): how easily a plane cuts a point off from all others, after PCA, whitening and projection on a
+      sphere. It keeps only components with more than a tenth of the largest variance, so one outlier dimension leaves
+      it nothing else, and it reads the flat space that a curved manifold fills (9.1 for an 8-sphere). Above some 50
+      dimensions all of 1000 points are separable and it has no answer. Reads 5.0, 12.1, 20.7.
 
     The local ones answer with the mean over the points. Points without a finite positive answer are left out, and
     `note_` counts them; where they are half or more there is no dimension.
@@ -59,8 +60,9 @@ class SkdimEstimator(Estimator):
         ci_low_, ci_high_: from half-samples. They do not see the bias.
         n_distinct_: the number of distinct points.
 
-    At N = 1000, width 768 and one CPU core a fit without half-samples takes 0.3 s (lpca), 0.4 s (tle), 0.001 s (mom), 0.4 s
-    (fishers; 5 s more for the first one in a process, which is compiled); 20 halves take ten times as long.
+    Time at N = 1000, width 768 on one CPU core, without half-samples: 0.3 s (lpca), 0.5 s (tle), 0.001 s (mom), 0.4 s
+    (fishers; 5 s more for the first one in a process, which is compiled). 20 halves take about ten times as long. lpca
+    and tle grow in proportion to N: 13 s and 25 s with halves at N = 5000.
 
     Raises (from `fit`):
         InputError: an illegal parameter or input, or scikit-dimension is not installed.

@@ -130,8 +130,21 @@ def test_the_choices_are_in_the_url_and_nonsense_is_ignored():
     assert (app.session_state["cal_manifold"], app.session_state["cal_interval"]) == ("sphere", "none")
     assert app.session_state["cal_estimators"] == ["twonn", "mle", "pca-pr"]
     app.selectbox(key="cal_manifold").select("affine").run()
-    app.run()
-    assert app.query_params["cal_manifold"] == ["affine"] and app.query_params["cal_estimators"] == ["twonn,mle,pca-pr"]
+    published = {key: "".join(value) for key, value in app.query_params.items()}
+    assert published["cal_manifold"] == "affine" and published["cal_estimators"] == "twonn,mle,pca-pr"
+    assert "cal_sweep" not in published  # it is at its default
+
+
+def test_cancel_ends_the_work_and_says_so():
+    from app.laboratory import Laboratory
+
+    wanted = chosen(cal_n=2000, cal_seeds=20)
+    store = Laboratory()
+    job = store.start(wanted)
+    job.cancel()
+    assert job.wait(120)
+    assert "cancelled" in job.error
+    assert store.find(wanted) is None
 
 
 # the figures
@@ -210,7 +223,7 @@ def test_a_fitted_law_holds_all_of_its_mass(points, name):
     figure = anatomy(name, fitted, points, 3.0).figures[0]
     bars, law = figure.data[0], figure.data[-1]
     assert np.sum(np.asarray(bars.y) * np.asarray(bars.width)) == pytest.approx(1)
-    assert np.trapezoid(law.y, law.x) == pytest.approx(1, abs=0.06)
+    assert np.trapezoid(law.y, law.x) == pytest.approx(1, abs=0.03)
 
 
 def test_the_pages_charts_know_no_streamlit():

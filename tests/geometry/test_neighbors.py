@@ -50,7 +50,7 @@ def test_float32_candidates_alone_would_fail_where_the_bound_sends_rows_on(monke
     rng = np.random.default_rng(2)
     X = np.vstack([rng.standard_normal((300, 48)), 5 + 1e-6 * rng.standard_normal((100, 48))])
     distances, _ = reference.neighbors(X, 5)
-    monkeypatch.setattr(neighbors, "_certified", lambda radius, *rest: np.ones(len(radius), dtype=bool))
+    monkeypatch.setattr(neighbors, "_certified", lambda radius, edge, *rest: np.ones_like(edge, dtype=bool))
     careless = neighbor_graph(X, 5).distances
     monkeypatch.undo()
     assert np.abs(careless / distances - 1).max() > 1e-3
@@ -59,7 +59,7 @@ def test_float32_candidates_alone_would_fail_where_the_bound_sends_rows_on(monke
 
 def test_last_resort_by_differences_is_exact(monkeypatch, rng, reference):
     X = rng.standard_normal((150, 10))
-    monkeypatch.setattr(neighbors, "_certified", lambda radius, *rest: np.zeros(len(radius), dtype=bool))
+    monkeypatch.setattr(neighbors, "_certified", lambda radius, edge, *rest: np.zeros_like(edge, dtype=bool))
     graph = neighbor_graph(X, 7, block_bytes=5000)
     distances, indices = reference.neighbors(X, 7)
     np.testing.assert_allclose(graph.distances, distances, rtol=1e-13)
@@ -121,6 +121,47 @@ def test_chains_of_copies_become_one_point():
 
 def test_minus_zero_is_zero():
     assert len(neighbors.distinct_points([[0.0, 1.0], [-0.0, 1.0], [0.0, -1.0]])) == 2
+
+
+@pytest.mark.parametrize("collide", [False, True])
+def test_distinct_rows_are_found_also_where_keys_collide(collide, monkeypatch, rng):
+    X = rng.integers(0, 3, (3000, 7)).astype(np.float64)
+    if collide:
+        monkeypatch.setattr(neighbors, "_row_keys", lambda values: (values[:, 0] * 2).astype(np.uint64))
+    points = neighbors.distinct_points(X)
+    _, first, labels = np.unique(X, axis=0, return_index=True, return_inverse=True)
+    np.testing.assert_array_equal(points.rows, np.sort(first))
+    np.testing.assert_array_equal(points.rows[points.labels], first[labels])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_keys_of_rows_with_few_digits_differ(dtype):
+    """Else every look-up would fall back to comparing bytes."""
+    X = (np.arange(20000)[:, None] // np.array([1, 150]) % 150).astype(dtype).astype(np.float64)
+    assert len(np.unique(neighbors._row_keys(X))) == len(np.unique(X, axis=0))
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_threads_change_nothing(threads, monkeypatch, rng):
+    X = rng.standard_normal((700, 60))
+    X[300:350] = X[:50]
+    monkeypatch.setattr(pairwise, "n_threads", lambda: int(threads))
+    with_threads = neighbor_graph(X, 8)
+    monkeypatch.setattr(pairwise, "_WORTH_A_THREAD", np.inf)
+    assert with_threads == neighbor_graph(X, 8)
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch):
+    monkeypatch.setattr(pairwise, "n_threads", lambda: 2)
+    with pytest.raises(ZeroDivisionError):
+        pairwise.in_threads(lambda part: [1 // (part.stop - 100)], 100, 10**9)
+
+
+def test_threads_follow_the_environment(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert pairwise.n_threads() == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert pairwise.n_threads() >= 1
 
 
 def test_exact_copies_are_dropped_and_counted(rng):
@@ -197,6 +238,14 @@ def test_rows_whose_distance_vanishes_in_float64_are_copies():
     X[7, 0] = 1e-200
     graph = neighbor_graph(X, 3)
     assert graph.n_points == 7 and graph.distances.min() > 0
+
+
+def test_candidates_beyond_the_kept_are_settled_where_rounding_may_have_misplaced_them(reference):
+    """Neighbors so alike that a float32 product orders them at random: the extra candidates decide."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((25, 32))
+    X = np.vstack([X / np.linalg.norm(X, axis=1, keepdims=True) * (1 + 1e-8 * rng.random((25, 1))), np.zeros((1, 32))]) + 3
+    np.testing.assert_array_equal(neighbor_graph(X, 20).indices[-1], reference.neighbors(X, 20)[1][-1])
 
 
 @settings(max_examples=25, deadline=None)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gelora.errors import Cancelled, DataError, InputError
-from gelora.geometry import ESTIMATORS, MLE, TwoNN, estimate_profile, is_scale_dependent, neighbor_graph, rises, synthetic
+from gelora.geometry import MLE, TwoNN, estimate_profile, is_scale_dependent, neighbor_graph, rises, synthetic
 from gelora.geometry.half_samples import draw_halves, half_graph, wide_enough
 from gelora.geometry.neighbors import distinct_points, search
 from gelora.geometry.pairwise import NumpyPairwise

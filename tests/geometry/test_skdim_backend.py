@@ -104,8 +104,27 @@ def test_awkward_points_have_a_number_or_a_reason(name, points, X, rng):
 
 
 def test_fishers_at_high_dimension_says_that_all_points_are_separable(rng):
-    with pytest.raises(DataError, match="every one is separable"):
-        adapted("fishers").fit(rng.standard_normal((200, 400)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match="every one is separable"):
+            adapted("fishers").fit(rng.standard_normal((200, 400)))
+
+
+@pytest.mark.parametrize(("answer", "message"), [(np.nan, "separable"), (np.inf, "separable"), (-1.0, "separable"), (7.0, None)])
+def test_what_fishers_prints_is_not_heard_and_what_it_answers_is_judged(answer, message, X, monkeypatch, capsys):
+    class Talkative:
+        def fit(self, points):
+            sys.stdout.write("FisherS selected several dimensions")
+            self.dimension_ = np.float64(answer)
+            return self
+
+    monkeypatch.setattr(skdim.id, "FisherS", Talkative)
+    if message is None:
+        assert adapted("fishers").fit(X).dimension_ == answer
+    else:
+        with pytest.raises(DataError, match=message):
+            adapted("fishers").fit(X)
+    assert capsys.readouterr().out == ""
 
 
 def test_lpca_never_reports_its_cap(rng):
@@ -116,9 +135,12 @@ def test_lpca_never_reports_its_cap(rng):
 
 
 @pytest.mark.parametrize("name", ["tle", "mom"])
-def test_equally_far_neighbors_have_no_answer(name):
+def test_equally_far_neighbors_have_no_answer(name, make):
     with pytest.raises(DataError, match="no answer at 40 of 40 points"):
         adapted(name).fit(np.eye(40))
+    if name == "mom":  # equal up to rounding, which it would divide by
+        with pytest.raises(DataError, match="no answer at 30 of 30 points"):
+            adapted(name, n_neighbors=5).fit(make.graph(1 + 1e-15 * np.tile(np.arange(5), (30, 1))))
 
 
 def test_points_without_an_answer_are_left_out_and_counted(rng):

@@ -1,0 +1,164 @@
+"""What is measured grows, is shared by all who ask, survives a restart, and is never half there."""
+
+from dataclasses import replace
+
+import pytest
+
+from app.cache import Measurements, only
+from app.jobs import MeasuringJob, Task
+from app.state import Measurement
+from gelora.geometry import estimate_profile
+from gelora.home import cache_dir
+from gelora.records import DataChoice, IdProfile
+from gelora.sensitivity import Sensitivity
+
+TWO = Task("estimators", ("twonn", "mle"))
+
+
+@pytest.fixture
+def wanted(tiny, gelora_home) -> Measurement:
+    return Measurement(tiny[0], DataChoice(tiny[1]), 60, 0, True, "mean", 32)
+
+
+def done(job: MeasuringJob | None) -> MeasuringJob:
+    assert job is not None and job.wait(120) and job.error is None, job
+    return job
+
+
+def stored(kind: str = "profiles"):
+    (path,) = cache_dir(kind).glob("*.json")
+    return path
+
+
+def test_a_newly_chosen_estimator_is_measured_alone_and_joins_the_others(wanted, monkeypatch):
+    asked = []
+
+    def spy(states, estimators, **options):
+        asked.append(tuple(estimators))
+        return estimate_profile(states, estimators, **options)
+
+    monkeypatch.setattr("app.cache.estimate_profile", spy)
+    measurements = Measurements()
+    done(measurements.start(wanted, TWO))
+    first = measurements.find(wanted)
+    done(measurements.start(wanted, Task("estimators", ("twonn", "mle", "gride"))))
+    assert asked == [("twonn", "mle"), ("gride",)]
+    grown = measurements.find(wanted)
+    assert set(grown.estimates) == {"twonn", "mle", "gride"}
+    assert only(grown, ["twonn", "mle"]) == first
+    assert measurements.start(wanted, TWO) is None  # nothing is missing
+
+
+def test_a_slow_estimator_does_not_hold_up_the_quick_ones():
+    steps = Task("estimators", ("twonn", "danco", "mle", "ph0")).steps()
+    assert [step.names for step in steps] == [("twonn", "mle"), ("danco",), ("ph0",)]
+
+
+def test_results_survive_a_restart(wanted):
+    done(Measurements().start(wanted, TWO))
+    found = Measurements().find(wanted)
+    assert found is not None and set(found.estimates) == {"twonn", "mle"}
+
+
+def test_two_tabs_that_ask_at_once_lose_nothing_and_measure_nothing_twice(wanted):
+    measurements = Measurements()
+    with measurements._turns.next():  # both ask before either has begun
+        one = measurements.start(wanted, Task("estimators", ("twonn", "mle")))
+        other = measurements.start(wanted, Task("estimators", ("twonn", "gride")))
+        third = measurements.start(wanted, Task("estimators", ("mle", "gride")))
+    assert other.task.names == ("gride",)
+    assert third is other
+    done(one)
+    done(other)
+    assert set(measurements.find(wanted).estimates) == {"twonn", "mle", "gride"}
+
+
+def test_two_servers_at_one_state_folder_lose_nothing(wanted):
+    one, other = Measurements(), Measurements()
+    done(one.start(wanted, Task("estimators", ("twonn",))))
+    assert set(other.find(wanted).estimates) == {"twonn"}
+    done(other.start(wanted, Task("estimators", ("mle",))))
+    done(one.start(wanted, Task("estimators", ("gride",))))
+    assert set(IdProfile.from_json(stored().read_text()).estimates) == {"twonn", "mle", "gride"}
+    assert set(other.find(wanted).estimates) == {"twonn", "mle", "gride"}
+
+
+def test_a_cancelled_job_ends_in_one_sentence_and_leaves_the_rest(wanted):
+    measurements = Measurements()
+    done(measurements.start(wanted, TWO))
+    with measurements._turns.next():
+        job = measurements.start(wanted, Task("estimators", ("gride",)))
+        job.cancel()
+        assert job.wait(60)  # while it is still waiting for its turn
+    assert "cancelled" in job.error
+    assert set(measurements.find(wanted).estimates) == {"twonn", "mle"}
+    done(measurements.start(wanted, Task("estimators", ("gride",))))
+    assert "gride" in measurements.find(wanted).estimates
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{not json", b'{"record": "IdProfile"}', b"\xff\xfe"], ids=["empty", "broken", "partial", "bytes"]
+)
+def test_a_damaged_file_is_measured_again(wanted, content):
+    done(Measurements().start(wanted, TWO))
+    whole = IdProfile.from_json(stored().read_text())
+    stored().write_bytes(content)
+    measurements = Measurements()
+    assert measurements.find(wanted) is None
+    done(measurements.start(wanted, TWO))
+    assert measurements.find(wanted).digest() == whole.digest()
+
+
+def test_when_the_model_has_changed_under_its_name_all_is_measured_again(wanted):
+    measurements = Measurements()
+    done(measurements.start(wanted, TWO))
+    old = IdProfile.from_json(stored().read_text())
+    stored().write_text(replace(old, sample_source=replace(old.sample_source, texts_digest="of other texts")).to_json())
+    done(measurements.start(wanted, Task("estimators", ("gride",))))
+    found = measurements.find(wanted)
+    assert found.sample_source == old.sample_source
+    assert set(found.estimates) == {"twonn", "mle", "gride"}
+
+
+def test_baselines_and_scales_join_the_profile_with_what_they_need(wanted):
+    measurements = Measurements()
+    done(measurements.start(wanted, Task("estimators", ("twonn",))))
+    done(measurements.start(wanted, Task("baselines", ("twonn", "mle"))))
+    done(measurements.start(wanted, Task("scales", ("twonn",))))
+    found = Measurements().find(wanted)
+    assert {kind: set(curves) for kind, curves in found.baselines.items()} == {"shuffled": {"twonn", "mle"}, "gaussian": {"twonn", "mle"}}
+    assert {"decimation:twonn", "neighbors:gride"} <= set(found.scale_curves)
+    assert "plateau" in found.estimates  # the mark on the scale curve
+    for task in (Task("baselines", ("twonn", "mle")), Task("scales", ("twonn",))):
+        assert measurements.missing(wanted, task) == ()
+    assert measurements.missing(wanted, Task("scales", ("twonn", "mle"))) == ("mle",)
+
+
+def test_sensitivity_is_kept_one_choice_at_a_time(wanted):
+    measurements = Measurements()
+    done(measurements.start(wanted, Task("sensitivity", ("metric",), "twonn")))
+    done(measurements.start(wanted, Task("sensitivity", ("metric", "discard_fraction"), "twonn")))
+    known = Measurements().find_sensitivity(wanted, "twonn")
+    assert set(known.curves) == {"metric", "discard_fraction"} == set(Sensitivity.from_json(stored("sensitivity").read_text()).curves)
+    assert measurements.missing(wanted, Task("sensitivity", ("metric", "pooling"), "twonn")) == ("pooling",)
+    assert measurements.missing(wanted, Task("sensitivity", ("metric",), "mle")) == ("metric",)
+
+
+def test_a_full_disk_costs_nothing_but_the_file(wanted, monkeypatch):
+    from gelora.errors import StoreError
+
+    def full(path, content):
+        raise StoreError("no space left")
+
+    monkeypatch.setattr("app.shelf.write_atomically", full)
+    measurements = Measurements()
+    done(measurements.start(wanted, Task("estimators", ("twonn",))))
+    done(measurements.start(wanted, Task("estimators", ("mle",))))
+    assert set(measurements.find(wanted).estimates) == {"twonn", "mle"}
+    assert Measurements().find(wanted) is None
+
+
+def test_an_error_is_one_sentence(wanted):
+    job = Measurements().start(replace(wanted, n_samples=10), TWO)
+    assert job.wait(60)
+    assert "neighbors need at least" in job.error and "\n" not in job.error
