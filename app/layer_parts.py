@@ -94,7 +94,8 @@ def scale_section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
             st.plotly_chart(farther, key="neighbor_scales", config=components.CHART_CONFIG)
             st.caption(
                 "How to read it: GRIDE looks at all rows, at neighbors n1 and n2 = 2 n1. A fall from the left is noise, a fall to the "
-                "right is curvature and edges. Where the line is flattest it looks like a manifold of that dimension: the plateau."
+                "right is curvature and edges. The plateau is marked where the line is flattest past its steepest fall: the points look "
+                "there like a manifold of that dimension, unless the line is steep even so."
             )
 
 
@@ -115,8 +116,8 @@ def sensitivity_section(estimator: str, is_stale: bool) -> None:
         )
         return
     figures = scale_charts.sensitivity_figures(known)
-    for start in range(0, len(figures), 3):
-        for column, (variation, figure) in zip(st.columns(3), list(figures.items())[start : start + 3], strict=False):
+    for start in range(0, len(figures), 2):
+        for column, (variation, figure) in zip(st.columns(2, gap="large"), list(figures.items())[start : start + 2], strict=False):
             column.plotly_chart(figure, key=f"sensitivity_{variation}", config=components.CHART_CONFIG)
     spans = ", ".join(f"{scale_charts.VARIATION_WORDS[v]} {known.span(v):.1f}" for v in figures)
     st.caption(

@@ -169,5 +169,8 @@ def _alternatives(sensitivity: Sensitivity, variation: str, shown: tuple[float, 
     figure.update_yaxes(title_text="")
     label_ends(figure, ends, x[-1], shown, height, log=False)
     step = math.ceil(len(x) / 9)
-    figure.update_xaxes(tickvals=x[::step], ticktext=["emb" if i == 0 else str(i) for i in x[::step]], gridcolor=GRID, title_text="layer")
-    return titled(figure, VARIATION_WORDS[variation].capitalize(), height, ends)
+    figure.update_xaxes(
+        tickvals=x[::step], ticktext=["emb" if i == 0 else str(i) for i in x[::step]], tickangle=0, gridcolor=GRID,
+        range=[-0.03 * len(x), x[-1] + 0.03 * len(x)], title_text="layer",
+    )  # fmt: skip
+    return titled(figure, VARIATION_WORDS[variation].capitalize(), height, ends).update_layout(margin_l=36)

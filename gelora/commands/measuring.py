@@ -131,8 +131,8 @@ def calibrate(options: argparse.Namespace) -> int:
             s.estimator,
             _number(s.mean),
             f"{s.relative_bias:+.0%}" if s.relative_bias is not None else "",
-            _number(s.sd),
-            f"{s.coverage_of_mean:.0%}" if s.coverage_of_mean is not None else "",
+            f"{s.sd:.2f}" if s.sd is not None else "",
+            f"{s.coverage_of_mean:.0%}" if s.coverage_of_mean is not None and s.n_defined > 1 else "",
             f"{s.seconds + s.interval_seconds:.2f}",
             "; ".join(s.notes),
         ]

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gelora.errors import DataError, InputError
-from gelora.geometry.pairwise import BLOCK_BYTES, NumpyPairwise, Pairwise, TorchPairwise, cache_pieces, default_block_bytes, in_threads
+from gelora.geometry.pairwise import BLOCK_BYTES, NumpyPairwise, Pairwise, TorchPairwise
+from gelora.geometry.threads import cache_pieces, in_threads
 from gelora.records import NeighborGraph, check_choice
 
 METRICS = ("euclidean", "cosine")
@@ -36,7 +37,7 @@ def neighbor_graph(
         metric: "euclidean", or "cosine" for 1 - cos, computed as |u - v|^2 / 2 of the unit rows so that it keeps
             its digits for near directions. Rows whose directions agree to 1e-14 then count as copies.
         device: "cpu", "cuda" or "cuda:N".
-        block_bytes: the size of the largest temporary block, by default 64 MiB on the CPU and 1 GiB on a GPU; memory
+        block_bytes: the size of the largest temporary block, by default 64 MiB on the CPU and at most 1 GiB on a GPU; memory
             is O(n k) beside it and two to three copies of X (float64, and float32 for the product).
 
     Returns:
@@ -199,8 +200,8 @@ def _certified(radius: np.ndarray, edge: np.ndarray, norms: np.ndarray, width: i
 def pairwise_engine(points: Points, device: str, block_bytes: int | None = None) -> Pairwise:
     """Of the points, on the CPU or a CUDA device."""
     if device == "cpu":
-        return NumpyPairwise(points.values, block_bytes or default_block_bytes(device))
-    return TorchPairwise(points.values, block_bytes or default_block_bytes(device), device)
+        return NumpyPairwise(points.values, block_bytes)
+    return TorchPairwise(points.values, block_bytes, device)
 
 
 def _finite_rows(X: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -4,20 +4,18 @@ nominates nearest candidates, and differences in float64 that settle distances.
 Knows nothing of duplicates, metrics or graphs; gives no promise that the candidates are the true neighbors.
 """
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
 
 from gelora.errors import InputError
+from gelora.geometry.threads import CACHE_BYTES, cache_pieces, in_threads
 
-_CACHE_BYTES = 512 * 2**10  # what a thread works on at a time stays in its core's cache; 3x faster than large pieces
 BLOCK_BYTES = 64 * 2**20
-_CUDA_BLOCK_BYTES = 2**30
-_WORTH_A_THREAD = 200_000  # operations; starting threads takes as long as some of these
+_CUDA_BLOCK_BYTES = 2**30  # keeps a GPU busy at 100,000 points; less where little memory is free
+_GROUP = 16  # columns
 
 
 class Pairwise(Protocol):
@@ -51,27 +49,23 @@ class Pairwise(Protocol):
 class NumpyPairwise:
     """The engine for the CPU, on as many threads as numpy's own products; needs no torch."""
 
-    def __init__(self, values: np.ndarray, block_bytes: int) -> None:
+    def __init__(self, values: np.ndarray, block_bytes: int | None = None) -> None:
         self._values = values
-        self._block_bytes = block_bytes
+        self._block_bytes = block_bytes or BLOCK_BYTES
 
     def candidates(self, rows: np.ndarray, precision: Any, n_candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = np.empty((len(rows), n_candidates), dtype=np.int64)
         nominal = np.empty((len(rows), n_candidates))
 
         def pick(block: np.ndarray, here: slice, _: np.ndarray) -> None:
-            picked = np.argpartition(block, n_candidates - 1, axis=1)[:, :n_candidates]
-            values = np.take_along_axis(block, picked, axis=1)
-            order = np.argsort(values, axis=1)
-            found[here] = np.take_along_axis(picked, order, axis=1)
-            nominal[here] = np.take_along_axis(values, order, axis=1)
+            found[here], nominal[here] = smallest(block, n_candidates)
 
         return found, nominal, np.sqrt(self._products(rows, precision, pick)[rows])
 
     def squared_distances(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         result = np.empty(columns.shape, dtype=np.float64)
         width = self._values.shape[1]
-        piece = max(1, min(self._block_bytes, _CACHE_BYTES) // (width * 8))
+        piece = max(1, min(self._block_bytes, CACHE_BYTES) // (width * 8))
 
         def measure(part: slice) -> None:
             buffer = np.empty((min(piece, columns[part].size), width))
@@ -111,7 +105,7 @@ class NumpyPairwise:
         centred, squares = self._centred(precision)
         offsets = squares.astype(precision)
         step = min(len(rows), max(1, self._block_bytes // (n * centred.itemsize)))
-        piece = max(1, min(self._block_bytes, _CACHE_BYTES) // (n * centred.itemsize))
+        piece = max(1, min(self._block_bytes, CACHE_BYTES) // (n * centred.itemsize))
         buffer = np.empty((step, n), dtype=precision)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
@@ -143,18 +137,39 @@ class NumpyPairwise:
         return centred, squares
 
 
+def smallest(block: np.ndarray, n_smallest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of the `n_smallest` values of each row, ascending.
+
+    The minima of groups of columns hold at least as many values up to their n-th smallest as there are asked for, so
+    that one bounds the answer; few values lie below it, and only these are sorted.
+    """
+    n_rows, n_columns = block.shape
+    depth = max(1, min(_GROUP, n_columns // (4 * n_smallest)))
+    tops = block[:, : n_columns // depth * depth].reshape(n_rows, depth, -1).min(axis=1) if depth > 1 else block
+    bound = np.partition(tops, n_smallest - 1, axis=1)[:, n_smallest - 1, None]
+    hits = np.flatnonzero(block <= bound)
+    row, column = np.divmod(hits, n_columns)
+    counts = np.bincount(row, minlength=n_rows)
+    place = np.arange(len(hits)) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns = np.zeros((n_rows, counts.max()), dtype=np.int64)
+    values = np.full(columns.shape, np.inf, dtype=block.dtype)
+    columns[row, place], values[row, place] = column, block.ravel()[hits]
+    order = np.argsort(values, axis=1)[:, :n_smallest]
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
 def read_sorted(block: np.ndarray, orders: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sort each row of `block` in place: its values of each order (1 is the least), how many lie below its bounds [r, q]."""
     block.sort(axis=1)
     bounds = bounds.astype(block.dtype)
-    n_below = np.array([np.searchsorted(row, bound) for row, bound in zip(block, bounds, strict=True)], dtype=np.int64)
+    n_below = np.array([row.searchsorted(bound) for row, bound in zip(block, bounds, strict=True)], dtype=np.int64)
     return block[:, orders - 1].astype(np.float64), n_below.reshape(bounds.shape)
 
 
 class TorchPairwise:
     """The engine for a CUDA device; results come back as numpy arrays."""
 
-    def __init__(self, values: np.ndarray, block_bytes: int, device: str) -> None:
+    def __init__(self, values: np.ndarray, block_bytes: int | None, device: str) -> None:
         import torch
 
         if not torch.cuda.is_available():
@@ -162,7 +177,7 @@ class TorchPairwise:
         if int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
             raise InputError(f"Device {device!r} does not exist; there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
         self._values = torch.from_numpy(values).to(device)
-        self._block_bytes = block_bytes
+        self._block_bytes = block_bytes or max(BLOCK_BYTES, min(_CUDA_BLOCK_BYTES, torch.cuda.mem_get_info(device)[0] // 8))
 
     def candidates(self, rows: np.ndarray, precision: Any, n_candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         import torch
@@ -234,39 +249,6 @@ class TorchPairwise:
                 block[torch.arange(len(some), device=device), some] = torch.inf
                 read(block, slice(start, start + len(some)), squares)
         return squares
-
-
-def default_block_bytes(device: str) -> int:
-    """The size of a block that keeps the device busy: 64 MiB on a CPU, 1 GiB on a GPU (less where little is free)."""
-    if device == "cpu":
-        return BLOCK_BYTES
-    import torch
-
-    return max(BLOCK_BYTES, min(_CUDA_BLOCK_BYTES, torch.cuda.mem_get_info(device)[0] // 8)) if torch.cuda.is_available() else BLOCK_BYTES
-
-
-def n_threads() -> int:
-    """How many threads to use: OMP_NUM_THREADS where set, as numpy's products do, else the cores this process may run on."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(asked))) if asked.isdigit() else cores
-
-
-def in_threads(work: Callable[[slice], None], n: int, n_operations: int) -> None:
-    """Call `work` for slices that cover range(n): numpy lets go of the interpreter, so they run at the same time."""
-    workers = n_threads()
-    if workers == 1 or n_operations < _WORTH_A_THREAD:
-        return work(slice(0, n))
-    step = -(-n // (4 * workers))  # more parts than threads, since a core can be busy with something else
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(work, [slice(start, min(start + step, n)) for start in range(0, n, step)]):
-            pass  # takes up what a part raised
-
-
-def cache_pieces(part: slice, width: int) -> Iterator[slice]:
-    """Cut a slice of float64 rows into pieces that stay in a core's cache."""
-    step = max(1, _CACHE_BYTES // (8 * width))
-    return (slice(start, min(start + step, part.stop)) for start in range(part.start, part.stop, step))
 
 
 def _pieces(shape: tuple[int, ...], n_pairs: int) -> Iterator[tuple[slice, slice]]:

@@ -116,9 +116,22 @@ def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
     page.close()
 
 
-@pytest.mark.parametrize("title", ["Layers", "Ranks", "Fine-tune", "Runs"])
+def test_a_click_on_a_marker_chooses_the_layer_whose_scales_are_drawn(dashboard, browser):
+    page = open_page(browser, f"{dashboard.url}/?n=100&length=32&estimators=twonn,mle")
+    page.get_by_role("button", name="Measure the curve").click()
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=LONG)
+    page.get_by_role("button", name="Measure at other scales").click()
+    expect(page.locator(".js-plotly-plot")).to_have_count(3, timeout=LONG)
+    expect(page.get_by_text("Fewer rows: block 1")).to_be_visible()
+    page.locator(".js-plotly-plot").first.locator(".scatterlayer .points path.point").last.click(force=True)
+    expect(page.get_by_text("Fewer rows: block 6")).to_be_visible()
+    expect(page).to_have_url(re.compile("layer=6"))
+    page.close()
+
+
+@pytest.mark.parametrize("title", ["Layers", "Ranks", "Fine-tune", "Runs", "Calibration"])
 def test_nothing_overflows_on_a_phone(dashboard, browser, title):
-    names = {"Layers": "layers", "Ranks": "ranks", "Fine-tune": "finetune", "Runs": "runs"}
+    names = {"Layers": "layers", "Ranks": "ranks", "Fine-tune": "finetune", "Runs": "runs", "Calibration": "estimators"}
     page = open_page(browser, f"{dashboard.url}/?page={names[title]}&n=200&length=32", width=390, height=844)
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from tiny_models import save_tiny_model
 
 from app.state import Measurement
+from gelora.errors import DataError
 from gelora.records import DataChoice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,7 +20,7 @@ ENTRY = str(ROOT / "app" / "main.py")
 
 def open_app(page: str | None = None, **choices: str) -> AppTest:
     app = AppTest.from_file(ENTRY, default_timeout=120)
-    for key, value in choices.items():
+    for key, value in ({"estimators": "twonn,mle"} | choices).items():
         app.query_params[key] = value
     app.run()
     if page:
@@ -28,9 +30,13 @@ def open_app(page: str | None = None, **choices: str) -> AppTest:
 
 def measure(app: AppTest) -> AppTest:
     """Start the measurement and wait for its thread, as a person waits for the curve."""
+    return waited(app.button(key="measure").click().run())
+
+
+def waited(app: AppTest) -> AppTest:
+    """The page after all work under way has ended."""
     from app.cache import measurements
 
-    app.button(key="measure").click().run()
     for jobs in list(measurements()._jobs.values()):
         assert all(job.wait(120) for job in jobs)
     return app.run()
@@ -56,6 +62,82 @@ def test_the_choice_comes_from_the_url_and_nonsense_is_ignored():
     app = open_app(n="500", pooling="cls", offset="4", length="banana", rounding="sideways")
     chosen = {key: app.session_state[key] for key in ("n", "pooling", "offset", "length", "rounding")}
     assert chosen == {"n": 500, "pooling": "cls", "offset": 4, "length": 128, "rounding": "ceil"}
+
+
+def test_the_chosen_estimators_come_from_the_url_with_twonn_always_among_them():
+    assert open_app(estimators="gride,mle").session_state["estimators"] == ["twonn", "mle", "gride"]
+    assert open_app(estimators="gride,banana").session_state["estimators"] == ["twonn", "mle", "gride", "danco"]
+    assert open_app(estimators="mle", estimator="mind").session_state["estimators"] == ["twonn", "mle", "mind"]
+
+
+def test_a_chosen_estimator_is_measured_at_once_and_one_taken_away_is_only_hidden(tiny):
+    from app.cache import measurements
+
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="90"))
+    app = waited(app.multiselect(key="estimators").set_value(["twonn", "mle", "mind"]).run())
+    assert not app.exception and not app.error
+    assert "mind" in app.dataframe[0].value.columns
+    assert app.query_params["estimators"] == "twonn,mle,mind"
+    app.multiselect(key="estimators").set_value(["mind"]).run()
+    assert app.session_state["estimators"] == ["twonn", "mind"]
+    assert "mle" not in app.dataframe[0].value.columns
+    assert set(measurements().find(replace(measurement_of(tiny), n_samples=90)).estimates) == {"twonn", "mle", "mind"}
+    app.multiselect(key="estimators").set_value(["twonn", "mle", "mind"]).run()
+    assert "mle" in app.dataframe[0].value.columns  # back without any work
+    assert "Not measured yet" not in sentences(app.info)
+
+
+def test_a_link_to_estimators_that_are_not_measured_draws_the_others_and_asks(tiny):
+    measure(open_app(model=tiny[0], data=tiny[1], n="90"))
+    app = open_app(model=tiny[0], data=tiny[1], n="90", estimators="twonn,mom", estimator="mom")
+    assert "Not measured yet: MOM." in sentences(app.info)
+    assert len(app.get("plotly_chart")) == 1
+    app = waited(app.button(key="measure_missing").click().run())
+    assert "Not measured yet" not in sentences(app.info)
+    assert "mom" in app.dataframe[0].value.columns
+
+
+def test_the_focus_goes_back_to_twonn_with_its_estimator(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="90", estimator="mle"))
+    assert app.session_state["estimator"] == "mle"
+    app.multiselect(key="estimators").set_value(["twonn"]).run()
+    assert not app.exception
+    assert app.session_state["estimator"] == "twonn"
+
+
+def test_scales_and_sensitivity_are_drawn_when_asked_for(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="120", layer="2"))
+    assert len(app.get("plotly_chart")) == 1
+    app = waited(app.button(key="measure_scales").click().run())
+    assert not app.exception and not app.error
+    assert len(app.get("plotly_chart")) == 3
+    app.button(key="layer_after").click().run()
+    assert app.session_state["layer"] == 3 and app.button(key="layer_after").disabled
+    app = waited(app.button(key="measure_sensitivity").click().run())
+    assert not app.exception and not app.error
+    assert len(app.get("plotly_chart")) == 3 + 5
+    assert "Left out, number of texts: 240" in sentences(app.caption)  # the file has 120
+
+
+def test_baselines_are_measured_when_they_are_switched_on(tiny):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="110"))
+    assert "twonn shuffled" not in app.dataframe[0].value.columns
+    app = waited(app.toggle(key="baselines").set_value(True).run())
+    assert not app.exception and not app.error
+    assert {"twonn shuffled", "twonn gaussian"} <= set(app.dataframe[0].value.columns)
+
+
+def test_an_error_of_other_scales_is_one_sentence_under_the_curve(tiny, monkeypatch):
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="115"))
+    monkeypatch.setattr("app.cache.add_scale_curves", failing)
+    app = waited(app.button(key="measure_scales").click().run())
+    assert not app.exception
+    assert [e.value for e in app.error] == ["The layers have no scale; take others."]
+    assert len(app.get("plotly_chart")) == 1
+
+
+def failing(*_: object, **__: object) -> None:
+    raise DataError("The layers have no scale; take others.")
 
 
 def test_measure_then_the_finding_stands_over_the_curve(tiny):
@@ -137,7 +219,7 @@ def test_an_unknown_run_in_the_url_is_said_and_forgotten():
 
 
 def test_every_page_opens_without_an_exception():
-    for page in ("layers", "ranks", "finetune", "runs"):
+    for page in ("layers", "ranks", "finetune", "runs", "estimators"):
         assert not open_app(page, n="150", seed="78").exception, page
 
 

@@ -1,11 +1,13 @@
 """The graph is exact: against brute force, whatever the offset, scale, dtype, duplicates and outlier dimensions."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from gelora.errors import DataError, InputError
-from gelora.geometry import neighbor_graph, neighbors, pairwise, synthetic
+from gelora.geometry import neighbor_graph, neighbors, pairwise, synthetic, threads
 
 torch = pytest.importorskip("torch")
 
@@ -80,11 +82,23 @@ def test_chunked_equals_unchunked(block_bytes, rng):
         assert neighbor_graph(X, 5, metric, block_bytes=block_bytes) == neighbor_graph(X, 5, metric)
 
 
-def test_no_temporary_is_much_larger_than_a_block(rng, monkeypatch):
-    sizes, argpartition = [], np.argpartition
-    monkeypatch.setattr(np, "argpartition", lambda a, *rest, **kw: sizes.append(a.nbytes) or argpartition(a, *rest, **kw))
-    neighbor_graph(rng.standard_normal((500, 8)), 5, block_bytes=50_000)
-    assert len(sizes) > 1 and max(sizes) <= 50_000
+def test_memory_is_a_block_beside_what_grows_with_the_points(rng):
+    X = rng.standard_normal((3000, 8))  # all pairs would take 36 MB
+    tracemalloc.start()
+    neighbor_graph(X, 5, block_bytes=200_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+
+
+@pytest.mark.parametrize(("n_columns", "n_smallest"), [(29, 28), (100, 28), (1000, 10), (3000, 60)])
+def test_smallest_equals_a_full_sort(n_columns, n_smallest, rng):
+    for block in (rng.standard_normal((40, n_columns)), rng.integers(0, 3, (40, n_columns)).astype(np.float32), np.ones((3, n_columns))):
+        block[:, rng.integers(n_columns)] = np.inf
+        columns, values = pairwise.smallest(block, n_smallest)
+        np.testing.assert_array_equal(values, np.sort(block, axis=1)[:, :n_smallest])
+        np.testing.assert_array_equal(np.take_along_axis(block, columns, axis=1), values)
+        assert (np.diff(np.sort(columns, axis=1), axis=1) > 0).all()
 
 
 def test_ties_are_ordered_by_index():
@@ -141,27 +155,27 @@ def test_keys_of_rows_with_few_digits_differ(dtype):
     assert len(np.unique(neighbors._row_keys(X))) == len(np.unique(X, axis=0))
 
 
-@pytest.mark.parametrize("threads", ["1", "3"])
-def test_threads_change_nothing(threads, monkeypatch, rng):
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_threads_change_nothing(n_threads, monkeypatch, rng):
     X = rng.standard_normal((700, 60))
     X[300:350] = X[:50]
-    monkeypatch.setattr(pairwise, "n_threads", lambda: int(threads))
+    monkeypatch.setattr(threads, "n_threads", lambda: n_threads)
     with_threads = neighbor_graph(X, 8)
-    monkeypatch.setattr(pairwise, "_WORTH_A_THREAD", np.inf)
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", np.inf)
     assert with_threads == neighbor_graph(X, 8)
 
 
 def test_an_error_in_a_thread_is_raised(monkeypatch):
-    monkeypatch.setattr(pairwise, "n_threads", lambda: 2)
+    monkeypatch.setattr(threads, "n_threads", lambda: 2)
     with pytest.raises(ZeroDivisionError):
-        pairwise.in_threads(lambda part: [1 // (part.stop - 100)], 100, 10**9)
+        threads.in_threads(lambda part: [1 // (part.stop - 100)], 100, 10**9)
 
 
 def test_threads_follow_the_environment(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert pairwise.n_threads() == 1
+    assert threads.n_threads() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "many")
-    assert pairwise.n_threads() >= 1
+    assert threads.n_threads() >= 1
 
 
 def test_exact_copies_are_dropped_and_counted(rng):
