@@ -95,7 +95,8 @@ class Measurements:
         finally:
             job.end()
 
-    def _turn(self, job: MeasuringJob) -> AbstractContextManager[None]:
+    def _turn(self, job: MeasuringJob, step: Task | None = None) -> AbstractContextManager[None]:
+        job.now = "" if step is None else step.words()
         return self._turns.next(lambda: job.progress(WAITING, 0, 0))
 
     def _measure(self, job: MeasuringJob) -> None:
@@ -122,7 +123,7 @@ class Measurements:
             profile, names = None, tuple(dict.fromkeys([*names, *profile.estimates]))
         lacking = names if job.again and kind == "estimators" else Task("estimators", names).missing(profile, None)
         for step in Task("estimators", lacking).steps():
-            with self._turn(job):
+            with self._turn(job, step):
                 result = estimate_profile(states, step.names, device=device, progress=job.progress)
             self._profiles.add(key, result)
             profile = result
@@ -131,7 +132,7 @@ class Measurements:
             return
         add = add_baselines if kind == "baselines" else add_scale_curves
         for step in job.task.steps():
-            with self._turn(job):
+            with self._turn(job, step):
                 result = add(states, only(self._profiles.find(key) or profile, step.names), device=device, progress=job.progress)
             self._profiles.add(key, result)
             job.n_results += 1
@@ -139,7 +140,7 @@ class Measurements:
     def _measure_sensitivity(self, job: MeasuringJob, device: str) -> None:
         choices = {name: getattr(job.wanted, name) for name in ("n_samples", "seed", "distinct", "pooling", "max_length")}
         for step in job.task.steps():
-            with self._turn(job):
+            with self._turn(job, step):
                 result = measure_sensitivity(
                     job.wanted.model, job.wanted.data, **choices,
                     estimator=step.focus, vary=step.names, device=device, progress=job.progress,

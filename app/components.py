@@ -162,6 +162,18 @@ def undefined_reasons(profile: IdProfile, estimator: str) -> list[str]:
     return [f"{name}: {estimate.note}" for name, estimate in pairs if estimate.dimension is None]
 
 
+def undefined_elsewhere(profile: IdProfile, estimator: str) -> list[str]:
+    """One sentence for each other estimator that has no dimension where this one has."""
+    said = []
+    for name, estimates in profile.estimates.items():
+        pairs = zip(profile.layer_names, estimates, profile.estimates[estimator], strict=True)
+        missing = {layer: e.note for layer, e, own in pairs if e.dimension is None and own.dimension is not None}
+        if missing:
+            where = "every layer" if len(missing) == len(estimates) else ", ".join(missing)
+            said.append(f"{estimator_words(name)} has no dimension at {where}: {'; '.join(dict.fromkeys(map(str, missing.values())))}.")
+    return said
+
+
 def adapter_config_json(plan: RankPlan) -> str:
     """The plan as an `adapter_config.json` that PEFT's `LoraConfig.from_pretrained` reads; what it leaves out is PEFT's default."""
     return json.dumps({"peft_type": "LORA", "base_model_name_or_path": plan.model_id, **lora_arguments(plan)}, indent=2)

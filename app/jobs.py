@@ -118,11 +118,12 @@ class Job:
 
 @dataclass(kw_only=True)
 class MeasuringJob(Job):
-    """One task of one measurement; again: what is there already is measured anew."""
+    """One task of one measurement; again: what is there already is measured anew; now: the step under way in words."""
 
     wanted: Measurement
     task: Task
     again: bool = False
+    now: str = ""
 
 
 class Turns:

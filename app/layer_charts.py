@@ -187,8 +187,9 @@ def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, R
     scales: list[tuple] = [(cells, max(top, 2), [[0, "#F8EFD9"], [1, RISE_COLOUR]])]
     if len(ranks) > 1:
         # Plotly draws two heat maps on one axis of names only when each has every row, so each leaves the other's empty.
-        rows.append(f"agree (of {len(ranks)})")
-        texts.append([_agreement_text(a, len(ranks)) for a in agreed.values()])
+        most = max((a.n_plans for a in agreed.values() if a), default=0)
+        rows.append(f"agree (of {most})")
+        texts.append([_agreement_text(a, most) for a in agreed.values()])
         hover.append([_agreement_sentence(block, a) for block, a in agreed.items()])
         empty = [None] * len(blocks)
         shares = [a.n_agree / a.n_plans if a else 0 for a in agreed.values()]
@@ -199,10 +200,10 @@ def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, R
     figure.update_yaxes(showgrid=False, autorange="reversed", row=2, col=1)
 
 
-def _agreement_text(agreement: RankAgreement | None, n_estimators: int) -> str:
+def _agreement_text(agreement: RankAgreement | None, most: int) -> str:
     if agreement is None:
         return "⊘"
-    return str(agreement.n_agree) if agreement.n_plans == n_estimators else f"{agreement.n_agree}/{agreement.n_plans}"
+    return str(agreement.n_agree) if agreement.n_plans == most else f"{agreement.n_agree}/{agreement.n_plans}"
 
 
 def _agreement_sentence(block: int, agreement: RankAgreement | None) -> str:

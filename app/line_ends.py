@@ -47,7 +47,9 @@ def value_range(curves: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
 def set_value_axis(figure: go.Figure, shown: tuple[float, float], log: bool, row: int = 1) -> None:
     options: dict = {"title_text": "intrinsic dimension", "gridcolor": GRID, "range": list(shown)}
     if log:
-        options |= {"type": "log", "range": [math.log10(v) for v in shown], "dtick": "D2" if shown[1] / shown[0] < 30 else "D1"}
+        digits = (1, 2, 3, 5, 7) if shown[1] < 12 * shown[0] else (1, 2, 5)
+        ticks = [d * 10.0**power for power in range(-3, 6) for d in digits if shown[0] <= d * 10.0**power <= shown[1]]
+        options |= {"type": "log", "range": [math.log10(v) for v in shown], "tickvals": ticks, "ticktext": [f"{t:g}" for t in ticks]}
     figure.update_yaxes(**options, row=row, col=1)
 
 

@@ -171,4 +171,4 @@ def _progress(kind: str, n_results: int, n_over: int) -> None:
 def _draw_progress(job: MeasuringJob) -> None:
     left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
     counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.task.words()} · {job.stage}{counted}{left}")
+    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.now or job.task.words()} · {job.stage}{counted}{left}")

@@ -1,6 +1,6 @@
 """Every estimator against the truth, against scikit-dimension and against its own interval: `python -m benchmarks.accuracy`.
 
-    python -m benchmarks.accuracy --json FILE                                          all four parts, about 10 minutes on 2 cores
+    python -m benchmarks.accuracy --json FILE     all four parts: 11 minutes of CPU time, 6 to 10 minutes on 2 idle cores
     python -m benchmarks.accuracy --manifold sphere --d 7 --width 300 --n 2000 --noise 0.01     any case that a sceptic types
     python -m benchmarks.accuracy --manifold gaussian --d 5 --width 50 --draws 100     and the coverage of its intervals
 
@@ -228,7 +228,7 @@ PEERS: dict[str, tuple[str, Callable[[np.ndarray], float], str]] = {
     "twonn": ("TwoNN", _skdim("TwoNN", {}), _SAME),
     "mle": ("MLE(n_neighbors=20, comb='mle')", _skdim("MLE", {"n_neighbors": N_NEIGHBORS, "comb": "mle"}), _SAME),
     "correlation": ("CorrInt", _skdim("CorrInt", {}), _SAME),
-    "mind": ("MiND_ML(k=19, D=width)", _mind, "the same likelihood; with its default D = 10 no answer is above 10"),
+    "mind": ("MiND_ML(k=19, D=width)", _mind, "its optimiser can stay at the whole number it starts from, where the likelihood is lower"),
     "danco": ("DANCo(D=20)", _danco, "its calibration is another draw of balls and a whole number of dimensions"),
     "lpca": ("lPCA().fit_pw", _lpca, "its neighborhoods leave out the point itself, ours hold it"),
     "tle": ("TLE(n_neighbors=20)", _skdim("TLE", {"n_neighbors": N_NEIGHBORS}), "its cut-off for tiny distances is absolute"),

@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks import record
 from gelora.geometry import GRIDE, MLE, CorrelationDimension, DANCo, MiND, PointCloud, TwoNN, neighbor_graph, synthetic
-from gelora.geometry.pairwise import n_threads
+from gelora.geometry.threads import n_threads
 
 PARTS = ("graph", "shared", "five", "danco")
 N_NEIGHBORS = 20
@@ -41,14 +41,18 @@ DADAPY = """
 import json, sys, time
 import numpy as np
 from dadapy import Data
-X = np.load(sys.argv[1]); repeats = int(sys.argv[2]); seconds = {"graph": [], "twonn": [], "gride": []}; answers = {}
-for _ in range(repeats):
-    started = time.perf_counter(); Data(X, verbose=False).compute_distances(maxk=20); seconds["graph"].append(time.perf_counter() - started)
-    data = Data(X, verbose=False)
-    started = time.perf_counter(); answers["twonn"] = float(data.compute_id_2NN()[0]); seconds["twonn"].append(time.perf_counter() - started)
-    data = Data(X, verbose=False)
-    started = time.perf_counter(); found = data.return_id_scaling_gride(range_max=4)[0]; seconds["gride"].append(time.perf_counter() - started)
-    answers["gride"] = float(found[-1])
+
+def timed(name, work):
+    started = time.perf_counter()
+    answer = work()
+    seconds.setdefault(name, []).append(time.perf_counter() - started)
+    return answer
+
+X, seconds, answers = np.load(sys.argv[1]), {}, {}
+for _ in range(int(sys.argv[2])):
+    timed("graph", lambda: Data(X, verbose=False).compute_distances(maxk=20))
+    answers["twonn"] = float(timed("twonn", lambda: Data(X, verbose=False).compute_id_2NN())[0])
+    answers["gride"] = float(timed("gride", lambda: Data(X, verbose=False).return_id_scaling_gride(range_max=4))[0][-1])
 print(json.dumps({"seconds": seconds, "answers": answers}))
 """
 

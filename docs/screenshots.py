@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "assets" / "screenshots"
 PORT = 8571
-PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs"}
+PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration"}
 VIEWS = {"": (1280, 860, "light"), "-dark": (1280, 860, "dark"), "-phone": (390, 844, "light"), "-phone-dark": (390, 844, "dark")}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -77,6 +77,12 @@ def _prepare(browser: Browser) -> str:
     if invitation.count():
         invitation.click()
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=180_000)
+    for asked in ("Measure at other scales", "Vary every choice"):  # the first curve first, then the slower estimators
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=400_000)
+        if page.get_by_role("button", name=asked).count():
+            page.get_by_role("button", name=asked).click()
+            expect(page.get_by_role("button", name="Cancel")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=400_000)
     run_id = ""
     for what in ("Head only", "These ranks"):
         page.goto(f"http://127.0.0.1:{PORT}/?page=finetune")  # without a run in the address, so that none is shown yet
@@ -96,16 +102,20 @@ def _prepare(browser: Browser) -> str:
 
 
 def _shoot(page: Page, name: str, title: str, run_id: str, target: Path) -> None:
-    offset = "&offset=2" if name in ("layers", "ranks") else f"&run={run_id}"
-    page.goto(f"http://127.0.0.1:{PORT}/?page={name}{offset}")
+    choices = {"layers": "&offset=2&layer=4", "ranks": "&offset=2", "estimators": ""}.get(name, f"&run={run_id}")
+    page.goto(f"http://127.0.0.1:{PORT}/?page={name}{choices}")
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible(timeout=60_000)
     page.wait_for_timeout(3500)
+    if name == "estimators" and page.locator(".st-key-calibrate button").count():
+        page.locator(".st-key-calibrate button").click()
+        expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=180_000)
+        page.wait_for_timeout(3500)
     page.screenshot(path=str(target))
     body = page.get_by_test_id("stMain")
     height = body.evaluate("e => e.scrollHeight")
     size = page.viewport_size
     if size and height > size["height"]:
-        page.set_viewport_size({"width": size["width"], "height": min(height, 2600)})
+        page.set_viewport_size({"width": size["width"], "height": min(height, 3200)})
         page.wait_for_timeout(1200)
         page.screenshot(path=str(target))
         page.set_viewport_size(size)

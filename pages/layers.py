@@ -50,6 +50,8 @@ if no_plan:
     st.info(no_plan, icon=":material/info:")
 for reason in components.undefined_reasons(profile, estimator):
     st.info(reason, icon=":material/do_not_disturb_on:")
+for reason in components.undefined_elsewhere(profile, estimator):
+    st.caption(reason)
 
 layer_parts.scale_section(profile, estimator, is_stale)
 layer_parts.sensitivity_section(estimator, is_stale)

@@ -86,9 +86,7 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
         else f"By {first} no rise exceeds its interval: ranks above the offset are rounding or noise."
     )
     if len(names) > 1:
-        verdicts = [
-            f"{a.block} {a.verdict}" + (f" ({len(a.up)}:{len(a.down)})" if a.verdict == "split" else "") for a in sign_agreement(profile)
-        ]
+        verdicts = [f"{a.block} {a.verdict} ({len(a.up)} up, {len(a.down)} down)" for a in sign_agreement(profile)]
         print(f"Sign of each block's rise, {len(names)} estimators together: {', '.join(verdicts)}.")
 
 

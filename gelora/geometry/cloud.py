@@ -4,7 +4,8 @@ Each part is made when it is first asked for and then shared by every estimator.
 """
 
 import contextlib
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from gelora.geometry.neighbors import BLOCK_BYTES, Points, distinct_points, sear
 from gelora.geometry.pairwise import NumpyPairwise
 from gelora.geometry.scales import DistanceScales, distance_scales
 from gelora.records import NeighborGraph
+
+_Part = TypeVar("_Part")
 
 
 class PointCloud:
@@ -40,6 +43,7 @@ class PointCloud:
         self._graph: NeighborGraph | None = None
         self._scales: DistanceScales | None = None
         self._parent: PointCloud | None = None
+        self._once: dict[str, Any] = {}
         self._members = np.empty(0, dtype=np.int64)
         self._device = device
 
@@ -54,7 +58,7 @@ class PointCloud:
     def _from_graph(cls, graph: NeighborGraph) -> Self:
         cloud = cls.__new__(cls)
         cloud._points, cloud._graph, cloud._scales, cloud._parent, cloud._device = None, graph, None, None, "cpu"
-        cloud._members = np.empty(0, dtype=np.int64)
+        cloud._members, cloud._once = np.empty(0, dtype=np.int64), {}
         return cloud
 
     @property
@@ -147,6 +151,12 @@ class PointCloud:
             self._scales = distance_scales(self._settled(), graph, self._device)  # a search can merge points
         return self._scales
 
+    def once(self, what: str, make: Callable[[], _Part]) -> _Part:
+        """What `make` answers, computed for the first who asks and kept for all who read the same of these points."""
+        if what not in self._once:
+            self._once[what] = make()
+        return self._once[what]  # type: ignore[no-any-return]
+
     def subset(self, rows: np.ndarray) -> "PointCloud":
         """The cloud of some of the rows as given (distinct, ascending), equal to a new one of those rows alone.
 
@@ -164,7 +174,7 @@ class PointCloud:
         numbers[members] = np.arange(len(members))
         half._points = Points(points.values[members], first, numbers[points.labels[rows]], points.exponent, points.metric)
         half._graph, half._scales, half._device = None, None, self._device
-        half._parent, half._members = self, np.asarray(rows)
+        half._parent, half._members, half._once = self, np.asarray(rows), {}
         return half
 
     def _from_parent(self, parent: "PointCloud", n_neighbors: int) -> NeighborGraph:

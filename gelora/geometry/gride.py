@@ -18,6 +18,7 @@ _LAST_STEP = 1e-9  # Newton's error is squared at each step, so the step after t
 _GRAPH_OF_SCALES = 20  # neighbors that `PointCloud.scales` starts from
 _LARGEST_SHARE = 0.5
 _STEEP = 0.2
+_FLATTENED = 0.6  # a fall that goes on at more than this share of its steepest is the coarse end of a hump, not noise outgrown
 
 
 class GRIDE(Estimator):
@@ -127,7 +128,7 @@ class Plateau(Estimator):
     Noise lifts the fine end of the scale curve, edges and curvature lower the coarse end; in between it is flattest at
     the dimension sought. Flatness is the central difference |d log dimension / d log n2| over the scales up to
     n2 = N / 2, so the answer has 4 <= n2 <= N / 4. Noise wider than the fine scales is flat there too, at a dimension of its own.
-    So where the curve falls faster than n2^-0.2 and flattens again, only scales beyond its steepest fall count.
+    So where the curve falls faster than n2^-0.2 and later less than 0.6 times as fast, only scales beyond its steepest fall count.
     Without noise it is as low as GRIDE: about 0%, 5%, 15%, 25% for sphere, cube and Gaussian of dimension
     2, 5, 12, 20 at N = 2000. Noise that no scale outgrows leaves no plateau, and the answer is too high.
 
@@ -192,7 +193,9 @@ def _flattest(log_dimensions: np.ndarray, log_orders: np.ndarray) -> int:
     """
     slopes = (log_dimensions[2:] - log_dimensions[:-2]) / (log_orders[2:] - log_orders[:-2])
     steepest = int(np.argmin(slopes))
-    first = steepest + 1 if slopes[steepest] < -_STEEP and steepest + 1 < len(slopes) else 0
+    beyond = np.abs(slopes[steepest + 1 :])
+    outgrown = slopes[steepest] < -_STEEP and len(beyond) > 0 and beyond.min() <= _FLATTENED * abs(slopes[steepest])
+    first = steepest + 1 if outgrown else 0
     return first + int(np.argmin(np.abs(slopes[first:])))
 
 

@@ -75,7 +75,7 @@ class PCADimension(Estimator):
         values = cloud.values
         if len(values) < 2:
             raise DataError(f"All {cloud.n_samples} rows are equal: they have no variance and no dimension.")
-        shares = self.explained_variance_ratio_ = _shares_of_variance(values)
+        shares = self.explained_variance_ratio_ = cloud.once("shares of variance", lambda: _shares_of_variance(values))
         if self.method == "participation-ratio":
             return float(1 / (shares @ shares))
         return float(np.searchsorted(np.cumsum(shares), self.explained - _ROUNDING) + 1)

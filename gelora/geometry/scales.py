@@ -9,6 +9,7 @@ import numpy as np
 
 from gelora.geometry.neighbors import Points, pairwise_engine
 from gelora.geometry.pairwise import BLOCK_BYTES, Pairwise, read_sorted
+from gelora.geometry.threads import cache_pieces, in_threads
 from gelora.records import NeighborGraph
 
 _N_GRAPH_RADII = 20
@@ -58,7 +59,7 @@ def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", b
     radii = _radii(points.values, known)
     lengths = np.empty((n, len(orders)))
     lengths[:, orders <= k] = known[:, orders[orders <= k] - 1]
-    n_nearer = np.array([np.searchsorted(row, radii) for row in known], dtype=np.int64)
+    n_nearer = _n_below(known, radii)
     if k < n - 1:
         engine = pairwise_engine(points, device, block_bytes)
         far, beyond = orders[orders > k], radii > known[:, -1:]
@@ -72,10 +73,31 @@ def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", b
 
 def _radii(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     medians = np.median(known[:, :_N_GRAPH_RADII], axis=0)
-    from_mean = np.linalg.norm(values - values.mean(axis=0), axis=1)
-    middle = values[from_mean <= np.median(from_mean)].mean(axis=0)  # one far row moves the mean, not this
-    reach = max(2 * float(np.median(np.linalg.norm(values - middle, axis=1))), float(medians[-1]))
+    from_mean = _lengths_from(values, values.mean(axis=0))
+    nearer = (from_mean <= np.median(from_mean)).astype(np.float64)
+    middle = nearer @ values / nearer.sum()  # one far row moves the mean, not this
+    reach = max(2 * float(np.median(_lengths_from(values, middle))), float(medians[-1]))
     return np.unique(np.concatenate([medians, np.geomspace(medians[0], reach, _N_WIDE_RADII)[1:]]))
+
+
+def _lengths_from(values: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    squares = np.empty(len(values))
+
+    def measure(part: slice) -> None:
+        for here in cache_pieces(part, values.shape[1]):
+            difference = values[here] - origin
+            squares[here] = np.vecdot(difference, difference)
+
+    in_threads(measure, len(values), values.size)
+    return np.sqrt(squares)
+
+
+def _n_below(known: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """How many of each row's values are less than each radius, int64 [n, n_radii]."""
+    n, places = len(known), len(radii) + 1
+    reached = np.searchsorted(radii, known, side="right")  # radii that are not above the value
+    counts = np.bincount((np.arange(n)[:, None] * places + reached).ravel(), minlength=n * places).reshape(n, places)
+    return counts.cumsum(axis=1)[:, :-1]
 
 
 def _read_beyond(

@@ -260,3 +260,12 @@ def test_plateau_needs_three_scales_and_far_neighbors(rng):
     assert Plateau(n_subsamples=0).fit(rng.random((16, 2))).scale_ == 4
     with pytest.raises(InputError, match="reads coordinates"):
         Plateau(n_subsamples=0).fit(neighbor_graph(rng.random((100, 2)), 50))
+
+
+def test_the_top_of_a_hump_is_its_plateau():
+    """A curve that rises to 24 and falls ever on, as a transformer's last block can have: noise of no scale is outgrown there."""
+    dimensions = np.array([16.8, 20.9, 23.9, 24.3, 22.7, 17.9, 14.0, 11.5])
+    orders = 2.0 ** np.arange(1, 9)
+    assert dimensions[1 + gride._flattest(np.log(dimensions), np.log(orders))] == 24.3
+    noisy = np.array([38.0, 30.0, 12.0, 4.0, 2.2, 2.1, 2.0, 1.8])
+    assert noisy[1 + gride._flattest(np.log(noisy), np.log(orders))] == 2.1
