@@ -1,6 +1,6 @@
 """The Calibration page's work in the background, and its parts: progress, table, one estimator taken apart.
 
-Knows how answers are made and kept; the figures are those of `app.estimator_charts`.
+Knows how answers are made and kept; the figures are those of `app.charts.calibration`.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections import OrderedDict
 import pandas as pd
 import streamlit as st
 
-from app.charts import estimator_style
+from app.charts.look import estimator_style
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.jobs import Job
 from gelora.errors import GeloraError

@@ -6,8 +6,9 @@ Draws with Streamlit; what is measured it asks of `app.measuring`.
 import pandas as pd
 import streamlit as st
 
-from app import components, measuring, scale_charts, state
+from app import components, measuring, state
 from app.cache import measurements
+from app.charts import scales as scale_charts
 from app.jobs import Task
 from gelora.geometry import BASELINES, sign_agreement
 from gelora.ranks import rank_agreement

@@ -9,8 +9,9 @@ import shlex
 
 import streamlit as st
 
-from app import components, run_charts, state
+from app import components, state
 from app.cache import dataset_info
+from app.charts import runs as run_charts
 from gelora.errors import RunError
 from gelora.ranks import plan_budget
 from gelora.records import RunSpec, TrainingConfig

@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from app import components, estimator_charts, laboratory
-from app.anatomy_charts import anatomy
-from app.charts import estimator_style
+from app import components, laboratory
+from app.charts import calibration as estimator_charts
+from app.charts.anatomy import anatomy
+from app.charts.look import estimator_style
 from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, summarize
 

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app import components, layer_charts, layer_parts, measuring
+from app import components, layer_parts, measuring
+from app.charts import layers as layer_charts
 
 st.title("Layers")
 measuring.estimator_chooser()

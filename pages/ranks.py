@@ -3,7 +3,8 @@
 import pandas as pd
 import streamlit as st
 
-from app import charts, components, measuring
+from app import components, measuring
+from app.charts import ranks as rank_charts
 from gelora.geometry import rises
 from gelora.ranks import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
 
@@ -31,14 +32,16 @@ with metrics:
 
 with wall:
     st.plotly_chart(
-        charts.rank_wall(profile, plan, rises(profile, estimator), estimator, stale=is_stale), key="wall", config=components.CHART_CONFIG
+        rank_charts.rank_wall(profile, plan, rises(profile, estimator), estimator, stale=is_stale),
+        key="wall",
+        config=components.CHART_CONFIG,
     )
     st.caption(
         "How to read it: above, the dimension at the blocks' boundaries with its 95% band, so that the segment over a column is "
         "that block's rise; below, one brick a unit of rank: grey is the offset, hatched orange the rise above it. Then the same "
         "bricks in one row, as wide as their parameters; the dotted lines are the same modules with one rank everywhere."
     )
-    st.plotly_chart(charts.budget_gauge(plan, uniform), key="gauge", config=components.CHART_CONFIG)
+    st.plotly_chart(rank_charts.budget_gauge(plan, uniform), key="gauge", config=components.CHART_CONFIG)
     if st.button("Use these ranks", type="primary", icon=":material/model_training:", key="use_ranks"):
         st.switch_page(components.page_path("finetune"))
     st.caption(

@@ -5,7 +5,8 @@ import dataclasses
 import pandas as pd
 import streamlit as st
 
-from app import components, live, run_charts, state
+from app import components, live, state
+from app.charts import runs as run_charts
 from gelora.runs import RunInfo, delete_run, history, list_runs
 
 st.title("Runs")

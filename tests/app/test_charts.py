@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 import pytest
 from made_profiles import make_profile, plans_of
 
-from app import charts, run_charts
+from app.charts import look, ranks, runs as run_charts
 from gelora.geometry import ESTIMATORS, rises
 from gelora.ranks import plan_budget, uniform_comparison
 
@@ -12,16 +12,16 @@ from gelora.ranks import plan_budget, uniform_comparison
 def test_one_brick_a_unit_of_rank():
     profile = make_profile()
     plan = plans_of(profile, offset=2)["twonn"]
-    figure = charts.rank_wall(profile, plan, rises(profile, "twonn"), "twonn")
+    figure = ranks.rank_wall(profile, plan, rises(profile, "twonn"), "twonn")
     bars = [t for t in figure.data if isinstance(t, go.Bar)]
     assert sum(len(bar.x) for bar in bars) == sum(plan.block_ranks().values()) == 9
-    grey = [bar for bar in bars if bar.marker.color == charts.OFFSET_COLOUR]
+    grey = [bar for bar in bars if bar.marker.color == look.OFFSET_COLOUR]
     assert sum(len(bar.x) for bar in grey) == 2 * 3
 
 
 def test_the_gauge_adds_up_to_the_budget():
     plan = plans_of(make_profile())["twonn"]
-    figure = charts.budget_gauge(plan, uniform_comparison(plan))
+    figure = ranks.budget_gauge(plan, uniform_comparison(plan))
     assert sum(bar.x[0] for bar in figure.data) == plan_budget(plan).n_adapter_params
 
 
@@ -40,7 +40,7 @@ def test_training_curves_draw_every_logged_value():
 
 def test_every_figure_is_stale_when_asked():
     profile = make_profile()
-    figure = charts.rank_wall(profile, plans_of(profile)["twonn"], rises(profile, "twonn"), "twonn", stale=True)
+    figure = ranks.rank_wall(profile, plans_of(profile)["twonn"], rises(profile, "twonn"), "twonn", stale=True)
     assert all(t.opacity == 0.35 for t in figure.data)
 
 
@@ -50,13 +50,13 @@ def test_contrast_of_line_colours_holds_on_both_themes():
         linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    for _, colour, _, _ in charts.ESTIMATOR_STYLE.values():
+    for _, colour, _, _ in look.ESTIMATOR_STYLE.values():
         for background in ("#ffffff", "#11151b"):
             high, low = sorted((luminance(colour), luminance(background)), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)
 
 
 def test_every_estimator_has_a_colour_a_dash_and_a_marker_of_its_own():
-    assert list(charts.ESTIMATOR_STYLE) == list(ESTIMATORS)
-    for looks in zip(*charts.ESTIMATOR_STYLE.values(), strict=True):
+    assert list(look.ESTIMATOR_STYLE) == list(ESTIMATORS)
+    for looks in zip(*look.ESTIMATOR_STYLE.values(), strict=True):
         assert len(set(looks)) == len(ESTIMATORS)

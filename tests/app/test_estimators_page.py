@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.anatomy_charts import anatomy
-from app.estimator_charts import estimate_against_truth, estimate_by_sample_size, estimates_of_one_case
+from app.charts.anatomy import anatomy
+from app.charts.calibration import estimate_against_truth, estimate_by_sample_size, estimates_of_one_case
 from app.experiment import CHOICES, experiment
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS, Case, PointCloud, calibrate, summarize
@@ -229,6 +229,6 @@ def test_a_fitted_law_holds_all_of_its_mass(points, name):
 def test_the_pages_charts_know_no_streamlit():
     import subprocess
 
-    code = "import app.anatomy_charts, app.estimator_charts, app.experiment, sys; print('streamlit' in sys.modules)"
+    code = "import app.charts.anatomy, app.charts.calibration, app.experiment, sys; print('streamlit' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"

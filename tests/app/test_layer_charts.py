@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 from made_profiles import CURVE, make_profile, plans_of
 
-from app import layer_charts, line_ends, scale_charts
+from app.charts import layers as layer_charts, lines as line_ends, scales as scale_charts
 from gelora.geometry import ESTIMATORS
 from gelora.records import ScaleCurve
 from gelora.sensitivity import Sensitivity

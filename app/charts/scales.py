@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts import GRID, estimator_style, with_alpha
-from app.line_ends import LABEL_FONT, LABEL_GAP, End, label_ends, last_defined, set_value_axis, titled, value_range, with_gaps
+from app.charts.lines import LABEL_FONT, LABEL_GAP, End, label_ends, last_defined, set_value_axis, titled, value_range, with_gaps
+from app.charts.look import GRID, estimator_style, with_alpha
 from gelora.records import IdProfile
 from gelora.sensitivity import Sensitivity
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts import GRID, finish
+from app.charts.look import GRID, finish
 
 LABEL_GAP = 16  # pixels from one name to the next
 LABEL_FONT = 12

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from app.anatomy_laws import GREY, Picture, add_mark, add_points
-from app.charts import REFERENCE_COLOUR, estimator_style
+from app.charts.anatomy_laws import GREY, Picture, add_mark, add_points
+from app.charts.look import REFERENCE_COLOUR, estimator_style
 from gelora.geometry import Plateau, PointCloud
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts import GRID, REFERENCE_COLOUR, RISE_COLOUR, add_band, estimator_style, finish
-from app.line_ends import BOTTOM, LABEL_GAP, TOP, End, label_ends, label_margin, last_defined, set_value_axis, value_range, with_gaps
+from app.charts.lines import BOTTOM, LABEL_GAP, TOP, End, label_ends, label_margin, last_defined, set_value_axis, value_range, with_gaps
+from app.charts.look import GRID, REFERENCE_COLOUR, RISE_COLOUR, add_band, estimator_style, finish
 from gelora.geometry import is_scale_dependent, rises
 from gelora.ranks import RankAgreement, rank_agreement
 from gelora.records import IdProfile, RankPlan

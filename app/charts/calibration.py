@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts import GRID, REFERENCE_COLOUR, estimator_style, finish
-from app.line_ends import BOTTOM, TOP, End, label_ends, label_margin
+from app.charts.lines import BOTTOM, TOP, End, label_ends, label_margin
+from app.charts.look import GRID, REFERENCE_COLOUR, estimator_style, finish
 from gelora.geometry import Summary, Trial
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy import special, stats
 
-from app.charts import REFERENCE_COLOUR, estimator_style
+from app.charts.look import REFERENCE_COLOUR, estimator_style
 from gelora.geometry import PointCloud, norms_and_angles
 
 GREY = "#8b95a3"

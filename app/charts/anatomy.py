@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from app import anatomy_growth, anatomy_laws
-from app.charts import GRID, finish
+from app.charts import anatomy_growth, anatomy_laws
+from app.charts.look import GRID, finish
 from gelora.geometry import Estimator, PointCloud
 
 
