@@ -139,7 +139,7 @@ def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, .
                 f"({wanted.sentence()}) are given to each estimator. Small cases take a few seconds; DANCo's "
                 "first time at a number of points takes longer, since it draws balls of every dimension to compare with."
             )
-            _start_button("Measure", wanted)
+            _start_button("Draw and measure", wanted)
     st.stop()
 
 

@@ -95,8 +95,8 @@ def scale_section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
             st.plotly_chart(farther, key="neighbor_scales", config=components.CHART_CONFIG)
             st.caption(
                 "How to read it: GRIDE looks at all rows, at neighbors n1 and n2 = 2 n1. A fall from the left is noise, a fall to the "
-                "right is curvature and edges. The plateau is marked where the line is flattest past its steepest fall: the points look "
-                "there like a manifold of that dimension, unless the line is steep even so."
+                "right is curvature and edges. The plateau is marked where the line is flattest (only beyond a steep fall, where it "
+                "outgrows one): the points look there like a manifold of that dimension, unless the line is steep even so."
             )
 
 

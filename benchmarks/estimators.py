@@ -86,10 +86,10 @@ def tell_every_blas_the_processor() -> None:
     import faiss  # noqa: F401  loads its own OpenBLAS
     from threadpoolctl import threadpool_info
 
-    kernels = {info.get("architecture"): info["filepath"] for info in threadpool_info() if info.get("internal_api") == "openblas"}
-    ours = next((kernel for kernel, path in kernels.items() if "numpy" in Path(path).parent.name), None)
-    if ours and len(kernels) > 1 and "OPENBLAS_CORETYPE" not in os.environ:
-        print(f"kernels {', '.join(map(str, kernels))}: starting again with OPENBLAS_CORETYPE={ours}", flush=True)
+    kernels = {info["filepath"]: str(info.get("architecture")) for info in threadpool_info() if info.get("internal_api") == "openblas"}
+    ours = next((kernel for path, kernel in kernels.items() if "numpy" in Path(path).parent.name), None)
+    if ours and set(kernels.values()) != {ours} and "OPENBLAS_CORETYPE" not in os.environ:
+        print(f"kernels {', '.join(sorted(set(kernels.values())))}: starting again with OPENBLAS_CORETYPE={ours}", flush=True)
         command = [sys.executable, "-m", "benchmarks.estimators", *sys.argv[1:]]
         os.execve(sys.executable, command, os.environ | {"OPENBLAS_CORETYPE": ours})
 

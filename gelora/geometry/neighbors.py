@@ -4,7 +4,7 @@ Knows nothing of dimensions, estimators or layers.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def neighbor_graph(
         metric: "euclidean", or "cosine" for 1 - cos, computed as |u - v|^2 / 2 of the unit rows so that it keeps
             its digits for near directions. Rows whose directions agree to 1e-14 then count as copies.
         device: "cpu", "cuda" or "cuda:N".
-        block_bytes: the size of the largest temporary block, by default 64 MiB on the CPU and at most 1 GiB on a GPU; memory
+        block_bytes: the size of the largest temporary block, by default 128 MiB on the CPU and at most 1 GiB on a GPU; memory
             is O(n k) beside it and two to three copies of X (float64, and float32 for the product).
 
     Returns:
@@ -56,7 +56,7 @@ class Points:
 
     values: float64 [n, width], unit rows under "cosine", else divided by 2**exponent so that no square overflows
     (exact); rows: int64 [n], the first place of each in the data as given; labels: int64 [n_given], which of the n
-    each given row equals.
+    each given row equals; engines: those of `pairwise_engine`.
     """
 
     values: np.ndarray
@@ -64,6 +64,7 @@ class Points:
     labels: np.ndarray
     exponent: int
     metric: str
+    engines: dict[int | None, NumpyPairwise] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -198,10 +199,12 @@ def _certified(radius: np.ndarray, edge: np.ndarray, norms: np.ndarray, width: i
 
 
 def pairwise_engine(points: Points, device: str, block_bytes: int | None = None) -> Pairwise:
-    """Of the points, on the CPU or a CUDA device."""
-    if device == "cpu":
-        return NumpyPairwise(points.values, block_bytes)
-    return TorchPairwise(points.values, block_bytes, device)
+    """Of the points, on the CPU or a CUDA device; the one for the CPU is the same at every call, since it keeps a small product."""
+    if device != "cpu":
+        return TorchPairwise(points.values, block_bytes, device)
+    if block_bytes not in points.engines:
+        points.engines[block_bytes] = NumpyPairwise(points.values, block_bytes)
+    return points.engines[block_bytes]
 
 
 def _finite_rows(X: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 from gelora.errors import InputError
 from gelora.geometry.threads import CACHE_BYTES, cache_pieces, in_threads
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 128 * 2**20  # all pairs of 5,792 points in float32
 _CUDA_BLOCK_BYTES = 2**30  # keeps a GPU busy at 100,000 points; less where little memory is free
 _GROUP = 16  # columns
 
@@ -52,6 +52,7 @@ class NumpyPairwise:
     def __init__(self, values: np.ndarray, block_bytes: int | None = None) -> None:
         self._values = values
         self._block_bytes = block_bytes or BLOCK_BYTES
+        self._kept: tuple[np.ndarray, np.ndarray] | None = None
 
     def candidates(self, rows: np.ndarray, precision: Any, n_candidates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = np.empty((len(rows), n_candidates), dtype=np.int64)
@@ -99,27 +100,34 @@ class NumpyPairwise:
     def _products(self, rows: np.ndarray, precision: Any, read: Callable[[np.ndarray, slice, np.ndarray], None]) -> np.ndarray:
         """Give `read` the values |x_j|^2 - 2 x_i x_j (itself: infinity) of some of `rows`, their place, and all |x_j|^2.
 
-        The product runs on numpy's threads; what follows goes in small pieces to ours. Returns |x_j|^2.
+        The product runs on numpy's threads; what follows goes in small pieces to ours. A float32 product of all rows
+        that is one block is kept for the next call. `read` leaves its block as it is. Returns |x_j|^2.
         """
-        n = len(self._values)
-        centred, squares = self._centred(precision)
+        n, itemsize = len(self._values), np.dtype(precision).itemsize
+        step = min(len(rows), max(1, self._block_bytes // (n * itemsize)))
+        piece = max(1, min(self._block_bytes, CACHE_BYTES) // (n * itemsize))
+        keeps = len(rows) == step == n and precision == np.float32
+        kept = self._kept if keeps else None
+        centred, squares = (None, kept[1]) if kept else self._centred(precision)
         offsets = squares.astype(precision)
-        step = min(len(rows), max(1, self._block_bytes // (n * centred.itemsize)))
-        piece = max(1, min(self._block_bytes, CACHE_BYTES) // (n * centred.itemsize))
-        buffer = np.empty((step, n), dtype=precision)
+        buffer = kept[0] if kept else np.empty((step, n), dtype=precision)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
-            block = np.matmul(-2 * centred[some], centred.T, out=buffer[: len(some)])
+            block = buffer[: len(some)]
+            if centred is not None:
+                np.matmul(-2 * centred[some], centred.T, out=block)
 
             def finish(part: slice, block: np.ndarray = block, start: int = start) -> None:
                 for first in range(part.start, part.stop, piece):
                     here = slice(first, min(first + piece, part.stop))
-                    block[here] += offsets
                     there = slice(start + here.start, start + here.stop)
-                    block[np.arange(here.start, here.stop), rows[there]] = np.inf
+                    if centred is not None:
+                        block[here] += offsets
+                        block[np.arange(here.start, here.stop), rows[there]] = np.inf
                     read(block[here], there, squares)
 
             in_threads(finish, len(some), block.size)
+        self._kept = (buffer, squares) if keeps else self._kept
         return squares
 
     def _centred(self, precision: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +167,8 @@ def smallest(block: np.ndarray, n_smallest: int) -> tuple[np.ndarray, np.ndarray
 
 
 def read_sorted(block: np.ndarray, orders: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sort each row of `block` in place: its values of each order (1 is the least), how many lie below its bounds [r, q]."""
-    block.sort(axis=1)
+    """The values of each order (1 is the least) in each row of `block`, and how many lie below the row's bounds [r, q]."""
+    block = np.sort(block, axis=1)
     bounds = bounds.astype(block.dtype)
     n_below = np.array([row.searchsorted(bound) for row, bound in zip(block, bounds, strict=True)], dtype=np.int64)
     return block[:, orders - 1].astype(np.float64), n_below.reshape(bounds.shape)

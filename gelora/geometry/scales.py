@@ -66,6 +66,7 @@ def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", b
         squared, n_far = _read_beyond(engine, known, graph.indices, far, radii**2, block_bytes or BLOCK_BYTES)
         lengths[:, orders > k] = np.sqrt(np.maximum(squared, known[:, -1:] ** 2))
         n_nearer = np.where(beyond, np.maximum(n_far, k), n_nearer)
+        points.engines.clear()  # what they kept has been read
     unit = 0 if graph.metric == "cosine" else points.exponent
     n_pairs = (n_nearer.sum(axis=0) + 1) // 2
     return DistanceScales(orders, np.ldexp(lengths, unit), np.ldexp(radii, unit), n_pairs, n)

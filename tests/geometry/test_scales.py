@@ -109,6 +109,18 @@ def test_ordinary_points_need_one_float32_product(monkeypatch):
     assert precisions == [np.float32] * 3
 
 
+def test_a_product_that_is_one_block_serves_graph_and_pass(monkeypatch):
+    products, centred = [], NumpyPairwise._centred
+    monkeypatch.setattr(NumpyPairwise, "_centred", lambda self, precision: products.append(precision) or centred(self, precision))
+    cloud = PointCloud(point_sets()["plain"])
+    kept, graph = cloud.scales(), cloud.graph(20)
+    assert len(products) == 1
+    np.testing.assert_array_equal(graph.indices, neighbor_graph(point_sets()["plain"], 20, block_bytes=50_000).indices)
+    anew = scales.distance_scales(distinct_points(point_sets()["plain"]), graph)
+    np.testing.assert_array_equal(kept.lengths, anew.lengths)
+    np.testing.assert_array_equal(kept.n_pairs, anew.n_pairs)
+
+
 def test_a_graph_that_holds_all_pairs_needs_no_pass(monkeypatch):
     monkeypatch.setattr(scales, "pairwise_engine", None)
     found = PointCloud(np.random.default_rng(0).standard_normal((15, 3))).scales()
