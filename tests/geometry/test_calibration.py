@@ -126,6 +126,7 @@ def test_what_is_not_legal_is_said(change, says):
 
 
 def test_every_manifold_can_be_drawn_and_knows_its_dimension():
+    pytest.importorskip("skdim")  # draws the benchmark set
     for name, fixed in FIXED_DIMENSIONS.items():
         case = Case(name, 30, dimension=None if fixed else 3, width=30)
         assert len(case.points(0)) == 30, name
