@@ -6,7 +6,8 @@ Knows nothing of models, texts or ranks.
 
 from gelora.geometry import synthetic
 from gelora.geometry.baselines import BASELINES, add_baselines
-from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Summary, Trial, calibrate, summarize
+from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Trial, calibrate
+from gelora.geometry.calibration_summary import Summary, summarize
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.correlation import CorrelationDimension
 from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement

@@ -14,7 +14,7 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry import synthetic
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval, z_value
+from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval
 from gelora.geometry.half_samples import draw_halves, wide_enough
 from gelora.geometry.profile import checked_names, maker
 from gelora.geometry.scales import DistanceScales
@@ -99,36 +99,6 @@ class Trial:
         return Case(self.manifold, self.n_samples, self.truth, self.width, self.noise)
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What one estimator says of one case over all its draws; None where too few draws have an answer (an interval).
-
-    n_trials, n_defined: draws, and those with an answer; mean; bias = mean - truth; relative_bias = bias / truth; sd:
-    over draws (None for fewer than 2); coverage: share of the intervals that hold the truth; coverage_of_mean: that
-    hold the estimator's own mean over the draws, which is what an interval promises, since none sees bias;
-    interval_width: mean; width_ratio: that over 2 x 1.96 sd, 1 for an honest interval, more for one that is right
-    because it is wide; seconds, interval_seconds, shared_seconds: means over draws; notes: each once.
-    """
-
-    case: Case
-    truth: int
-    estimator: str
-    n_trials: int
-    n_defined: int
-    mean: float | None
-    bias: float | None
-    relative_bias: float | None
-    sd: float | None
-    coverage: float | None
-    coverage_of_mean: float | None
-    interval_width: float | None
-    width_ratio: float | None
-    seconds: float
-    interval_seconds: float
-    shared_seconds: float
-    notes: tuple[str, ...] = ()
-
-
 def calibrate(
     cases: Iterable[Case],
     estimators: Sequence[str],
@@ -184,47 +154,6 @@ def calibrate(
     if progress:
         progress(_STAGE, total, total)
     return tuple(trials)
-
-
-def summarize(trials: Iterable[Trial]) -> tuple[Summary, ...]:
-    """One row a case and estimator, in the order in which they first come."""
-    groups: dict[tuple[Case, str], list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault((trial.case, trial.estimator), []).append(trial)
-    return tuple(_summary(case, estimator, group) for (case, estimator), group in groups.items())
-
-
-def _summary(case: Case, estimator: str, trials: list[Trial]) -> Summary:
-    truth = trials[0].truth
-    answers = np.array([t.dimension for t in trials if t.dimension is not None])
-    mean = float(answers.mean()) if len(answers) else None
-    sd = float(answers.std(ddof=1)) if len(answers) > 1 else None
-    ends = np.array([(t.ci_low, t.ci_high) for t in trials if t.ci_low is not None and t.ci_high is not None])
-    has_interval = len(ends) > 0 and mean is not None
-    width = float(np.mean(ends[:, 1] - ends[:, 0])) if has_interval else None
-    return Summary(
-        case=case,
-        truth=truth,
-        estimator=estimator,
-        n_trials=len(trials),
-        n_defined=len(answers),
-        mean=mean,
-        bias=None if mean is None else mean - truth,
-        relative_bias=None if mean is None else mean / truth - 1,
-        sd=sd,
-        coverage=_share_holding(ends, truth) if has_interval else None,
-        coverage_of_mean=_share_holding(ends, mean) if mean is not None and has_interval else None,
-        interval_width=width,
-        width_ratio=width / (2 * z_value(CONFIDENCE) * sd) if width is not None and sd else None,
-        seconds=float(np.mean([t.seconds for t in trials])),
-        interval_seconds=float(np.mean([t.interval_seconds for t in trials])),
-        shared_seconds=float(np.mean([t.shared_seconds for t in trials])),
-        notes=tuple(dict.fromkeys(t.note for t in trials if t.note)),
-    )
-
-
-def _share_holding(ends: np.ndarray, value: float) -> float:
-    return float(np.mean((ends[:, 0] <= value) & (value <= ends[:, 1])))
 
 
 def _trials_of_a_draw(
