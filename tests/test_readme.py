@@ -1,5 +1,6 @@
 """What the README says is so."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -20,13 +21,23 @@ def code_blocks(language: str) -> list[str]:
 
 
 def test_the_python_example_runs_and_says_what_it_says(tmp_path):
-    (example,) = code_blocks("python")
+    example = code_blocks("python")[0]
     assert len(example.strip().splitlines()) <= 12
     result = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     curve, ranks = result.stdout.strip().splitlines()
     assert len(re.findall(r"\d+\.\d*", curve)) == 7
     assert ranks.startswith("{1: ")
+
+
+def test_the_estimators_example_finds_the_sphere(tmp_path):
+    example = code_blocks("python")[1]
+    environment = os.environ | {"GELORA_HOME": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    for line in result.stdout.strip().splitlines():
+        dimension, low, high = map(float, line.split(") ")[1].split())
+        assert low < dimension < high and abs(dimension - 5) < 0.6, line
 
 
 @pytest.mark.parametrize("line", [line for block in code_blocks("") for line in block.splitlines() if line.startswith("gelora ")])
