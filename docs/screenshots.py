@@ -91,6 +91,7 @@ def _prepare(browser: Browser) -> str:
         page.wait_for_timeout(1500)
         if not page.get_by_role("button", name="Start").is_visible():
             header.click()
+            expect(page.get_by_role("button", name="Start")).to_be_visible(timeout=30_000)
         page.get_by_test_id("stButtonGroup").get_by_role("radio", name=what).click()
         page.wait_for_timeout(1000)
         page.get_by_role("button", name="Start").click()
