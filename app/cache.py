@@ -21,7 +21,6 @@ import streamlit as st
 from app.jobs import WAITING, MeasuringJob, Task, Turns
 from app.shelf import Shelf
 from app.state import Measurement
-from gelora.errors import GeloraError
 from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles
 from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure, Progress
 from gelora.sensitivity import Sensitivity, measure_sensitivity
@@ -83,17 +82,8 @@ class Measurements:
         return job
 
     def _run(self, job: MeasuringJob) -> None:
-        try:
+        with job.to_its_end("The measurement", "fewer samples or a smaller model"):
             self._measure(job)
-        except GeloraError as error:
-            job.error = str(error)
-        except MemoryError:
-            job.error = "This machine's memory is too small for it; choose fewer samples or a smaller model."
-        except Exception as error:  # the thread's last resort: the page shows it, the log has the traceback
-            logger.exception("A measurement failed")
-            job.error = f"The measurement failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
-        finally:
-            job.end()
 
     def _turn(self, job: MeasuringJob, step: Task | None = None) -> AbstractContextManager[None]:
         job.now = "" if step is None else step.words()

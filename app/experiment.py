@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.parsers import names_of_estimators, number_in, one_of, real_in
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case
 
@@ -97,47 +98,16 @@ def experiment(chosen: Mapping[str, Any]) -> Experiment:
     )
 
 
-def _one_of(*legal: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in legal:
-            raise ValueError(text)
-        return text
-
-    return parse
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not low <= int(text) <= high:
-            raise ValueError(text)
-        return int(text)
-
-    return parse
-
-
-def _noise(text: str) -> float:
-    if not 0 <= float(text) <= 10:
-        raise ValueError(text)
-    return float(text)
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    if any(name not in ESTIMATORS for name in names):
-        raise ValueError(text)
-    return [name for name in ESTIMATORS if name in names]
-
-
 # key of the widget and the URL -> default, and what reads it from text
 CHOICES: dict[str, tuple[object, Callable[[str], object]]] = {
-    "cal_manifold": ("sphere", _one_of(*FIXED_DIMENSIONS)),
-    "cal_d": (5, _whole(1, 500)),
-    "cal_width": (50, _whole(1, 5000)),
-    "cal_n": (500, _whole(20, 20_000)),
-    "cal_noise": (0.0, _noise),
-    "cal_seeds": (3, _whole(1, 100)),
-    "cal_sweep": ("none", _one_of(*SWEEPS)),
-    "cal_estimators": (list(DEFAULT_ESTIMATORS), _names),
-    "cal_interval": ("own", _one_of(*INTERVALS)),
-    "cal_focus": ("twonn", _one_of(*ESTIMATORS)),
+    "cal_manifold": ("sphere", one_of(*FIXED_DIMENSIONS)),
+    "cal_d": (5, number_in(1, 500)),
+    "cal_width": (50, number_in(1, 5000)),
+    "cal_n": (500, number_in(20, 20_000)),
+    "cal_noise": (0.0, real_in(0.0, 10.0)),
+    "cal_seeds": (3, number_in(1, 100)),
+    "cal_sweep": ("none", one_of(*SWEEPS)),
+    "cal_estimators": (list(DEFAULT_ESTIMATORS), names_of_estimators),
+    "cal_interval": ("own", one_of(*INTERVALS)),
+    "cal_focus": ("twonn", one_of(*ESTIMATORS)),
 }

@@ -4,6 +4,7 @@ Knows how work is named, followed and cancelled; not how it is done (`app.cache`
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -11,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from app.state import Measurement
-from gelora.errors import Cancelled
+from gelora.errors import Cancelled, GeloraError
 from gelora.geometry import ESTIMATORS
 from gelora.records import IdProfile
 from gelora.sensitivity import Sensitivity
 
+logger = logging.getLogger(__name__)
 WAITING = "Waiting for its turn"
 KINDS = ("estimators", "baselines", "scales", "sensitivity")
 
@@ -100,9 +102,23 @@ class Job:
         """Whether the work has ended, well or not."""
         return self._over.is_set()
 
-    def end(self) -> None:
-        """Say that the work has ended."""
-        self._over.set()
+    @contextlib.contextmanager
+    def to_its_end(self, what: str, smaller: str) -> Iterator[None]:
+        """Around the work itself: what goes wrong becomes one sentence in `error`, and after it the job is over.
+
+        what: the work in a word or two, as in "The measurement"; smaller: what to choose where the memory is too small.
+        """
+        try:
+            yield
+        except GeloraError as error:
+            self.error = str(error)
+        except MemoryError:
+            self.error = f"This machine's memory is too small for it; choose {smaller}."
+        except Exception as error:  # the thread's last resort: the page shows it, the log has the traceback
+            logger.exception("%s failed", what)
+            self.error = f"{what} failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
+        finally:
+            self._over.set()
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait for the end; returns whether it came."""

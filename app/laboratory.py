@@ -3,7 +3,6 @@
 Knows how answers are made and kept; the figures are those of `app.charts.calibration`.
 """
 
-import logging
 import threading
 from collections import OrderedDict
 
@@ -13,13 +12,10 @@ import streamlit as st
 from app.charts.look import estimator_style
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.jobs import Job
-from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case, Estimator, PointCloud, Summary, Trial, calibrate
 
 N_NEIGHBORS = 20
 _KEPT = 24
-
-logger = logging.getLogger(__name__)
 
 
 class Laboratory:
@@ -52,7 +48,7 @@ class Laboratory:
         return job
 
     def _measure(self, wanted: Experiment, job: Job) -> None:
-        try:
+        with job.to_its_end("The calibration", "fewer points or a smaller width"):
             with self._work:
                 trials = calibrate(
                     wanted.cases(),
@@ -66,15 +62,6 @@ class Laboratory:
                 self._answers[wanted] = trials
                 while len(self._answers) > _KEPT:
                     self._answers.popitem(last=False)
-        except GeloraError as error:
-            job.error = str(error)
-        except MemoryError:
-            job.error = "This machine's memory is too small for it; choose fewer points or a smaller width."
-        except Exception as error:  # the thread's last resort: the page shows it, the log has the traceback
-            logger.exception("A calibration failed")
-            job.error = f"The calibration failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
-        finally:
-            job.end()
 
 
 @st.cache_resource(show_spinner=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.experiment import CHOICES
+from app.parsers import flag, names_of_estimators, number_in, one_of
 from gelora.geometry import ESTIMATORS
 from gelora.records import POOLINGS, ROUNDINGS, DataChoice
 
@@ -19,33 +20,8 @@ MAX_OFFSET = 16
 ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
 
 
-def _one_of(*legal: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in legal:
-            raise ValueError(text)
-        return text
-
-    return parse
-
-
-def _number_in(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not low <= int(text) <= high:
-            raise ValueError(text)
-        return int(text)
-
-    return parse
-
-
 def _estimators(text: str) -> list[str]:
-    wanted = text.split(",")
-    if not wanted or any(name not in ESTIMATORS for name in wanted):
-        raise ValueError(text)
-    return in_order(wanted)
-
-
-def _flag(text: str) -> bool:
-    return {"1": True, "0": False}[text]
+    return in_order(names_of_estimators(text))
 
 
 @dataclass(frozen=True)
@@ -63,19 +39,19 @@ FIELDS = {
     "text": _Field("", str),
     "pair": _Field("", str),
     "label": _Field("", str),
-    "n": _Field(1000, _number_in(10, 100_000)),
-    "seed": _Field(0, _number_in(0, 2**31)),
-    "distinct": _Field(True, _flag),
-    "pooling": _Field("mean", _one_of(*POOLINGS)),
-    "length": _Field(128, _number_in(4, 8192)),
+    "n": _Field(1000, number_in(10, 100_000)),
+    "seed": _Field(0, number_in(0, 2**31)),
+    "distinct": _Field(True, flag),
+    "pooling": _Field("mean", one_of(*POOLINGS)),
+    "length": _Field(128, number_in(4, 8192)),
     "estimators": _Field(["twonn", "mle", "gride", "danco"], _estimators),
-    "estimator": _Field(ALWAYS, _one_of(*ESTIMATORS)),
-    "log": _Field(False, _flag),
-    "baselines": _Field(False, _flag),
-    "layer": _Field(1, _number_in(0, 10_000)),
-    "offset": _Field(1, _number_in(0, MAX_OFFSET)),
-    "rounding": _Field("ceil", _one_of(*ROUNDINGS)),
-    "targets": _Field("attention", _one_of(*TARGETS)),
+    "estimator": _Field(ALWAYS, one_of(*ESTIMATORS)),
+    "log": _Field(False, flag),
+    "baselines": _Field(False, flag),
+    "layer": _Field(1, number_in(0, 10_000)),
+    "offset": _Field(1, number_in(0, MAX_OFFSET)),
+    "rounding": _Field("ceil", one_of(*ROUNDINGS)),
+    "targets": _Field("attention", one_of(*TARGETS)),
     "run": _Field("", str),
     **{key: _Field(default, parse) for key, (default, parse) in CHOICES.items()},
 }

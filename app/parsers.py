@@ -1,0 +1,53 @@
+"""How a choice is read back from the text that a URL holds: each parser raises ValueError for what is not legal."""
+
+from collections.abc import Callable
+
+from gelora.geometry import ESTIMATORS
+
+
+def one_of(*legal: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def parse(text: str) -> str:
+        if text not in legal:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def number_in(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from low to high."""
+
+    def parse(text: str) -> int:
+        if not low <= int(text) <= high:
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+def real_in(low: float, high: float) -> Callable[[str], float]:
+    """A number from low to high."""
+
+    def parse(text: str) -> float:
+        if not low <= float(text) <= high:
+            raise ValueError(text)
+        return float(text)
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """1 or 0."""
+    if text not in ("1", "0"):
+        raise ValueError(text)
+    return text == "1"
+
+
+def names_of_estimators(text: str) -> list[str]:
+    """Names of estimators between commas, in the order in which there are all."""
+    wanted = text.split(",")
+    if any(name not in ESTIMATORS for name in wanted):
+        raise ValueError(text)
+    return [name for name in ESTIMATORS if name in wanted]
