@@ -10,7 +10,8 @@ from gelora.records.checks import check_range
 class TargetModule(Record):
     """One linear map inside a block that LoRA can adapt; `name` is relative to the base model (no head wrapper).
 
-    `kind` is one of q, k, v, qkv (fused), o for attention, mlp for the feed-forward maps, other for the rest.
+    `kind` is one of q, k, v, qkv (fused), o for attention, mlp for the feed-forward maps, expert for those of a
+    mixture of experts, other for the rest. n_experts > 1 means one parameter that holds as many maps of this shape.
     """
 
     name: str
@@ -18,11 +19,17 @@ class TargetModule(Record):
     kind: str
     in_features: int
     out_features: int
+    n_experts: int = 1
 
     @property
     def n_params_per_rank(self) -> int:
-        """LoRA parameters that one unit of rank costs: A adds in_features, B adds out_features."""
-        return self.in_features + self.out_features
+        """LoRA parameters that one unit of rank costs: A adds in_features, B adds out_features, for every expert."""
+        return self.n_experts * (self.in_features + self.out_features)
+
+    @property
+    def smaller_side(self) -> int:
+        """The highest rank that a map of this shape can have."""
+        return min(self.in_features, self.out_features)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,9 @@ from gelora.records.model import TargetModule
 class RankPlan(Record):
     """A LoRA rank and alpha for every targeted module; rank 0 means that the module gets no adapter.
 
+    offset, rounding, estimator and scale (the factor on the rises) are those of the GeLoRA rule, None for strategies that
+    do not have them; seed is that of a random plan. target_params is the budget that the plan was made to meet, None
+    where there was none. `edits` holds, for every module that a person gave another rank by hand, the rank before that.
     `block_notes` says, by block number, why a block got its rank where that is not plain from the curve.
     """
 
@@ -28,6 +31,10 @@ class RankPlan(Record):
     n_model_params: int
     profile_digest: str | None
     block_notes: dict[int, str] = field(default_factory=dict)
+    scale: float | None = None
+    seed: int | None = None
+    target_params: int | None = None
+    edits: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [module.name for module in self.modules]
@@ -38,6 +45,10 @@ class RankPlan(Record):
             check_range(f"The rank of {module.name}", self.ranks[module.name], 0, limit)
             if self.ranks[module.name] > 0 and not self.alphas[module.name] > 0:
                 raise InputError(f"The alpha of {module.name} is {self.alphas[module.name]}; it must be positive.")
+        for name, before in self.edits.items():
+            if name not in self.ranks:
+                raise InputError(f"The edited module {name!r} is none of the plan's.")
+            check_range(f"The rank of {name} before its edit", before, 0)
         if not any(self.ranks.values()):
             raise InputError("Every rank of the plan is 0, so there is nothing to train; raise the offset to at least 1.")
 
@@ -47,6 +58,18 @@ class RankPlan(Record):
         for module in self.modules:
             result[module.block] = max(result.get(module.block, 0), self.ranks[module.name])
         return result
+
+    @property
+    def n_adapter_params(self) -> int:
+        """Parameters of the adapters: r * (in_features + out_features), summed over the modules."""
+        return sum(self.ranks[module.name] * module.n_params_per_rank for module in self.modules)
+
+    @property
+    def shortfall(self) -> int | None:
+        """Parameters by which the plan stays under the budget that it was made to meet; None where there was none.
+
+        Negative where edits by hand have gone over it."""
+        return None if self.target_params is None else self.target_params - self.n_adapter_params
 
     def to_lora_config(self, model: object | None = None, **options: object) -> object:
         """The plan as a `peft.LoraConfig`; see `gelora.ranks.to_lora_config`."""
