@@ -8,11 +8,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from gelora.ranks.agreement import RankAgreement, rank_agreement
-from gelora.ranks.allocation import allocate_ranks, uniform_ranks
-from gelora.ranks.budget import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
+from gelora.ranks.allocation import allocate_ranks, rise_units, uniform_ranks
+from gelora.ranks.budget import (
+    BYTES_PER_PARAM,
+    OPTIMIZER_BYTES_PER_PARAM,
+    budget_by_block,
+    budget_params,
+    equivalent_uniform_rank,
+    plan_budget,
+    uniform_comparison,
+)
+from gelora.ranks.edits import edit_ranks, undo_edits
 from gelora.ranks.lora_form import lora_arguments
+from gelora.ranks.matching import match_budget
+from gelora.ranks.stability import estimator_shares, half_sample_shares
+from gelora.ranks.strategies import STRATEGIES, Strategy, plan_at_budget
 
 if TYPE_CHECKING:
+    from gelora.ranks.importance import all_module_scores as all_module_scores, module_scores as module_scores
     from gelora.ranks.lora import (
         apply_plan as apply_plan,
         count_parameters as count_parameters,
@@ -21,23 +34,39 @@ if TYPE_CHECKING:
         train_head_alone as train_head_alone,
     )
 
+_NEED_MODELS = ("all_module_scores", "module_scores")
 _NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config", "train_head_alone")
 
 __all__ = [
+    "BYTES_PER_PARAM",
+    "OPTIMIZER_BYTES_PER_PARAM",
+    "STRATEGIES",
     "RankAgreement",
+    "Strategy",
     "allocate_ranks",
     "budget_by_block",
+    "budget_params",
+    "edit_ranks",
     "equivalent_uniform_rank",
+    "estimator_shares",
+    "half_sample_shares",
     "lora_arguments",
+    "match_budget",
+    "plan_at_budget",
     "plan_budget",
     "rank_agreement",
+    "rise_units",
+    "undo_edits",
     "uniform_comparison",
     "uniform_ranks",
+    *_NEED_MODELS,
     *_NEED_PEFT,
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NEED_MODELS:
+        return getattr(importlib.import_module("gelora.ranks.importance"), name)
     if name in _NEED_PEFT:
         return getattr(importlib.import_module("gelora.ranks.lora"), name)
     raise AttributeError(f"module 'gelora.ranks' has no attribute {name!r}")

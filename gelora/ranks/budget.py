@@ -3,15 +3,19 @@
 Pure arithmetic on records; knows nothing of torch, PEFT or files.
 """
 
+import math
 from collections.abc import Sequence
 
+from gelora.errors import InputError
 from gelora.records import Budget, RankPlan, TargetModule, check_range
 
+BYTES_PER_PARAM = 4
+"""PEFT keeps and saves adapters in float32."""
 OPTIMIZER_BYTES_PER_PARAM = 8
 """AdamW keeps two float32 moments of each trainable parameter; gradients and the parameters themselves come on top."""
 
 
-def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = 4) -> Budget:
+def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = BYTES_PER_PARAM) -> Budget:
     """The cost of `plan`: r * (in_features + out_features) parameters a module, the number that PEFT counts.
 
     Args:
@@ -28,7 +32,7 @@ def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = 4
     """
     check_range("n_head_params", n_head_params, 0)
     check_range("bytes_per_param", bytes_per_param, 1)
-    return _budget(sum(budget_by_block(plan).values()), plan, n_head_params, bytes_per_param)
+    return _budget(plan.n_adapter_params, plan, n_head_params, bytes_per_param)
 
 
 def budget_by_block(plan: RankPlan) -> dict[int, int]:
@@ -37,6 +41,33 @@ def budget_by_block(plan: RankPlan) -> dict[int, int]:
     for module in sorted(plan.modules, key=lambda module: module.block):
         result[module.block] = result.get(module.block, 0) + plan.ranks[module.name] * module.n_params_per_rank
     return result
+
+
+def budget_params(text: str, modules: Sequence[TargetModule]) -> int:
+    """A budget in a person's words as a number of adapter parameters.
+
+    Args:
+        text: "uniform:R" (what rank R everywhere costs), "params:N" or "mb:X" (an adapter file of X million bytes in
+            float32, as PEFT saves it).
+        modules: the targeted modules, for "uniform".
+
+    Raises:
+        InputError: the text is none of these, or the number is not positive.
+    """
+    kind, _, amount = text.partition(":")
+    try:
+        number = float(amount.replace(",", "").replace("_", ""))
+    except ValueError:
+        number = math.nan
+    whole = kind in ("uniform", "params")
+    if kind not in ("uniform", "params", "mb") or not (math.isfinite(number) and number > 0) or (whole and not number.is_integer()):
+        raise InputError(
+            f"The budget {text!r} is none; give uniform:R (a whole rank everywhere), params:N (parameters) or mb:X (megabytes of the "
+            "adapter file), such as uniform:2, params:36864 or mb:0.15."
+        )
+    if kind == "uniform":
+        return _uniform_cost(modules, int(number))
+    return int(number) if kind == "params" else int(number * 1e6 // BYTES_PER_PARAM)
 
 
 def uniform_comparison(plan: RankPlan, rs: Sequence[int] = (1, 2, 4, 8)) -> list[tuple[int, Budget]]:
@@ -49,18 +80,18 @@ def uniform_comparison(plan: RankPlan, rs: Sequence[int] = (1, 2, 4, 8)) -> list
     """
     for r in rs:
         check_range("r", r, 1)
-    return [(r, _budget(_uniform_cost(plan.modules, r), plan, 0, 4)) for r in rs]
+    return [(r, _budget(_uniform_cost(plan.modules, r), plan, 0, BYTES_PER_PARAM)) for r in rs]
 
 
 def equivalent_uniform_rank(plan: RankPlan) -> float:
     """The rank, whole or not, that would cost as much as the plan if every module of it had that one rank."""
-    target = sum(budget_by_block(plan).values())
+    target = plan.n_adapter_params
     full, slope = 0, sum(module.n_params_per_rank for module in plan.modules)
     # The cost of a uniform rank is piecewise linear: its slope falls where a module reaches its smaller side.
-    for module in sorted(plan.modules, key=_smaller_side):
-        if full + slope * _smaller_side(module) >= target:
+    for module in sorted(plan.modules, key=lambda module: module.smaller_side):
+        if full + slope * module.smaller_side >= target:
             break
-        full += module.n_params_per_rank * _smaller_side(module)
+        full += module.n_params_per_rank * module.smaller_side
         slope -= module.n_params_per_rank
     return (target - full) / slope
 
@@ -78,8 +109,4 @@ def _budget(n_adapter_params: int, plan: RankPlan, n_head_params: int, bytes_per
 
 
 def _uniform_cost(modules: Sequence[TargetModule], r: int) -> int:
-    return sum(min(r, _smaller_side(module)) * module.n_params_per_rank for module in modules)
-
-
-def _smaller_side(module: TargetModule) -> int:
-    return min(module.in_features, module.out_features)
+    return sum(min(r, module.smaller_side) * module.n_params_per_rank for module in modules)

@@ -10,6 +10,7 @@ from gelora.records.data import DataChoice, HiddenStates, Sample, SampleSource
 from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.model import ModelStructure, TargetModule
 from gelora.records.plans import Budget, RankPlan
+from gelora.records.scores import SCORE_STRATEGIES, ModuleScores
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "POOLINGS",
     "PRECISIONS",
     "ROUNDINGS",
+    "SCORE_STRATEGIES",
     "STATUSES",
     "TASKS",
     "Budget",
@@ -25,6 +27,7 @@ __all__ = [
     "IdEstimate",
     "IdProfile",
     "ModelStructure",
+    "ModuleScores",
     "NeighborGraph",
     "Progress",
     "RankPlan",

@@ -1,0 +1,61 @@
+"""Ranks changed by hand: another rank for some modules of a plan, marked and undoable.
+
+Pure arithmetic on records; knows no page.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from gelora.errors import InputError
+from gelora.ranks.allocation import SCALING, whole_number
+from gelora.records import RankPlan
+
+
+def edit_ranks(plan: RankPlan, ranks: Mapping[str, int]) -> RankPlan:
+    """`plan` with other ranks for some modules, alpha / r as it was; `edits` of the result holds what they were before.
+
+    A module that gets back the rank that it had before its first edit is no longer marked.
+
+    Args:
+        plan: any plan; also one that has edits.
+        ranks: {module name: rank from 0 to the smaller side of its matrix}; 0 means no adapter.
+
+    Raises:
+        InputError: a name is none of the plan's modules, a rank is illegal, or every rank comes out as 0.
+    """
+    modules = {module.name: module for module in plan.modules}
+    new_ranks, alphas, edits = dict(plan.ranks), dict(plan.alphas), dict(plan.edits)
+    scaling = _scaling(plan)
+    for name, rank in ranks.items():
+        if name not in modules:
+            raise InputError(f"The plan has no module {name!r}; its modules are {', '.join(list(modules)[:4])} and so on.")
+        rank = whole_number(f"The rank of {name}", rank, 0)
+        limit = modules[name].smaller_side
+        if rank > limit:
+            raise InputError(f"The rank of {name} is {rank}; its matrix has {limit} as the smaller side, so it must be from 0 to {limit}.")
+        before = edits.pop(name, plan.ranks[name])
+        if rank != before:
+            edits[name] = before
+        own = alphas[name] / new_ranks[name] if new_ranks[name] else scaling
+        new_ranks[name], alphas[name] = rank, own * rank
+    return dataclasses.replace(plan, ranks=new_ranks, alphas=alphas, edits=edits)
+
+
+def undo_edits(plan: RankPlan, names: Iterable[str] | None = None) -> RankPlan:
+    """`plan` with the ranks from before the edits, of all edited modules or of those in `names`.
+
+    Raises:
+        InputError: a name was not edited.
+    """
+    names = list(plan.edits) if names is None else list(names)
+    for name in names:
+        if name not in plan.edits:
+            raise InputError(f"{name!r} was not edited; edited are: {', '.join(plan.edits) or 'none'}.")
+    return edit_ranks(plan, {name: plan.edits[name] for name in names})
+
+
+def _scaling(plan: RankPlan) -> float:
+    """alpha / r of most modules; the paper's where no module has a rank."""
+    found = Counter(plan.alphas[name] / rank for name, rank in plan.ranks.items() if rank)
+    return found.most_common(1)[0][0] if found else SCALING

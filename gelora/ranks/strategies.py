@@ -1,0 +1,134 @@
+"""Which ways of giving out ranks there are, by name, and the plan of each at a budget: the rule's company.
+
+The rule is a heuristic, so it stands beside allocations of the same size that know less (even, by depth, at random) or
+other things (gradients, variance, spectrum). Pure arithmetic on records; how a score is measured is in `importance`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gelora.errors import InputError
+from gelora.ranks.allocation import SCALING, as_text, build_plan
+from gelora.ranks.matching import (
+    at_random,
+    block_groups,
+    check_budget,
+    largest_uniform,
+    match_budget,
+    module_groups,
+    proportional,
+    spend,
+)
+from gelora.records import IdProfile, ModelStructure, ModuleScores, RankPlan, TargetModule, check_choice
+from gelora.sources import select_modules
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way of giving out ranks. needs: "profile" (a measured curve), "structure" (the config alone) or "scores"."""
+
+    name: str
+    label: str
+    needs: str
+    idea: str
+    source: str
+
+
+_ALL = (
+    Strategy("gelora", "GeLoRA", "profile", "Rank where the intrinsic dimension rises, above an offset.", "arXiv 2412.09250"),
+    Strategy("uniform", "Uniform", "structure", "The same rank everywhere.", "Hu et al. 2022, LoRA, arXiv 2106.09685"),
+    Strategy("depth-increasing", "Deeper more", "structure", "Rank in proportion to the block's number.", "an ablation"),
+    Strategy("depth-decreasing", "Deeper less", "structure", "The same the other way round.", "an ablation"),
+    Strategy("random", "Random", "structure", "One rank each, every further unit to a block drawn at random.", "an ablation"),
+    Strategy("gradient", "Gradient", "scores", "Rank in proportion to mean |W * dL/dW| of each matrix.", "AdaLoRA, arXiv 2303.10512"),
+    Strategy("fisher", "Fisher", "scores", "Rank in proportion to each matrix's mean Fisher information.", "EWC, arXiv 1612.00796"),
+    Strategy("eva", "EVA", "scores", "Rank to the input directions that explain most variance.", "EVA, arXiv 2410.07170"),
+    Strategy("weight-spectrum", "Spectrum", "scores", "Rank in proportion to each matrix's stable rank.", "Rudelson & Vershynin 2007"),
+)
+STRATEGIES = {strategy.name: strategy for strategy in _ALL}
+
+_FROM_STRUCTURE: dict[str, Callable[[list, int, int], Mapping[int, int]]] = {
+    "uniform": lambda groups, budget, seed: dict.fromkeys((g.key for g in groups), largest_uniform(groups, budget)),
+    "depth-increasing": lambda groups, budget, seed: proportional(groups, {g.key: i for i, g in enumerate(groups, start=1)}, budget),
+    "depth-decreasing": lambda groups, budget, seed: proportional(groups, {g.key: len(groups) - i for i, g in enumerate(groups)}, budget),
+    "random": at_random,
+}
+
+
+def plan_at_budget(
+    strategy: str,
+    budget: int,
+    structure: ModelStructure,
+    target_modules: str | Sequence[str] = "attention",
+    *,
+    profile: IdProfile | None = None,
+    scores: ModuleScores | None = None,
+    estimator: str = "twonn",
+    rounding: str = "ceil",
+    scale: float = 1.0,
+    scaling: float = SCALING,
+    seed: int = 0,
+) -> RankPlan:
+    """The plan of any strategy that comes as near to `budget` as whole units of rank do, and never over it.
+
+    gelora, depth-increasing, depth-decreasing and random give a block's matrices one rank; uniform gives one rank to all
+    (the largest that fits); gradient, fisher, weight-spectrum and eva rank every matrix by itself. All give at least 1,
+    but gelora under a budget too small for that (see `match_budget`). The plan's `shortfall` is what stays unspent.
+
+    Args:
+        strategy: one of STRATEGIES.
+        budget: parameters, a whole number; `gelora.ranks.budget_params` reads "uniform:2" and the like.
+        structure: the model.
+        target_modules: as in `allocate_ranks`.
+        profile: for gelora, of the same model.
+        scores: for gradient, fisher, eva and weight-spectrum: what `module_scores` measured of this model.
+        estimator, rounding, scale: for gelora, as in `allocate_ranks`.
+        scaling: alpha / r, positive.
+        seed: for random.
+
+    Raises:
+        InputError: an argument is illegal, profile or scores are missing or of another model, or the budget is below one
+            rank for each kept block.
+    """
+    check_choice("strategy", strategy, tuple(STRATEGIES))
+    if strategy == "gelora":
+        if profile is None:
+            raise InputError(
+                "The strategy gelora needs a measured profile; measure one, or choose uniform, depth-increasing, depth-decreasing or random."
+            )
+        check_same_model("The profile", profile.model.model_id, profile.model.modules == structure.modules, structure)
+        return match_budget(profile, budget, target_modules, rounding, estimator, scaling, scale)
+    modules = select_modules(structure, target_modules)
+    identity = {"strategy": strategy, "target_modules": as_text(target_modules), "target_params": budget}
+    if STRATEGIES[strategy].needs == "structure":
+        ranks = _FROM_STRUCTURE[strategy](block_groups(modules), budget, seed)
+        return build_plan(structure, modules, ranks, scaling, **identity, seed=seed if strategy == "random" else None)
+    if scores is None:
+        raise InputError(f"The strategy {strategy} needs the scores of this model's matrices; measure them with module_scores.")
+    if scores.strategy != strategy:
+        raise InputError(f"These scores are of {scores.strategy}; the strategy is {strategy}.")
+    missing = [module.name for module in modules if module.name not in scores.scores]
+    check_same_model("The scores", scores.model_id, not missing, structure)
+    return build_plan(structure, modules, _by_score(modules, scores, budget), scaling, **identity)
+
+
+def check_same_model(what: str, model_id: str, fits: bool, structure: ModelStructure) -> None:
+    """Raise InputError unless `fits`, saying which model `what` is of and which one is meant."""
+    if not fits:
+        raise InputError(
+            f"{what} {'are' if what.endswith('s') else 'is'} of {model_id}, which has other matrices than {structure.model_id}; "
+            "choose the same model for both."
+        )
+
+
+def _by_score(modules: tuple[TargetModule, ...], scores: ModuleScores, budget: int) -> Mapping[str, int]:
+    groups = module_groups(modules)
+    if not scores.components:
+        return proportional(groups, scores.scores, budget)
+    check_budget(budget, groups)
+
+    def next_component(name: str, rank: int) -> float:
+        ratios = scores.components[name]
+        return float(ratios[rank]) if rank < len(ratios) else float("-inf")
+
+    return spend(groups, {group.key: 1 for group in groups}, budget, next_component)

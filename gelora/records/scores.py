@@ -1,0 +1,51 @@
+"""Record of what model and data say of each matrix: one score a module, and EVA's spectrum of its inputs."""
+
+import itertools
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gelora.errors import InputError
+from gelora.record_json import Record, read_only
+from gelora.records.checks import check_choice, check_range
+
+SCORE_STRATEGIES = ("gradient", "fisher", "eva", "weight-spectrum")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModuleScores(Record):
+    """How much each matrix of a model matters by one strategy; the scores sum to 1.
+
+    Names are those of `TargetModule`. components: for eva, the share of the variance of a module's inputs along each of
+    its first principal directions, float64 [n_components], descending; empty for the other strategies. n_rows: rows of
+    data that were used, 0 where none are needed. detail: how it was computed, one sentence. seconds: what this strategy
+    took, loading model and data not counted.
+    """
+
+    strategy: str
+    scores: dict[str, float]
+    components: dict[str, np.ndarray]
+    model_id: str
+    revision: str
+    n_rows: int
+    detail: str
+    seconds: float = field(metadata={"is_timing": True})
+
+    def __post_init__(self) -> None:
+        check_choice("strategy", self.strategy, SCORE_STRATEGIES)
+        check_range("n_rows", self.n_rows, 0)
+        for name, score in self.scores.items():
+            check_range(f"The score of {name}", score, 0.0, 1.0)
+        total = math.fsum(self.scores.values())
+        if not math.isclose(total, 1.0, rel_tol=1e-9):
+            raise InputError(f"The scores sum to {total}; they must sum to 1, each at least 0.")
+        wanted = set(self.scores) if self.strategy == "eva" else set()
+        if set(self.components) != wanted:
+            legal = "eva needs the components of exactly the modules that have a score" if wanted else "only eva has components"
+            raise InputError(f"The scores by {self.strategy} have the components of {len(self.components)} modules; {legal}.")
+        for name, ratios in self.components.items():
+            falls = ratios.ndim == 1 and len(ratios) > 0 and all(a >= b for a, b in itertools.pairwise(ratios.tolist()))
+            if not (falls and np.isfinite(ratios).all() and ratios[-1] >= 0):
+                raise InputError(f"The components of {name} must be one or more numbers of at least 0, none above the one before it.")
+        object.__setattr__(self, "components", {name: read_only(ratios, np.float64) for name, ratios in self.components.items()})
