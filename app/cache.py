@@ -24,7 +24,15 @@ from app.state import Measurement
 from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles
 from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure, Progress
 from gelora.sensitivity import Sensitivity, measure_sensitivity
-from gelora.sources import BUNDLED_DATASET, DatasetInfo, describe_dataset, extract_hidden_states, load_sample, model_structure
+from gelora.sources import (
+    BUNDLED_DATASET,
+    DatasetInfo,
+    describe_dataset,
+    extract_hidden_states,
+    head_size,
+    load_sample,
+    model_structure,
+)
 
 _FORMAT = 2  # raise it when the same measurement would now give other numbers
 _ONE_SAMPLE = ("layer_names", "model", "sample_source", "pooling", "max_length")
@@ -39,12 +47,20 @@ class Measurements:
         self._profiles = Shelf("profiles", IdProfile, _merge_profiles)
         self._sensitivities = Shelf("sensitivity", Sensitivity, _merge_sensitivities)
         self._lock = threading.Lock()
-        self._turns = Turns()
+        self.turns = Turns()  # also of work on models that is no measurement of dimensions
         self._jobs: dict[str, list[MeasuringJob]] = {}
 
     def find(self, measurement: Measurement) -> IdProfile | None:
         """All that is measured of it so far, from memory or disk, or None."""
         return self._profiles.find(_key(measurement))
+
+    def add(self, measurement: Measurement, profile: IdProfile) -> None:
+        """Take a profile that was measured elsewhere for this measurement's.
+
+        Raises:
+            InputError: what is measured here already has other neighbors, metric or half-samples.
+        """
+        self._profiles.add(_key(measurement), profile)
 
     def find_sensitivity(self, measurement: Measurement, estimator: str) -> Sensitivity | None:
         """What is known of how one estimator's curve hangs on the choices, or None."""
@@ -87,7 +103,7 @@ class Measurements:
 
     def _turn(self, job: MeasuringJob, step: Task | None = None) -> AbstractContextManager[None]:
         job.now = "" if step is None else step.words()
-        return self._turns.next(lambda: job.progress(WAITING, 0, 0))
+        return self.turns.next(lambda: job.progress(WAITING, 0, 0))
 
     def _measure(self, job: MeasuringJob) -> None:
         with self._turn(job):
@@ -180,11 +196,11 @@ def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:
 
 
 def _key(measurement: Measurement, estimator: str = "") -> str:
-    identity = [_FORMAT, asdict(measurement), _state_of(measurement.data.dataset), _state_of(measurement.model), estimator]
+    identity = [_FORMAT, asdict(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _state_of(name: str) -> list[object]:
+def state_of(name: str) -> list[object]:
     """Size and time of a local file or of a local model's files, so that a changed one is measured again."""
     path = Path(name).expanduser()
     if path.is_file():
@@ -245,6 +261,16 @@ def structure(model: str) -> ModelStructure:
         GeloraError: the model is unknown or unreachable, or has no shape that can be adapted.
     """
     return model_structure(model)
+
+
+@st.cache_data(show_spinner="Counting the head's parameters ...", max_entries=32)
+def head_parameters(model: str, n_labels: int) -> int:
+    """Parameters of a classifier's head, trained and saved beside the adapter, from the configuration alone.
+
+    Raises:
+        GeloraError: the model is unknown or unreachable, or has no classifier.
+    """
+    return head_size(model, n_labels)
 
 
 @st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import measuring, state
-from app.cache import structure
-from gelora.errors import GeloraError, InputError
+from app import state
+from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS, rises, sign_agreement
-from gelora.ranks import allocate_ranks, lora_arguments, uniform_ranks
-from gelora.records import ROUNDINGS, IdProfile, RankPlan
+from gelora.ranks import lora_arguments
+from gelora.records import IdProfile, RankPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
@@ -40,12 +39,6 @@ def errors_as_sentences() -> Iterator[None]:
 
 
 # sentences and plans
-
-
-def focus(profile: IdProfile) -> str:
-    """The estimator looked at; the first measured one while it is not measured yet."""
-    chosen = st.session_state["estimator"]
-    return chosen if chosen in profile.estimates else next(iter(profile.estimates))
 
 
 def finding(profile: IdProfile, estimator: str) -> str:
@@ -89,13 +82,6 @@ def _blocks(numbers: list[int]) -> str:
     return f"block{'s' if len(numbers) > 1 else ''} {listed}"
 
 
-def rule_choices() -> None:
-    """Estimator, rounding and target modules: what the rule asks beside the offset."""
-    focus_choice("Estimator")
-    st.selectbox("Rounding", ROUNDINGS, key="rounding", help="A lower bound must not be rounded down, so the default is up.")
-    st.selectbox("Target modules", state.TARGETS, key="targets")
-
-
 def focus_choice(title: str, width: int | str = "stretch") -> None:
     """The one estimator that findings, bands and ranks are of, among the chosen ones."""
     st.selectbox(
@@ -113,45 +99,15 @@ def estimator_words(estimator: str) -> str:
     return ESTIMATORS[estimator].label
 
 
-def plan_for(profile: IdProfile, estimator: str | None = None) -> RankPlan:
-    """The GeLoRA plan at the present offset, rounding and targets."""
-    chosen = st.session_state
-    return allocate_ranks(profile, chosen["targets"], chosen["offset"], chosen["rounding"], estimator or focus(profile))
-
-
-def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | None]:
-    """The plan that every estimator gives, and a sentence where one gives none (offset 0 and no rise, say)."""
-    plans, reason = {}, None
-    for estimator in profile.estimates:
-        try:
-            plans[estimator] = plan_for(profile, estimator)
-        except InputError as error:
-            reason = f"{estimator_words(estimator)}: {error}"
-    return plans, reason
-
-
-def training_plan(what: str, r: int | None) -> RankPlan | None:
-    """The plan that a run is to use: these ranks (asks for a profile), one rank everywhere, or None for the head alone."""
-    if what == "head":
-        return None
-    if what == "uniform" and r is not None:
-        return uniform_ranks(structure(state.measurement().model), r, st.session_state["targets"])
-    profile = measuring.current_profile()
-    if profile is None:
-        raise InputError(
-            "These ranks need a measured curve of the chosen model and data: press Measure first, or train one rank everywhere."
-        )
-    return plan_for(profile)
-
-
 def offset_slider(width: int | str = "stretch") -> None:
     """The offset, the one number that a person chooses by eye."""
     st.slider(
         "Offset",
         0,
-        state.MAX_OFFSET,
+        max(state.SLIDER_OFFSET, st.session_state["offset"]),
         key="offset",
         width=width,
+        on_change=state.leave_budget,
         help="Added to every block's rise. The rule alone gives ranks of 1 to 3, so the offset is most of the budget.",
     )
 

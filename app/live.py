@@ -3,18 +3,16 @@
 Holds nothing: a reload, a second tab or a restarted server shows the same, because the truth is on disk.
 """
 
-import dataclasses
 import math
-import shlex
 
 import streamlit as st
 
-from app import components, state
+from app import components, shell, state
 from app.cache import dataset_info
 from app.charts import runs as run_charts
 from gelora.errors import RunError
 from gelora.ranks import plan_budget
-from gelora.records import RunSpec, TrainingConfig
+from gelora.records import RunSpec
 from gelora.runs import RunInfo, history, list_runs, log_tail, run_info, stop_run
 
 STATUS_ICONS = {"queued": "⏳", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
@@ -63,27 +61,8 @@ def draw_intention(spec: RunSpec) -> bool:
         f"{training.n_train:,} rows to train, {training.n_eval:,} held out, about {steps:,.0f} steps. "
         "The run is a process of its own; closing this tab does not end it."
     )
-    st.code(_command(spec), language="bash", wrap_lines=True)
+    st.code(shell.train_command(spec), language="bash", wrap_lines=True)
     return True
-
-
-def _command(spec: RunSpec) -> str:
-    """The same run from a shell."""
-    words = ["gelora", "train", "--model", spec.model, "--dataset", spec.data.dataset]
-    options = {"config": "--config", "split": "--split", "text_column": "--text-column", "pair_column": "--pair-column"}
-    for field, option in {**options, "label_column": "--label-column"}.items():
-        if getattr(spec.data, field) is not None:
-            words += [option, getattr(spec.data, field)]
-    if spec.plan is None:
-        words.append("--head-only")
-    elif spec.plan.strategy == "uniform":
-        words += ["--rank", str(max(spec.plan.ranks.values())), "--target-modules", spec.plan.target_modules]
-    else:
-        words += ["--plan", "rank_plan.json"]  # the download on Ranks
-    default = TrainingConfig(method=spec.training.method)
-    changed = [f.name for f in dataclasses.fields(default) if getattr(spec.training, f.name) != getattr(default, f.name)]
-    words += [word for name in changed for word in ("--set", f"{name}={getattr(spec.training, name)}")]
-    return shlex.join([*words, *(["--seed", str(spec.seed)] if spec.seed else [])])
 
 
 def follow(run_id: str) -> None:

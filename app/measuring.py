@@ -3,6 +3,8 @@
 Draws with Streamlit and asks `app.cache`; computes nothing itself.
 """
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from app import state
@@ -40,10 +42,11 @@ def shown_profile() -> tuple[IdProfile | None, state.Measurement | None]:
     return st.session_state.get("_shown", (None, None))
 
 
-def profile_or_invitation() -> tuple[IdProfile, bool]:
+def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tuple[IdProfile, bool]:
     """The profile to draw and whether it is stale; without any, an invitation to measure, and the page ends.
 
-    Draws the progress of what is under way, its error, or "measured with ..." over a stale one.
+    Draws the progress of what is under way, its error, or "measured with ..." over a stale one. other_doors: draws what
+    else can be done where nothing is measured.
     """
     wanted = state.measurement()
     profile = current_profile()
@@ -69,6 +72,8 @@ def profile_or_invitation() -> tuple[IdProfile, bool]:
             )
             if st.button("Measure the curve", type="primary", key="measure_first"):
                 _start(chosen_task())
+    if other_doors is not None:
+        other_doors()
     st.stop()
 
 

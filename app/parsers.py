@@ -1,5 +1,6 @@
 """How a choice is read back from the text that a URL holds: each parser raises ValueError for what is not legal."""
 
+import re
 from collections.abc import Callable
 
 from gelora.geometry import ESTIMATORS
@@ -51,3 +52,28 @@ def names_of_estimators(text: str) -> list[str]:
     if any(name not in ESTIMATORS for name in wanted):
         raise ValueError(text)
     return [name for name in ESTIMATORS if name in wanted]
+
+
+def budget(text: str) -> str:
+    """A budget in words, as `gelora.ranks.budget_params` reads it; empty for none."""
+    if text and not re.fullmatch(r"(uniform|params):[1-9]\d{0,14}|mb:(\d{1,9}\.?\d{0,9}|\.\d{1,9})", text):
+        raise ValueError(text)
+    return text
+
+
+def ranks_by_hand(text: str) -> dict[str, int]:
+    """Edits such as "3:4;layers.2.mlp.fc1:1": a block number or a module's name, and its rank."""
+    edits = {}
+    for part in filter(None, text.split(";")):
+        name, _, rank = part.rpartition(":")
+        if not re.fullmatch(r"[\w.-]+", name) or not 0 <= int(rank) <= 1_000_000:
+            raise ValueError(text)
+        edits[name] = int(rank)
+    return edits
+
+
+def words(text: str) -> str:
+    """Names between commas; not empty."""
+    if not re.fullmatch(r"[\w.,\- ]{1,2000}", text):
+        raise ValueError(text)
+    return text

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.experiment import CHOICES
-from app.parsers import flag, names_of_estimators, number_in, one_of
+from app.parsers import budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, words
 from gelora.geometry import ESTIMATORS
+from gelora.ranks import STRATEGIES
 from gelora.records import POOLINGS, ROUNDINGS, DataChoice
 
 N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
 MAX_LENGTHS = (32, 64, 128, 256, 512)
-TARGETS = ("attention", "attention-qv", "mlp", "all-linear")
-MAX_OFFSET = 16
+TARGETS = ("attention", "attention-qv", "mlp", "all-linear", "experts")
+MAX_OFFSET = 4096
+SLIDER_OFFSET = 8  # as far as sliders go by themselves; a number field goes on
+DOUBTS = ("half-samples", "estimators")
 ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
 
 
@@ -51,7 +54,14 @@ FIELDS = {
     "layer": _Field(1, number_in(0, 10_000)),
     "offset": _Field(1, number_in(0, MAX_OFFSET)),
     "rounding": _Field("ceil", one_of(*ROUNDINGS)),
-    "targets": _Field("attention", one_of(*TARGETS)),
+    "targets": _Field("attention", words),
+    "scale": _Field(1.0, real_in(0, 100)),
+    "match": _Field("", budget),
+    "strategy": _Field("gelora", one_of(*STRATEGIES)),
+    "doubt": _Field("half-samples", one_of(*DOUBTS)),
+    "edits": _Field({}, ranks_by_hand),
+    "plan_only": _Field(False, flag),
+    "beside": _Field("", str),
     "run": _Field("", str),
     **{key: _Field(default, parse) for key, (default, parse) in CHOICES.items()},
 }
@@ -85,7 +95,7 @@ def restore() -> None:
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]  # keeps a widget's value on pages that do not draw it
             continue
-        value = field.default
+        value = dict(field.default) if isinstance(field.default, dict) else field.default
         if key in st.query_params:
             try:
                 value = field.parse(st.query_params[key])
@@ -103,14 +113,24 @@ def in_order(names: list[str]) -> list[str]:
 
 def publish() -> None:
     """Write every choice that differs from its default into the URL, so that a reload or a link brings it back."""
-    wanted = {key: _as_text(st.session_state[key]) for key, field in FIELDS.items() if st.session_state[key] != field.default}
+    wanted = as_query()
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
+
+
+def as_query() -> dict[str, str]:
+    """Every choice that differs from its default, as the URL holds it."""
+    return {key: _as_text(st.session_state[key]) for key, field in FIELDS.items() if st.session_state[key] != field.default}
 
 
 def choose(key: str, value: object) -> None:
     """Set a choice that no widget holds (the run looked at)."""
     st.session_state[key] = value
+
+
+def leave_budget() -> None:
+    """An offset that a person sets takes the place of a budget that was to be matched."""
+    st.session_state["match"] = ""
 
 
 def measurement() -> Measurement:
@@ -134,4 +154,6 @@ def _column(text: str) -> str | None:
 def _as_text(value: object) -> str:
     if isinstance(value, list):
         return ",".join(value)
+    if isinstance(value, dict):
+        return ";".join(f"{name}:{rank}" for name, rank in value.items())
     return str(int(value)) if isinstance(value, bool) else str(value)

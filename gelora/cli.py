@@ -74,14 +74,30 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--json", action="store_true", help="every draw's answers, as JSON on standard output")
     calibrate.set_defaults(command=commands.calibrate)
 
-    plan = verbs.add_parser("plan", help="profile -> LoRA ranks and their budget")
-    plan.add_argument("--profile", metavar="FILE", required=True, help="what `gelora measure --json` wrote")
-    plan.add_argument("--strategy", choices=("gelora", "uniform"), default="gelora")
+    plan = verbs.add_parser("plan", help="profile, or model and data -> LoRA ranks, their budget, a LoraConfig")
+    plan.add_argument("--profile", metavar="FILE", help="what `gelora measure --json` wrote; measured now where it is needed and not given")
+    _add_model_and_data(plan, default_model=None, default_dataset=None)
+    _add_sample(plan)
+    plan.add_argument("--strategy", choices=(*commands.strategy_names(), "all"), default="gelora", help="all compares every one (default gelora)")
     plan.add_argument("--offset", type=int, default=1, help="added to every block's rise; with uniform: the rank (default 1)")
+    plan.add_argument("--match", metavar="BUDGET", help="uniform:R, params:N or mb:X; takes the place of the offset")
     plan.add_argument("--rounding", choices=ROUNDINGS, default="ceil")
+    plan.add_argument("--scale", type=float, default=1.0, help="factor on the rises (default 1, the paper's rule)")
     plan.add_argument("--estimator", default="twonn")
-    plan.add_argument("--target-modules", default="attention", help="attention, attention-qv, mlp, all-linear, or comma-separated names")
-    plan.add_argument("--json", metavar="OUT", help="write the RankPlan here (- for standard output)")
+    plan.add_argument(
+        "--target-modules", default="attention", help="attention, attention-qv, mlp, all-linear, experts, names; several with commas"
+    )
+    plan.add_argument("--random-seed", type=int, default=0, help="of the strategy random (default 0)")
+    plan.add_argument(
+        "--set-rank", metavar="NAME=R", action="append", default=[], help="a block number or a module's name, and its rank; may be repeated"
+    )
+    plan.add_argument("--adapter", metavar="PATH", help="take the ranks of a LoRA adapter: its folder, adapter_config.json or weights")
+    plan.add_argument("--n-labels", type=int, help="count the head of a classifier of so many labels (1 for regression)")
+    plan.add_argument("--batch-size", type=int, default=16, help="for the memory of a training step (default 16)")
+    plan.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights in training")
+    plan.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write the RankPlan, or all's rows (standard output without OUT)")
+    plan.add_argument("--csv", metavar="OUT", help="write one row a module")
+    plan.add_argument("--budget-json", metavar="OUT", help="write parameters, bytes and memory (- for standard output)")
     plan.add_argument("--lora-config", metavar="DIR", help="write adapter_config.json, as LoraConfig.from_pretrained reads it, into DIR")
     plan.set_defaults(command=commands.plan)
 
@@ -127,9 +143,11 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
 
 
-def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="all-MiniLM-L6-v2", help="bundled name, hub id or local folder (default all-MiniLM-L6-v2)")
-    parser.add_argument("--dataset", default="docstrings", help="bundled name, hub id, or a .jsonl, .csv or .parquet file")
+def _add_model_and_data(
+    parser: argparse.ArgumentParser, default_model: str | None = "all-MiniLM-L6-v2", default_dataset: str | None = "docstrings"
+) -> None:
+    parser.add_argument("--model", default=default_model, help="bundled name, hub id or local folder (default all-MiniLM-L6-v2)")
+    parser.add_argument("--dataset", default=default_dataset, help="bundled name, hub id, or a .jsonl, .csv or .parquet file")
     parser.add_argument("--config", help="configuration of a hub dataset, such as sst2 of nyu-mll/glue")
     parser.add_argument("--split", help="split of a hub dataset")
     parser.add_argument("--text-column", help="found by itself unless given")

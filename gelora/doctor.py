@@ -44,6 +44,25 @@ def examine() -> list[Finding]:
     return findings
 
 
+@dataclass(frozen=True)
+class GpuMemory:
+    """The first GPU: its name, and bytes free now and in all."""
+
+    name: str
+    free_bytes: int
+    total_bytes: int
+
+
+def gpu_memory() -> GpuMemory | None:
+    """The GPU that `auto` takes, or None where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    free, total = torch.cuda.mem_get_info(0)
+    return GpuMemory(torch.cuda.get_device_name(0), int(free), int(total))
+
+
 def device_sentence() -> str:
     """The device that `auto` takes, in words."""
     import torch

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import components, live, state
+from app import components, live, planning, state
 from gelora.errors import GeloraError
 from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import start_run
@@ -48,7 +48,7 @@ def new_run() -> None:
     wanted = state.measurement()
     with right:
         try:
-            spec = RunSpec(wanted.model, wanted.data, components.training_plan(what, r), training, seed)
+            spec = RunSpec(wanted.model, wanted.data, planning.training_plan(what, r), training, seed)
             can_start = live.draw_intention(spec)
         except GeloraError as error:
             st.info(str(error), icon=":material/info:")

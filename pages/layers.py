@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from app import components, layer_parts, measuring
+from app import components, layer_parts, measuring, planning
 from app.charts import layers as layer_charts
 
 st.title("Layers")
 measuring.estimator_chooser()
 profile, is_stale = measuring.profile_or_invitation()
-estimator = components.focus(profile)
+estimator = planning.focus(profile)
 st.markdown(f"**{components.finding(profile, estimator)}**")
 if len(profile.estimates) > 1:
     st.markdown(components.sign_sentence(profile))
@@ -20,7 +20,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     with_baselines = layer_parts.baselines_toggle(profile, estimator)
 measuring.draw_jobs("baselines")
 
-plans, no_plan = components.plans_by_estimator(profile)
+plans, no_plan = planning.plans_by_estimator(profile)
 st.plotly_chart(
     layer_charts.id_by_layer(
         profile,

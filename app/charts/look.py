@@ -36,6 +36,18 @@ _LOOKS = {
 }
 # estimator -> name, colour, dash, marker
 ESTIMATOR_STYLE = {name: (kind.label, *_LOOKS[name]) for name, kind in ESTIMATORS.items()}
+# The strategies' colours are of other lightness than those of estimators beside them; a name always stands with each.
+STRATEGY_COLOURS = {
+    "gelora": "#0072B2",
+    "uniform": "#7A8594",
+    "depth-increasing": "#009E73",
+    "depth-decreasing": "#2F8F4E",
+    "random": "#8C6D5A",
+    "gradient": "#D55E00",
+    "fisher": "#D6337C",
+    "eva": "#8A5CF0",
+    "weight-spectrum": "#A8780A",
+}
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
 BRICK_EDGE = "#39424e"
 

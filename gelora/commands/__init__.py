@@ -6,7 +6,8 @@ it runs, so that `gelora --help` stays quick.
 
 from gelora.commands.machine import doctor
 from gelora.commands.measuring import calibrate, estimators, measure, sensitivity
+from gelora.commands.options import strategy_names
 from gelora.commands.planning import plan
 from gelora.commands.running import runs, stop, train, training_fields
 
-__all__ = ["calibrate", "doctor", "estimators", "measure", "plan", "runs", "sensitivity", "stop", "train", "training_fields"]
+__all__ = ["calibrate", "doctor", "estimators", "measure", "plan", "runs", "sensitivity", "stop", "strategy_names", "train", "training_fields"]

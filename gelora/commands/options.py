@@ -18,6 +18,11 @@ def resolved_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def strategy_names() -> tuple[str, ...]:
+    """What `gelora plan --strategy` takes; spelled here so that `gelora --help` loads no wing (a test holds it to STRATEGIES)."""
+    return ("gelora", "uniform", "depth-increasing", "depth-decreasing", "random", "gradient", "fisher", "eva", "weight-spectrum")
+
+
 def names(text: str) -> list[str]:
     """A comma-separated option as its parts."""
     return [name.strip() for name in text.split(",") if name.strip()]

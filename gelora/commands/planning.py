@@ -1,37 +1,189 @@
-"""`gelora plan`: ranks, budget and LoraConfig from a profile."""
+"""`gelora plan`: ranks by any strategy, at an offset or a budget; what they cost; LoraConfig, CSV and JSON of it."""
 
 import argparse
+import csv
+import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from gelora.errors import StoreError
-from gelora.records import IdProfile
-from gelora.terminal import print_table, read_text, write_json
+from gelora.commands.plan_sources import PlanSources, ranks_by_hand
+from gelora.errors import GeloraError, InputError, StoreError
+from gelora.home import write_atomically
+from gelora.records import RankPlan
+from gelora.terminal import print_table, write_json
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Profile -> ranks, budget, LoraConfig."""
-    from gelora.ranks import allocate_ranks, budget_by_block, plan_budget, uniform_comparison, uniform_ranks
-
-    profile = IdProfile.from_json(read_text(options.profile, "profile"))
-    targets: Any = options.target_modules if "," not in options.target_modules else options.target_modules.split(",")
-    if options.strategy == "uniform":
-        plan = uniform_ranks(profile.model, options.offset, targets)
-    else:
-        plan = allocate_ranks(profile, targets, options.offset, options.rounding, options.estimator)
+    """Ranks, budget, LoraConfig."""
+    sources = PlanSources(options)
+    if options.strategy == "all":
+        return _all_strategies(options, sources)
+    made = _edited(_one_plan(options, sources), ranks_by_hand(options))
     if options.lora_config:
-        folder = Path(options.lora_config)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            plan.to_lora_config().save_pretrained(str(folder))  # type: ignore[attr-defined]
-        except OSError as error:
-            raise StoreError(f"Cannot write into {folder}: {error.strerror or error}.") from error
-    write_json(plan.to_json(indent=1), options.json)
-    if options.json != "-":
-        budget, by_block = plan_budget(plan), budget_by_block(plan)
-        rows = [[str(b), str(r), f"{by_block.get(b, 0):,}", plan.block_notes.get(b, "")] for b, r in plan.block_ranks().items()]
-        print_table(f"Ranks for {plan.model_id} ({plan.strategy}, {plan.target_modules})", ["block", "rank", "parameters", "note"], rows)
-        print(f"{budget.n_adapter_params:,} adapter parameters, {budget.share:.3%} of the model, {budget.adapter_bytes / 1e6:.2f} MB.")
-        print("The same modules with uniform LoRA: " + ", ".join(f"r={r} {b.n_adapter_params:,}" for r, b in uniform_comparison(plan)))
-        print("The rule is a heuristic for the rank of the update; an even spread of the same size is hard to beat.")
+        _write_lora_config(made, Path(options.lora_config))
+    if options.csv:
+        write_atomically(Path(options.csv), _csv(made).encode())
+    if options.budget_json:
+        write_json(json.dumps(_cost(made, options, sources), indent=1), options.budget_json)
+    write_json(made.to_json(indent=1), options.json)
+    if options.json != "-" and options.budget_json != "-":
+        _print_plan(made, _cost(made, options, sources))
     return 0
+
+
+def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
+    from gelora.ranks import allocate_ranks, budget_params, plan_from_adapter, uniform_ranks
+    from gelora.sources import select_modules
+
+    targets = options.target_modules
+    if options.adapter:
+        return plan_from_adapter(options.adapter, sources.structure)
+    if not options.match and options.strategy == "gelora":
+        return allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
+    if not options.match and options.strategy == "uniform":
+        return uniform_ranks(sources.structure, options.offset, targets)
+    # Without a budget the others get what uniform ranks of the offset would cost.
+    budget = budget_params(options.match or f"uniform:{options.offset}", select_modules(sources.structure, targets))
+    return _at_budget(options, sources, options.strategy, budget)
+
+
+def _at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, budget: int) -> RankPlan:
+    from gelora.ranks import STRATEGIES, plan_at_budget
+
+    needs = STRATEGIES[strategy].needs
+    return plan_at_budget(
+        strategy,
+        budget,
+        sources.structure,
+        options.target_modules,
+        profile=sources.profile if needs == "profile" else None,
+        scores=sources.scores(strategy, options.target_modules) if needs == "scores" else None,
+        estimator=options.estimator,
+        rounding=options.rounding,
+        scale=options.scale,
+        seed=options.random_seed,
+    )
+
+
+def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
+    """One row a strategy, all at one budget: that of --match, or what the rule costs at the offset."""
+    from gelora.ranks import STRATEGIES, allocate_ranks, budget_params
+    from gelora.sources import select_modules
+
+    if options.adapter or options.set_rank or options.lora_config or options.csv or options.budget_json:
+        raise InputError("--strategy all compares; --adapter, --set-rank, --lora-config, --csv and --budget-json are for one strategy.")
+    if options.match:
+        budget = budget_params(options.match, select_modules(sources.structure, options.target_modules))
+    else:
+        targets = options.target_modules
+        rule = allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
+        budget = rule.n_adapter_params
+    rows: list[dict[str, Any]] = []
+    for strategy in STRATEGIES:
+        row: dict[str, Any] = {"strategy": strategy, "target_params": budget}
+        try:
+            made = _at_budget(options, sources, strategy, budget)
+        except GeloraError as error:  # what one strategy lacks (labels, say) does not take the others away
+            rows.append(row | {"n_adapter_params": None, "shortfall": None, "block_ranks": None, "plan": None, "reason": str(error)})
+            continue
+        row |= {"n_adapter_params": made.n_adapter_params, "shortfall": made.shortfall, "block_ranks": made.block_ranks()}
+        rows.append(row | {"plan": json.loads(made.to_json()), "reason": None})
+    if all(row["plan"] is None for row in rows):
+        raise InputError(str(rows[0]["reason"]))  # a budget that no strategy can meet
+    write_json(json.dumps(rows, indent=1), options.json)
+    if options.json != "-":
+        table = [
+            [row["strategy"], "", "", row["reason"]]
+            if row["plan"] is None
+            else [row["strategy"], f"{row['n_adapter_params']:,}", f"{row['shortfall']:,}", " ".join(map(str, row["block_ranks"].values()))]
+            for row in rows
+        ]
+        title = f"{sources.structure.model_id}, {options.target_modules}: every strategy at {budget:,} parameters"
+        print_table(title, ["strategy", "parameters", "unspent", "largest rank of each block"], table)
+        print("At equal budget an even spread is hard to beat.")
+    return 0
+
+
+def _edited(made: RankPlan, by_hand: dict[str, int]) -> RankPlan:
+    from gelora.ranks import edit_ranks
+
+    ranks: dict[str, int] = {}
+    for name, rank in by_hand.items():
+        meant = [module.name for module in made.modules if name in (module.name, str(module.block))]
+        if not meant:
+            raise InputError(f"--set-rank {name}={rank}: the plan has no block and no module of that name.")
+        ranks |= dict.fromkeys(meant, rank)
+    return edit_ranks(made, ranks)
+
+
+def _cost(made: RankPlan, options: argparse.Namespace, sources: PlanSources) -> dict[str, Any]:
+    """Budget, memory of a training step, and the GPU that is there, as plain values."""
+    from gelora.doctor import gpu_memory
+    from gelora.ranks import memory_estimate, plan_budget
+    from gelora.sources import head_size
+
+    n_head = 0 if options.n_labels is None else head_size(sources.model_id, options.n_labels)
+    memory = memory_estimate(
+        made,
+        sources.structure,
+        batch_size=options.batch_size,
+        length=options.max_length,
+        dtype=options.dtype,
+        n_head_params=n_head,
+        task="classification" if options.n_labels is not None or not sources.structure.is_decoder else "causal-lm",
+    )
+    gpu = gpu_memory()
+    return {
+        "budget": json.loads(plan_budget(made, n_head).to_json()),
+        "memory": json.loads(memory.to_json()) | {"total_bytes": memory.total_bytes},
+        "gpu": None if gpu is None else {"name": gpu.name, "free_bytes": gpu.free_bytes, "fits": memory.fits(gpu.free_bytes)},
+    }
+
+
+def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
+    from gelora.ranks import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
+
+    by_block, edited = budget_by_block(made), {module.block for module in made.modules if module.name in made.edits}
+    rows = []
+    for block, rank in made.block_ranks().items():
+        notes = [note for note in (made.block_notes.get(block), "by hand" if block in edited else None, None if rank else "no adapter") if note]
+        rows.append([str(block), str(rank), f"{by_block.get(block, 0):,}", "; ".join(notes)])
+    print_table(f"Ranks for {made.model_id} ({made.strategy}, {made.target_modules})", ["block", "rank", "parameters", "note"], rows)
+    if 0 in made.block_notes:
+        print(f"The adapter as a whole: {made.block_notes[0]}.")
+    budget = plan_budget(made, cost["budget"]["n_head_params"])
+    head = f" and {budget.n_head_params:,} of the head" if budget.n_head_params else ""
+    print(f"{budget.n_adapter_params:,} adapter parameters{head}, {budget.share:.3%} of the model, {budget.adapter_bytes / 1e6:.2f} MB.")
+    if made.shortfall:
+        print(f"{made.shortfall:,} of the budget of {made.target_params:,} stay unspent: no unit of rank fits into them.")
+    others = ", ".join(f"r={r} {b.n_adapter_params:,}" for r, b in uniform_comparison(made))
+    print(f"As one rank everywhere r = {equivalent_uniform_rank(made):.2f}. The same modules with uniform LoRA: {others}")
+    memory = cost["memory"]
+    parts = {"weights": "weights_bytes", "gradients": "gradient_bytes", "AdamW": "optimizer_bytes", "activations": "activation_bytes"}
+    listed = ", ".join(f"{word} {memory[name] / 1e9:.2f}" for word, name in parts.items())
+    step = f"batch {memory['batch_size']}, {memory['length']} tokens, {memory['dtype']}"
+    print(f"Memory of a training step ({step}): about {memory['total_bytes'] / 1e9:.2f} GB ({listed}).")
+    if cost["gpu"]:
+        print(f"It {'fits' if cost['gpu']['fits'] else 'does not fit'} the {cost['gpu']['name']}, {cost['gpu']['free_bytes'] / 1e9:.1f} GB free.")
+    print("The rule is a heuristic for the rank of the update; an even spread of the same size is hard to beat.")
+
+
+def _csv(made: RankPlan) -> str:
+    """One row a module."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["block", "module", "kind", "in_features", "out_features", "n_experts", "rank", "alpha", "parameters", "rank_before_edit"])
+    for m in made.modules:
+        rank, before = made.ranks[m.name], made.edits.get(m.name, "")
+        row = [m.block, m.name, m.kind, m.in_features, m.out_features, m.n_experts, rank, made.alphas[m.name], rank * m.n_params_per_rank]
+        writer.writerow([*row, before])
+    return text.getvalue()
+
+
+def _write_lora_config(made: RankPlan, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made.to_lora_config().save_pretrained(str(folder))  # type: ignore[attr-defined]
+    except OSError as error:
+        raise StoreError(f"Cannot write into {folder}: {error.strerror or error}.") from error

@@ -21,10 +21,12 @@ from gelora.ranks.budget import (
 from gelora.ranks.edits import edit_ranks, undo_edits
 from gelora.ranks.lora_form import lora_arguments
 from gelora.ranks.matching import match_budget
+from gelora.ranks.memory import memory_estimate
 from gelora.ranks.stability import estimator_shares, half_sample_shares
-from gelora.ranks.strategies import STRATEGIES, Strategy, plan_at_budget
+from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
 
 if TYPE_CHECKING:
+    from gelora.ranks.adapter_import import plan_from_adapter as plan_from_adapter
     from gelora.ranks.importance import all_module_scores as all_module_scores, module_scores as module_scores
     from gelora.ranks.lora import (
         apply_plan as apply_plan,
@@ -34,8 +36,12 @@ if TYPE_CHECKING:
         train_head_alone as train_head_alone,
     )
 
-_NEED_MODELS = ("all_module_scores", "module_scores")
-_NEED_PEFT = ("apply_plan", "count_parameters", "modules_to_save", "to_lora_config", "train_head_alone")
+# What needs torch or PEFT, and where it is.
+_LATE = {
+    "plan_from_adapter": "adapter_import",
+    **dict.fromkeys(("all_module_scores", "module_scores"), "importance"),
+    **dict.fromkeys(("apply_plan", "count_parameters", "modules_to_save", "to_lora_config", "train_head_alone"), "lora"),
+}
 
 __all__ = [
     "BYTES_PER_PARAM",
@@ -46,12 +52,14 @@ __all__ = [
     "allocate_ranks",
     "budget_by_block",
     "budget_params",
+    "check_same_model",
     "edit_ranks",
     "equivalent_uniform_rank",
     "estimator_shares",
     "half_sample_shares",
     "lora_arguments",
     "match_budget",
+    "memory_estimate",
     "plan_at_budget",
     "plan_budget",
     "rank_agreement",
@@ -59,16 +67,13 @@ __all__ = [
     "undo_edits",
     "uniform_comparison",
     "uniform_ranks",
-    *_NEED_MODELS,
-    *_NEED_PEFT,
+    *_LATE,
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_MODELS:
-        return getattr(importlib.import_module("gelora.ranks.importance"), name)
-    if name in _NEED_PEFT:
-        return getattr(importlib.import_module("gelora.ranks.lora"), name)
+    if name in _LATE:
+        return getattr(importlib.import_module(f"gelora.ranks.{_LATE[name]}"), name)
     raise AttributeError(f"module 'gelora.ranks' has no attribute {name!r}")
 
 

@@ -4,12 +4,14 @@ Knows nothing of dimensions, training or files. PEFT matches names leniently and
 here every mismatch is an error.
 """
 
+import copy
 import math
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import ParamWrapper
 from peft.utils import ModulesToSaveWrapper
 from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
@@ -17,6 +19,7 @@ from torch import nn
 from gelora.errors import InputError, ModelError
 from gelora.ranks.budget import plan_budget
 from gelora.ranks.lora_form import lora_arguments, matches
+from gelora.ranks.lora_names import base_prefix, is_conv1d, listed, matching, names_in_model
 from gelora.records import RankPlan, check_choice, check_range
 
 ADAPTER = "default"
@@ -48,20 +51,26 @@ def to_lora_config(
         lora_dropout: from 0 to 1.
 
     Raises:
-        InputError: `task_type` or `lora_dropout` is illegal.
+        InputError: `task_type` or `lora_dropout` is illegal, or the plan adapts experts and there is dropout.
         ModelError: the model is not the one that the plan was made for, or names would match more than one module.
     """
     check_range("lora_dropout", lora_dropout, 0.0, 1.0)
     if task_type is not None:
         check_choice("task_type", task_type, tuple(kind.value for kind in TaskType))
-    arguments = lora_arguments(plan, None if model is None else _names_in_model(plan, model))
-    return LoraConfig(
+    arguments = lora_arguments(plan, None if model is None else names_in_model(plan, model))
+    if lora_dropout > 0 and "target_parameters" in arguments:
+        raise InputError(f"lora_dropout is {lora_dropout}; PEFT adapts parameters of experts without dropout only, so it must be 0.")
+    modules = [] if model is None else [model.get_submodule(name) for name in arguments["target_modules"]]
+    config = LoraConfig(
         **arguments,
         lora_dropout=lora_dropout,
-        fan_in_fan_out=model is not None and all(_is_conv1d(model.get_submodule(name)) for name in arguments["target_modules"]),
+        fan_in_fan_out=bool(modules) and all(is_conv1d(module) for module in modules),
         task_type=task_type,
         modules_to_save=list(modules_to_save) if modules_to_save else None,
     )
+    if model is not None:
+        _check_not_renamed(config, model)
+    return config
 
 
 def apply_plan(
@@ -90,16 +99,16 @@ def apply_plan(
     if any(isinstance(module, LoraLayer) for module in model.modules()):
         raise InputError("The model has a LoRA adapter already; give a freshly loaded one.")
     keys = [key for key, _ in model.named_modules()]
-    to_save = {name: _matching(name, keys) for name in modules_to_save or ()}
+    to_save = {name: matching(name, keys) for name in modules_to_save or ()}
     unclear = [name for name, found in to_save.items() if len(found) != 1]
     if unclear:
-        raise ModelError(f"To be saved whole, a name has to mean exactly one module of the model; these do not: {_listed(unclear)}.")
-    names = _names_in_model(plan, model)
+        raise ModelError(f"To be saved whole, a name has to mean exactly one module of the model; these do not: {listed(unclear)}.")
+    names = names_in_model(plan, model)
     saved = {found[0] for found in to_save.values()}
     config = to_lora_config(plan, model, task_type=task_type, modules_to_save=modules_to_save, lora_dropout=lora_dropout)
     inside = sorted(name for name in names.values() if any(_is_inside(name, head) for head in saved))
     if inside:
-        raise ModelError(f"These modules are to get an adapter and to be saved whole: {_listed(inside)}. Choose one of the two.")
+        raise ModelError(f"These modules are to get an adapter and to be saved whole: {listed(inside)}. Choose one of the two.")
     peft_model = get_peft_model(model, config)
     _check_adapters(peft_model, plan, names)
     _check_saved(peft_model, saved, _HEADS_BY_TASK.get(task_type or "", ()))
@@ -145,7 +154,7 @@ def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:
     Raises:
         ModelError: the checkpoint lacks weights inside the base model itself, or PEFT would take more modules than meant.
     """
-    prefix = _base_prefix(model)
+    prefix = base_prefix(model)
     poolers = [name for name, module in model.named_modules() if matches("pooler", name) and list(module.parameters())]
     found, lacking = set(poolers), []
     for key in sorted(missing_keys):
@@ -157,14 +166,14 @@ def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:
             found.add(key.split(".", 1)[0])
     if lacking:
         raise ModelError(
-            f"The checkpoint lacks weights of the model itself: {_listed(lacking)}. They would stay random and frozen; "
+            f"The checkpoint lacks weights of the model itself: {listed(lacking)}. They would stay random and frozen; "
             "use a checkpoint of this very architecture."
         )
     names = sorted(found)
     # PEFT takes every module whose name ends with the text, even in the middle of a word.
     surplus = sorted(key for key, _ in model.named_modules() if key.endswith(tuple(names)) and key not in found) if names else []
     if surplus:
-        raise ModelError(f"PEFT would also save {_listed(surplus)} when told to save {', '.join(names)}.")
+        raise ModelError(f"PEFT would also save {listed(surplus)} when told to save {', '.join(names)}.")
     return names
 
 
@@ -188,39 +197,31 @@ def _trainable(peft_model: PeftModel) -> tuple[dict[str, int], dict[str, int]]:
     return adapter, head
 
 
-def _names_in_model(plan: RankPlan, model: nn.Module) -> dict[str, str]:
-    """{name in the plan: full name in the model}, each there exactly once and of the plan's shape."""
-    modules = dict(model.named_modules())
-    prefix = _base_prefix(model)
-    names: dict[str, str] = {}
-    missing, ambiguous, misshapen = [], [], []
-    for target in plan.modules:
-        under_base = f"{prefix}.{target.name}" if prefix else target.name
-        found = [under_base] if under_base in modules else _matching(target.name, modules)
-        if not found:
-            missing.append(target.name)
-        elif len(found) > 1 or len(_matching(found[0], modules)) > 1:
-            ambiguous.append(target.name)
-        else:
-            names[target.name] = found[0]
-            shape = _shape(modules[found[0]])
-            if shape != (target.in_features, target.out_features):
-                misshapen.append(f"{target.name} (in, out) = {shape}, planned ({target.in_features}, {target.out_features})")
-    for problem, affected in (("lacks", missing), ("has more than once", ambiguous), ("has in another shape", misshapen)):
-        if affected:
-            raise ModelError(
-                f"The plan was made for {plan.model_id}; this {type(model).__name__} {problem}: {_listed(affected)}. "
-                "Use the plan's own model, or make a plan for this one."
-            )
-    return names
+def _check_not_renamed(config: LoraConfig, model: nn.Module) -> None:
+    """PEFT takes some names (gate_proj, w1) for the experts that a mixture of experts had as modules in transformers 4."""
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:
+        return  # a PEFT older than the renaming
+    read, reason = copy.deepcopy(config), ""
+    try:
+        convert_peft_config_for_transformers(read, model, None)
+    except ValueError as error:
+        reason = f" ({error})"
+    if reason or set(read.target_modules or ()) != set(config.target_modules or ()):
+        taken = sorted(set(config.target_modules or ()) - set(read.target_modules or ())) or sorted(config.target_modules or ())
+        raise ModelError(
+            f"PEFT takes {listed(taken)} of this {type(model).__name__} for experts by name and would adapt others{reason}; "
+            "choose target modules such as 'attention' or 'experts'."
+        )
 
 
 def _check_adapters(peft_model: PeftModel, plan: RankPlan, names: dict[str, str]) -> None:
-    layers = {name: m for name, m in peft_model.get_base_model().named_modules() if isinstance(m, LoraLayer)}
+    layers = {_adapted_name(name, m): m for name, m in peft_model.get_base_model().named_modules() if isinstance(m, LoraLayer)}
     wanted = {names[module.name]: module for module in plan.modules if plan.ranks[module.name] > 0}
     if set(layers) != set(wanted):
         wrong = sorted(set(layers) ^ set(wanted))
-        raise ModelError(f"PEFT adapted other modules than the plan names: {_listed(wrong)}.")
+        raise ModelError(f"PEFT adapted other modules than the plan names: {listed(wrong)}.")
     for name, layer in layers.items():
         r = plan.ranks[wanted[name].name]
         scaling = plan.alphas[wanted[name].name] / r
@@ -228,45 +229,21 @@ def _check_adapters(peft_model: PeftModel, plan: RankPlan, names: dict[str, str]
             raise ModelError(f"PEFT gave {name} rank {layer.r[ADAPTER]} and alpha / r {layer.scaling[ADAPTER]}; planned {r} and {scaling}.")
 
 
+def _adapted_name(name: str, layer: LoraLayer) -> str:
+    """What a layer of PEFT's adapts; several parameters of one module are adapted by layers around each other."""
+    return f"{re.sub(r'([.]base_layer)+$', '', name)}.{layer.parameter_name}" if isinstance(layer, ParamWrapper) else name
+
+
 def _check_saved(peft_model: PeftModel, saved: set[str], automatic: tuple[str, ...]) -> None:
     wrapped = {name for name, m in peft_model.get_base_model().named_modules() if isinstance(m, ModulesToSaveWrapper)}
     lost = saved - wrapped
     surplus = {name for name in wrapped - saved if not (automatic and name.endswith(automatic))}
     if lost or surplus:
-        raise ModelError(f"PEFT saves other modules than asked for: {_listed(sorted(lost | surplus))}.")
+        raise ModelError(f"PEFT saves other modules than asked for: {listed(sorted(lost | surplus))}.")
     stray = [name for name in _trainable(peft_model)[1] if ".modules_to_save." not in name]
     if stray:
-        raise ModelError(f"PEFT trains other parameters than asked for: {_listed(stray)}.")
-
-
-def _base_prefix(model: nn.Module) -> str:
-    """Name of the base model inside `model`; empty when `model` is the base model."""
-    prefix = getattr(model, "base_model_prefix", "")
-    return prefix if prefix and isinstance(getattr(model, prefix, None), nn.Module) else ""
-
-
-def _matching(name: str, keys: Iterable[str]) -> list[str]:
-    return [key for key in keys if matches(name, key)]
+        raise ModelError(f"PEFT trains other parameters than asked for: {listed(stray)}.")
 
 
 def _is_inside(name: str, outer: str) -> bool:
     return name == outer or name.startswith(f"{outer}.")
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    """Whether the module is GPT-2's linear map, whose weight is stored as [in_features, out_features]."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, Conv1D)
-
-
-def _shape(module: nn.Module) -> tuple[int, int]:
-    if _is_conv1d(module):
-        n_in, n_out = module.get_parameter("weight").shape
-        return n_in, n_out
-    return int(getattr(module, "in_features", 0)), int(getattr(module, "out_features", 0))
-
-
-def _listed(names: Sequence[Any], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(str(name) for name in names[:most]) + more

@@ -13,10 +13,11 @@ from gelora.records import RankPlan
 
 
 def lora_arguments(plan: RankPlan, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """r, lora_alpha, target_modules, rank_pattern and alpha_pattern for a plan.
+    """r, lora_alpha, target_modules, rank_pattern and alpha_pattern for a plan; target_parameters where it adapts experts.
 
     `r` and `lora_alpha` are the plan's most common pair; the patterns name the modules that differ, so that a uniform
-    plan reads like a hand-written config. Modules of rank 0 are left out.
+    plan reads like a hand-written config. Modules of rank 0 are left out. Parameters that hold all experts of a block are
+    no modules: PEFT has them in `target_parameters`, and reads the patterns by their names all the same.
 
     Args:
         plan: the ranks.
@@ -32,10 +33,12 @@ def lora_arguments(plan: RankPlan, names: Mapping[str, str] | None = None) -> di
     base_r, base_alpha = _most_common(pairs.values())
     # The patterns are regular expressions of which the first that matches counts, and saving sorts them. No name is the
     # end of another (checked), so that each module has one pattern at most and the order does not matter.
+    parameters = [names[module.name] for module in active if module.n_experts > 1]
     return {
         "r": base_r,
         "lora_alpha": base_alpha,
-        "target_modules": list(pairs),
+        "target_modules": [name for name in pairs if name not in parameters],
+        **({"target_parameters": parameters} if parameters else {}),
         "rank_pattern": {re.escape(name): r for name, (r, _) in pairs.items() if r != base_r},
         "alpha_pattern": {re.escape(name): alpha for name, (_, alpha) in pairs.items() if alpha != base_alpha},
     }

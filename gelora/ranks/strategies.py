@@ -93,9 +93,8 @@ def plan_at_budget(
     check_choice("strategy", strategy, tuple(STRATEGIES))
     if strategy == "gelora":
         if profile is None:
-            raise InputError(
-                "The strategy gelora needs a measured profile; measure one, or choose uniform, depth-increasing, depth-decreasing or random."
-            )
+            others = ", ".join(name for name, other in STRATEGIES.items() if other.needs == "structure")
+            raise InputError(f"The strategy gelora needs a measured profile; measure one, or choose one of: {others}.")
         check_same_model("The profile", profile.model.model_id, profile.model.modules == structure.modules, structure)
         return match_budget(profile, budget, target_modules, rounding, estimator, scaling, scale)
     modules = select_modules(structure, target_modules)

@@ -8,7 +8,8 @@ Blocks are numbered from 1, as the curve's points are. Knows no model, no file, 
 from gelora.records.checks import METHODS, POOLINGS, PRECISIONS, ROUNDINGS, STATUSES, TASKS, Progress, check_choice, check_range
 from gelora.records.data import DataChoice, HiddenStates, Sample, SampleSource
 from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleCurve
-from gelora.records.model import ModelStructure, TargetModule
+from gelora.records.memory import MemoryEstimate
+from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import Budget, RankPlan
 from gelora.records.scores import SCORE_STRATEGIES, ModuleScores
 from gelora.records.training import RunSpec, TrainingConfig
@@ -21,11 +22,13 @@ __all__ = [
     "SCORE_STRATEGIES",
     "STATUSES",
     "TASKS",
+    "BlockTraits",
     "Budget",
     "DataChoice",
     "HiddenStates",
     "IdEstimate",
     "IdProfile",
+    "MemoryEstimate",
     "ModelStructure",
     "ModuleScores",
     "NeighborGraph",

@@ -33,8 +33,35 @@ class TargetModule(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BlockTraits(Record):
+    """What of a block, beside its linear maps, decides which tensors a training step keeps.
+
+    n_heads of attention; n_norms of the hidden size in a block; norms_upcast where they are computed in float32 step by
+    step (RMSNorm as the library writes it) and not by one fused operation; head_norms where queries and keys are normed;
+    rotary where they are turned by their positions; n_kept_scores of each pair of tokens: 0 for attention that never
+    stores them (scaled_dot_product_attention), 1 for the probabilities alone, 2 where scores are capped or have parts by
+    relative position; activation is the config's own word; dropout the rate on the residual stream, 0 to 1;
+    n_experts_per_token of a mixture of experts, else 1.
+    """
+
+    n_heads: int
+    n_norms: int
+    norms_upcast: bool
+    head_norms: bool
+    rotary: bool
+    n_kept_scores: int
+    activation: str
+    dropout: float
+    n_experts_per_token: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ModelStructure(Record):
-    """What a model is, without its weights: identity, size, its blocks' linear maps."""
+    """What a model is, without its weights: identity, size, its blocks' linear maps.
+
+    vocab_size rows of the embedding (0: unknown); n_lm_head_params of the output map that a causal language model adds,
+    0 where it shares the embedding; traits is None in what was written before memory was estimated.
+    """
 
     model_id: str
     revision: str
@@ -45,6 +72,9 @@ class ModelStructure(Record):
     is_decoder: bool
     has_final_norm: bool
     modules: tuple[TargetModule, ...]
+    vocab_size: int = 0
+    n_lm_head_params: int = 0
+    traits: BlockTraits | None = None
 
     def __post_init__(self) -> None:
         check_range("n_layers", self.n_layers, 1)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gelora.errors import DataError, ModelError
+from gelora.errors import DataError
 from gelora.ranks import apply_plan, count_parameters, modules_to_save, train_head_alone
 from gelora.records import Progress, RunSpec, Sample
-from gelora.sources import find_model, load_sample, load_tokenizer, split_sample
+from gelora.sources import find_model, load_classifier, load_sample, load_tokenizer, longest_input, split_sample
 
 Row = dict[str, Any]
 
@@ -62,19 +62,19 @@ def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
         ModelError: the model has no classification form, or is not the one that the plan was made for.
         GeloraError: whatever the sources say of an unknown model or unreadable data.
     """
+    from transformers import set_seed
+
     train, held_out = _draw(spec, progress)
     names = train.label_names if train.task == "classification" else None
     if train.task == "classification" and not names:
         names = tuple(str(i) for i in range(int(max([*_labels(train), *_labels(held_out)])) + 1))
     entry = find_model(spec.model)
     tokenizer = load_tokenizer(entry)
-    model, missing, mismatched = _load_model(entry, names, spec.seed)
-    if tokenizer.pad_token_id is None:
-        raise ModelError(f"The tokenizer of {spec.model} has no padding token, so that texts cannot be batched; choose another model.")
-    model.config.pad_token_id = tokenizer.pad_token_id
-    model = _with_adapter(model, spec, modules_to_save(model, [*missing, *mismatched]))
+    set_seed(spec.seed)
+    headed = load_classifier(entry, tokenizer, names, spec.seed)
+    model = _with_adapter(headed.model, spec, modules_to_save(headed.model, headed.random_keys))
     n_adapter, n_head = count_parameters(model)
-    length = _longest(spec.training.max_length, tokenizer, model.config)
+    length = longest_input(spec.training.max_length, tokenizer, model.config)
     return Task(
         model=model,
         tokenizer=tokenizer,
@@ -87,7 +87,7 @@ def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
         majority_accuracy=_majority_accuracy(train, held_out) if names else None,
         n_adapter_params=n_adapter,
         n_head_params=n_head,
-        reloaded_keys=bool(mismatched),
+        reloaded_keys=bool(headed.mismatched_keys),
         texts_digest=train.source.texts_digest,
     )
 
@@ -117,40 +117,10 @@ def _labels(sample: Sample) -> Sequence[float]:
     return sample.labels or ()
 
 
-def _load_model(entry: Any, names: tuple[str, ...] | None, seed: int) -> tuple[Any, list[str], list[str]]:
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification, set_seed
-
-    options: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
-    if names:
-        labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
-        options = {"num_labels": len(names), "problem_type": "single_label_classification", **labels}
-    if entry.origin == "bundled":
-        options["use_safetensors"] = True
-    set_seed(seed)
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            entry.path, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, trust_remote_code=False, **options
-        )
-    except (ValueError, KeyError, OSError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(f"{entry.model_id} cannot be loaded as a sequence classifier: {reason}") from error
-    if getattr(model.config, "use_cache", False):
-        model.config.use_cache = False  # keys and values of past tokens serve generation, and here only cost memory
-    return model, sorted(info["missing_keys"]), sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
-
-
 def _with_adapter(model: Any, spec: RunSpec, saved: list[str]) -> Any:
     if spec.plan is not None:
         return apply_plan(model, spec.plan, task_type="SEQ_CLS", modules_to_save=saved, lora_dropout=spec.training.lora_dropout)
     return train_head_alone(model, saved)
-
-
-def _longest(wanted: int, tokenizer: Any, config: Any) -> int:
-    """The wanted length in tokens, cut to what tokenizer and position embeddings can hold."""
-    positions = getattr(config, "max_position_embeddings", None) or math.inf
-    return int(min(wanted, tokenizer.model_max_length or math.inf, positions))
 
 
 def _tokenise(sample: Sample, tokenizer: Any, max_length: int) -> list[Row]:

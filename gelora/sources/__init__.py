@@ -20,6 +20,13 @@ if TYPE_CHECKING:
         load_config as load_config,
         load_tokenizer as load_tokenizer,
     )
+    from gelora.sources.head_sizes import head_size as head_size
+    from gelora.sources.heads import (
+        HeadedModel as HeadedModel,
+        load_causal_lm as load_causal_lm,
+        load_classifier as load_classifier,
+        longest_input as longest_input,
+    )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
@@ -28,21 +35,28 @@ if TYPE_CHECKING:
         split_sample as split_sample,
     )
     from gelora.sources.structure import (
-        TARGETS as TARGETS,
+        base_model_of as base_model_of,
         find_blocks as find_blocks,
         model_structure as model_structure,
-        select_modules as select_modules,
         structure_of as structure_of,
     )
     from gelora.sources.tables import FILE_ENDINGS as FILE_ENDINGS
+    from gelora.sources.target_choice import TARGETS as TARGETS, select_modules as select_modules
+    from gelora.sources.target_kinds import expert_shape as expert_shape
+    from gelora.sources.tokenized import TokenizedSample as TokenizedSample, tokenize as tokenize
 
 _FILE_OF = {
     **dict.fromkeys(("BUNDLED_DATASET", "BUNDLED_MODEL", "DatasetEntry", "ModelEntry", "bundled_datasets", "bundled_models"), "catalog"),
     **dict.fromkeys(("find_model", "load_base_model", "load_config", "load_tokenizer"), "catalog"),
+    **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
-    **dict.fromkeys(("TARGETS", "find_blocks", "model_structure", "select_modules", "structure_of"), "structure"),
+    **dict.fromkeys(("base_model_of", "find_blocks", "model_structure", "structure_of"), "structure"),
+    **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
+    **dict.fromkeys(("expert_shape",), "target_kinds"),
+    **dict.fromkeys(("head_size",), "head_sizes"),
     **dict.fromkeys(("FILE_ENDINGS",), "tables"),
+    **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),
 }
 
 __all__ = sorted(_FILE_OF)

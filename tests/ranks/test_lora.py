@@ -1,5 +1,6 @@
 """Plans through PEFT: every module has its rank and nothing else is touched, on real module trees of every family."""
 
+import dataclasses
 import re
 import warnings
 
@@ -10,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from tiny_models import ARCHITECTURES, tiny_config, tiny_model
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 import gelora.ranks.lora
 from gelora.errors import InputError, ModelError
@@ -293,3 +294,91 @@ def test_a_head_whose_name_ends_another_module_s_name_is_refused():
 def test_the_adapter_is_kept_in_float32_over_a_16_bit_model(plan_for):
     peft_model = apply_plan(classifier("llama").to(torch.bfloat16), plan_for("llama"))
     assert {p.dtype for name, p in peft_model.named_parameters() if ".lora_" in name} == {torch.float32}
+
+
+# Three ways of storing the maps of all experts of a block: [experts, out, in], the same beside dense shared experts, and
+# [experts, in, out].
+EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 24}
+MIXTURES = {
+    "mixtral": {"num_local_experts": 4},
+    "qwen2_moe": {"num_experts": 4, "decoder_sparse_step": 1},
+    "gpt_oss": {"num_local_experts": 4},
+}
+
+
+def mixture(model_type: str, auto_class=AutoModelForCausalLM) -> nn.Module:
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    options = shape | ids | EXPERTS | {"intermediate_size": 64, "vocab_size": 64} | MIXTURES[model_type]
+    torch.manual_seed(0)
+    return auto_class.from_config(AutoConfig.for_model(model_type, **options)).eval()
+
+
+def mixed_plan(model: nn.Module, target_modules: str) -> RankPlan:
+    """Another rank for every module, in turn 1, 2, 3."""
+    plan = uniform_ranks(structure_of(model, "mixture", "rev"), 1, target_modules)
+    ranks = {module.name: 1 + i % 3 for i, module in enumerate(plan.modules)}
+    return dataclasses.replace(plan, ranks=ranks, alphas={name: 32.0 * r for name, r in ranks.items()})
+
+
+@pytest.mark.parametrize("target_modules", ["experts", "all-linear,experts"])
+@pytest.mark.parametrize("model_type", MIXTURES)
+def test_every_parameter_of_experts_has_its_rank_and_the_budget_is_peft_s_count(model_type, target_modules):
+    model = mixture(model_type)
+    plan = mixed_plan(model, target_modules)
+    tokens = torch.arange(4, 12).reshape(1, -1)
+    with torch.inference_mode():
+        before = model(tokens).logits
+        peft_model = apply_plan(model, plan)
+        torch.testing.assert_close(peft_model(tokens).logits, before)
+        for layer in adapted(peft_model).values():
+            nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+        assert not torch.allclose(peft_model(tokens).logits, before, atol=1e-3)
+    assert peft_model.get_nb_trainable_parameters()[0] == plan_budget(plan).n_adapter_params
+    config = peft_model.peft_config["default"]
+    stacked = {f"model.{module.name}" for module in plan.modules if module.n_experts > 1}
+    assert set(config.target_parameters) == stacked and len(stacked) == 4
+    assert {layer.r["default"] for layer in adapted(peft_model).values()} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("model_type", MIXTURES)
+def test_an_adapter_of_experts_comes_back_from_its_files(model_type, tmp_path):
+    model = mixture(model_type)
+    peft_model = apply_plan(model, mixed_plan(model, "experts,attention-qv"))
+    for layer in adapted(peft_model).values():
+        nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+    tokens = torch.arange(4, 12).reshape(1, -1)
+    peft_model.save_pretrained(tmp_path)
+    again = peft.PeftModel.from_pretrained(mixture(model_type), tmp_path)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(tokens).logits, peft_model(tokens).logits)
+
+
+def test_one_plan_of_experts_serves_the_bare_model_and_reads_without_a_model_too():
+    plan = mixed_plan(mixture("mixtral"), "experts")
+    assert plan_budget(plan).n_adapter_params == count_parameters(apply_plan(mixture("mixtral", AutoModel), plan))[0]
+    config = plan.to_lora_config()
+    assert config.target_modules == set() and config.target_parameters == list(plan.ranks)
+    assert get_peft_model(mixture("mixtral"), config).get_nb_trainable_parameters()[0] == plan.n_adapter_params
+
+
+def test_experts_of_another_shape_or_number_and_dropout_are_refused():
+    plan = mixed_plan(mixture("mixtral"), "experts")
+    with pytest.raises(InputError, match=r"lora_dropout is 0\.1; PEFT adapts parameters of experts without dropout"):
+        apply_plan(mixture("mixtral"), plan, lora_dropout=0.1)
+    fewer = dataclasses.replace(plan, modules=tuple(dataclasses.replace(m, n_experts=3) for m in plan.modules))
+    with pytest.raises(ModelError, match=r"\(in, out, experts\) = \(32, 128, 4\), planned \(32, 128, 3\)"):
+        apply_plan(mixture("mixtral"), fewer)
+    with pytest.raises(ModelError, match=r"LlamaModel lacks: layers\.0\.mlp\.experts\.gate_up_proj"):
+        apply_plan(tiny_model("llama"), plan)
+
+
+def test_names_that_peft_takes_for_old_experts_are_refused_with_the_reason():
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 64}
+    mla = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
+    groups = {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "intermediate_size": 64}
+    model = AutoModel.from_config(AutoConfig.for_model("deepseek_v3", **shape, **mla, **groups, **EXPERTS))
+    with pytest.raises(ModelError, match=r"PEFT takes layers\.0\.mlp\.down_proj.* of this DeepseekV3Model for experts.*'attention'"):
+        apply_plan(model, mixed_plan(model, "mlp"))
+    plan = mixed_plan(model, "attention,experts")
+    assert count_parameters(apply_plan(model, plan))[0] == plan.n_adapter_params

@@ -7,10 +7,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tiny_models import ARCHITECTURES, EXTRA_ARCHITECTURES, N_LAYERS, save_tiny_model, tiny_config, tiny_model
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from gelora.errors import InputError, ModelError
-from gelora.sources.structure import TARGETS, find_blocks, find_final_norm, model_structure, select_modules, structure_of
+from gelora.ranks import apply_plan, modules_to_save, uniform_ranks
+from gelora.sources import head_size, target_kinds
+from gelora.sources.structure import find_blocks, find_final_norm, model_structure, structure_of, without_weights
+from gelora.sources.target_choice import TARGETS, select_modules
 
 MEASURABLE = ARCHITECTURES + tuple(a for a in EXTRA_ARCHITECTURES if a != "albert")
 
@@ -66,7 +69,13 @@ FACTS = {
         True,
         True,
     ),
-    "mixtral": ("layers", LLAMA, set(), True, True),
+    "mixtral": (
+        "layers",
+        LLAMA | {"mlp.experts.gate_up_proj": "expert", "mlp.experts.down_proj": "expert"},
+        set(),
+        True,
+        True,
+    ),
 }
 
 
@@ -83,6 +92,9 @@ def test_blocks_and_kinds_are_those_of_the_family(architecture):
     assert (structure.is_decoder, structure.has_final_norm) == (is_decoder, has_final_norm)
     assert structure.n_params == model.num_parameters()
     for module in structure.modules:  # in_features and out_features are what the map really does
+        if module.kind == "expert":
+            assert model.get_parameter(module.name).shape == (module.n_experts, module.out_features, module.in_features)
+            continue
         layer = model.get_submodule(module.name)
         assert layer(torch.zeros(2, module.in_features)).shape == (2, module.out_features)
 
@@ -110,8 +122,6 @@ def test_a_head_and_adapters_change_neither_names_nor_blocks(architecture):
 
 
 def test_a_70b_shape_takes_no_memory():
-    from gelora.sources.structure import _without_weights
-
     config = AutoConfig.for_model(
         "llama",
         hidden_size=8192,
@@ -122,7 +132,7 @@ def test_a_70b_shape_takes_no_memory():
         vocab_size=128256,
         tie_word_embeddings=False,
     )
-    model = _without_weights(config)
+    model = without_weights(config)
     structure = structure_of(model, "llama-70b", "r1")
     # Llama 3 70B has 70.55e9 parameters, 128256 * 8192 of them in the language-model head that a base model lacks.
     assert structure.n_params == 70_553_706_496 - 128_256 * 8192
@@ -175,10 +185,8 @@ def test_models_without_separate_blocks_are_refused_with_the_reason(tmp_path):
 
 
 def test_a_config_that_builds_no_model_is_one_sentence():
-    from gelora.sources.structure import _without_weights
-
     with pytest.raises(ModelError, match="No model can be built from the config of type 'llama'"):
-        _without_weights(tiny_config("llama", hidden_act="no such activation"))
+        without_weights(tiny_config("llama", hidden_act="no such activation"))
 
 
 def kinds(structure, target):
@@ -191,7 +199,7 @@ def test_targets_select_by_kind():
     assert kinds(bert, "attention-qv") == {"q", "v"} and kinds(gpt2, "attention-qv") == {"qkv"}
     assert kinds(bert, "mlp") == kinds(gpt2, "mlp") == {"mlp"}
     assert select_modules(bert, "all-linear") == bert.modules
-    for target in TARGETS:
+    for target in [target for target in TARGETS if target != "experts"]:
         assert {m.block for m in select_modules(bert, target)} == {1, 2, 3}
 
 
@@ -216,7 +224,184 @@ def test_a_choice_that_matches_nothing_names_what_is_legal(nothing):
 
 def test_a_target_kind_that_the_model_lacks_points_to_all_linear():
     structure = structure_of(tiny_model("mixtral"), "tiny", "r1")  # its feed-forward maps are experts, left out
-    with pytest.raises(InputError, match=r"no mlp module.*'all-linear'"):
+    with pytest.raises(InputError, match=r"no mlp module.*it has attention \(q_proj.*experts \(gate_up_proj, down_proj\).*'all-linear'"):
         select_modules(structure, "mlp")
     without = dataclasses.replace(structure, modules=tuple(m for m in structure.modules if m.kind == "o"))
     assert kinds(without, "attention") == {"o"}
+
+
+def on_meta(model_type, auto_class="AutoModel", **options):
+    """A model of the type's default config with these options, on the meta device."""
+    return without_weights(AutoConfig.for_model(model_type, **options), auto_class)
+
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "head_dim": 8,
+}
+
+
+def test_choices_mix_words_and_names_and_experts_come_only_when_asked_for():
+    mixtral, opt = (structure_of(tiny_model(a), a, "r1") for a in ("mixtral", "opt"))
+    assert kinds(mixtral, "all-linear") == {"q", "k", "v", "o"}
+    assert kinds(mixtral, "experts") == {"expert"}
+    assert select_modules(mixtral, "all-linear, experts") == select_modules(mixtral, ["experts", "attention"]) == mixtral.modules
+    assert select_modules(opt, "attention,mlp") == opt.modules
+    mixed = select_modules(opt, "attention-qv, layers.1.fc1")
+    assert [m.name.partition("layers.")[2] for m in mixed if m.block == 2] == ["1.self_attn.v_proj", "1.self_attn.q_proj", "1.fc1"]
+    with pytest.raises(InputError, match="no experts module"):
+        select_modules(opt, "attention,experts")
+
+
+def test_a_name_means_experts_only_where_it_says_so():
+    options = {"moe_intermediate_size": 16, "shared_expert_intermediate_size": 24, "num_experts": 4, "num_experts_per_tok": 2}
+    structure = structure_of(on_meta("qwen2_moe", **SMALL, **options), "m", "r1")
+    assert {m.name.partition("mlp.")[2] for m in select_modules(structure, "down_proj")} == {"shared_expert.down_proj"}
+    assert {m.name.partition("mlp.")[2] for m in select_modules(structure, "experts.down_proj")} == {"experts.down_proj"}
+    assert {m.name.partition("mlp.")[2] for m in select_modules(structure, "gate_up_proj")} == {"experts.gate_up_proj"}
+    assert {m.kind for m in structure.modules if m.name.endswith("shared_expert_gate")} == {"other"}
+    assert structure.traits.n_experts_per_token == 2
+
+
+def test_experts_stored_the_other_way_round_have_their_sides_the_right_way_round():
+    model = on_meta("gpt_oss", **SMALL, num_local_experts=4)
+    structure = structure_of(model, "m", "r1")
+    assert model.layers[0].mlp.experts.gate_up_proj.shape == (4, 32, 128)  # experts, in, out; Mixtral has experts, out, in
+    experts = [m for m in structure.modules if m.kind == "expert" and m.block == 1]
+    assert [(m.in_features, m.out_features, m.n_experts) for m in experts] == [(32, 128, 4), (64, 32, 4)]
+    assert [m.n_params_per_rank for m in experts] == [4 * 160, 4 * 96]
+
+
+def test_experts_that_are_modules_are_one_map_each():
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.experts = nn.ModuleList([nn.Linear(8, 16), nn.Linear(8, 16)])
+            self.router = nn.Linear(8, 2)
+
+    found = target_kinds.linear_maps([Block()], "layers", ("odd",))
+    assert [(m.name, m.kind, m.n_experts) for m in found] == [
+        ("layers.0.experts.0", "expert", 1),
+        ("layers.0.experts.1", "expert", 1),
+        ("layers.0.router", "other", 1),
+    ]
+
+
+def test_pefts_own_table_is_read_without_importing_peft(monkeypatch, caplog):
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as table
+
+    target_kinds._peft_targets.cache_clear()
+    read = target_kinds._peft_targets()
+    assert read == {name: targets if isinstance(targets, str) else tuple(targets) for name, targets in table.items()}
+    assert len(read) > 20
+    monkeypatch.setattr(target_kinds.importlib.util, "find_spec", lambda name: None)
+    target_kinds._peft_targets.cache_clear()
+    with caplog.at_level("WARNING"):
+        assert target_kinds._peft_targets() == {}
+    assert "found by structure alone" in caplog.text
+    target_kinds._peft_targets.cache_clear()
+
+
+def test_what_peft_names_inside_attention_counts_as_query_and_value(monkeypatch):
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.ModuleDict({"funnel": nn.Linear(8, 24), "o_proj": nn.Linear(8, 8), "other": nn.Linear(8, 8)})
+            self.funnel = nn.Linear(8, 8)
+
+    monkeypatch.setattr(target_kinds, "_peft_targets", lambda: {"odd": ("funnel", "o_proj")})
+    found = {m.name.removeprefix("layers.0."): m.kind for m in target_kinds.linear_maps([Block()], "layers", ("odd",))}
+    assert found == {"attention.funnel": "qkv", "attention.o_proj": "o", "attention.other": "other", "funnel": "other"}
+    monkeypatch.setattr(target_kinds, "_peft_targets", lambda: {"odd": r".*0\.attention\.oth.r"})
+    found = {m.name.removeprefix("layers.0."): m.kind for m in target_kinds.linear_maps([Block()], "layers", ("odd",))}
+    assert (found["attention.other"], found["attention.funnel"]) == ("qkv", "other")
+
+
+def test_maps_that_an_adapter_could_not_change_are_left_out():
+    class Block(nn.Module):
+        def __init__(self, shared: nn.Module) -> None:
+            super().__init__()
+            self.attn = nn.MultiheadAttention(8, 2)  # reads its out_proj's weight without calling it
+            self.shared = shared
+            self.fc1 = nn.Linear(8, 16)
+
+    shared = nn.Linear(8, 8)
+    found = target_kinds.linear_maps([Block(shared), Block(shared)], "layers", ("odd",))
+    assert [m.name for m in found] == ["layers.0.fc1", "layers.1.fc1"]
+
+
+def test_attention_is_known_by_its_maps_where_its_name_does_not_say_so():
+    options = {"num_hidden_layers": 3, "lru_width": 32, "vocab_size": 100}
+    griffin = structure_of(on_meta("recurrent_gemma", **SMALL | options), "griffin", "r1")
+    assert {m.name.rpartition(".")[2]: m.kind for m in select_modules(griffin, "attention")} == {
+        "q_proj": "q",
+        "k_proj": "k",
+        "v_proj": "v",
+        "o_proj": "o",
+    }
+    assert {m.block for m in select_modules(griffin, "attention")} == {3}  # the other blocks are recurrent
+    rwkv = structure_of(on_meta("rwkv", hidden_size=32, num_hidden_layers=2, vocab_size=100), "rwkv", "r1")
+    assert {m.name.partition("attention.")[2]: m.kind for m in select_modules(rwkv, "attention")} == {
+        "key": "k",
+        "value": "v",
+        "receptance": "q",
+        "output": "o",
+    }
+
+
+def test_the_text_part_of_a_model_of_texts_and_pictures_is_taken():
+    clip = on_meta("clip")
+    structure = structure_of(clip, "clip", "r1")
+    assert find_blocks(clip)[0] == "text_model.encoder.layers" and structure.hidden_size == 512
+    assert {m.in_features for m in structure.modules if m.kind == "q"} == {512}
+
+
+@pytest.mark.parametrize(
+    ("model_type", "sentence"),
+    [
+        ("swin", r"stages of different widths \(depths \[2, 2, 6, 2\]\)"),
+        ("xlm", r"XLMModel keeps its attention \(attentions\) and its feed-forward maps \(ffns\) in separate lists"),
+        ("lxmert", "No list of transformer separate blocks"),
+        ("bart", "bart is an encoder-decoder"),
+    ],
+)
+def test_models_without_blocks_of_one_width_are_refused(model_type, sentence):
+    with pytest.raises(ModelError, match=sentence):
+        structure_of(on_meta(model_type), "m", "r1")
+
+
+def test_a_model_without_linear_attention_projections_names_what_it_has():
+    fnet = structure_of(on_meta("fnet", hidden_size=32, num_hidden_layers=2, intermediate_size=64), "fnet", "r1")
+    with pytest.raises(InputError, match=r"fnet has no attention module.*it has mlp \(dense\)\. Choose 'all-linear'"):
+        select_modules(fnet, "attention,mlp")
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "phi"])
+def test_the_output_map_of_a_language_model_is_counted_where_it_is_one_of_its_own(architecture):
+    structure = structure_of(tiny_model(architecture), "tiny", "r1")
+    headed = AutoModelForCausalLM.from_config(tiny_config(architecture))
+    bias = headed.lm_head.bias.numel() if headed.lm_head.bias is not None else 0  # Phi's
+    assert structure.n_params + structure.n_lm_head_params + bias == headed.num_parameters()
+    assert structure.vocab_size == headed.lm_head.out_features
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_head_has_as_many_parameters_as_peft_trains_beside_the_adapter(architecture, tmp_path):
+    folder = save_tiny_model(architecture, tmp_path / "m")
+    model, info = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=5, output_loading_info=True)
+    plan = uniform_ranks(model_structure(str(folder)), 2)
+    saved = modules_to_save(model, info["missing_keys"])
+    trained = apply_plan(model, plan, task_type="SEQ_CLS", modules_to_save=saved).get_nb_trainable_parameters()[0]
+    assert head_size(str(folder), n_labels=5) == trained - plan.n_adapter_params > 0
+
+
+def test_a_model_without_a_classifier_has_no_head(tmp_path):
+    AutoConfig.for_model("codegen", n_embd=32, n_layer=2, n_head=4).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="No model can be built from the config of type 'codegen'"):
+        head_size(str(tmp_path))
+    with pytest.raises(InputError, match="n_labels is 0"):
+        head_size(str(tmp_path), n_labels=0)

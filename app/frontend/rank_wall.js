@@ -1,0 +1,256 @@
+// The wall on the page: slider, sentence, figure, and what is said to Python. Knows no rule: ranks are in wall_plan.js, the
+// picture in wall_figure.js. Redraws on every `input` of the slider, at most once a frame; Python hears the release.
+
+const walls = new WeakMap(); // the element that the page gave -> its wall
+const PICTURE = { png: ["Download picture (PNG)", "camera"], svg: ["Download picture (SVG)", "disk"] };
+
+const make = (tag, className, attributes = {}) => Object.assign(document.createElement(tag), { className }, attributes);
+
+class RankWall {
+  constructor(parent) {
+    this.parent = parent;
+    this.sent = 0; // the number of the last word that Python was sent
+    this.heading = null; // the offset of that word, until the page has answered it
+    this.server = null; // the offset that the page gave last
+    this.frame = null;
+    this.pending = 0;
+    this.moving = false; // a pointer or an arrow key is down on the slider
+    this.gone = false;
+    this.build();
+    this.observer = new ResizeObserver(() => this.resized());
+    this.observer.observe(this.plot);
+  }
+
+  build() {
+    this.root = make("section", "rank-wall", { ariaLabel: "Rank wall" });
+    const head = make("div", "rank-wall-head");
+    const row = make("div", "rank-wall-row");
+    this.value = make("output", "rank-wall-value");
+    this.input = make("input", "rank-wall-slider", { type: "range", step: 1, ariaLabel: "Offset" });
+    this.ticks = make("div", "rank-wall-ticks", { ariaHidden: "true" });
+    this.line = make("p", "rank-wall-line", { ariaLive: "polite" });
+    this.sentence = make("span", "");
+    this.fits = make("span", "");
+    this.line.append(this.sentence, this.fits);
+    row.append(make("span", "rank-wall-name", { textContent: "Offset" }), this.value, make("span", "rank-wall-hint", { textContent: "under it: the same budget as one rank r everywhere" }));
+    head.append(row, this.input, this.ticks, this.line);
+    this.plot = make("div", "rank-wall-plot");
+    this.readout = make("div", "rank-wall-readout", { ariaLive: "polite" });
+    this.said = make("p", "rank-wall-said");
+    this.layButton = make("button", "rank-wall-edit", { type: "button", hidden: true });
+    this.readout.append(this.said, this.layButton);
+    this.key = make("p", "rank-wall-key");
+    this.root.append(head, this.plot, this.readout, this.key);
+    this.parent.append(this.root);
+    this.input.addEventListener("input", () => this.schedule());
+    this.input.addEventListener("pointerdown", () => (this.moving = true));
+    for (const end of ["pointerup", "pointercancel", "blur"]) this.input.addEventListener(end, () => this.settle());
+    this.input.addEventListener("keydown", (event) => (this.moving ||= /^(Arrow|Page|Home|End)/.test(event.key)));
+    this.input.addEventListener("keyup", () => this.settle());
+    this.input.addEventListener("change", () => this.moving || this.release());
+    this.plot.addEventListener("pointerdown", (event) => (this.byTouch = event.pointerType === "touch"), true);
+    this.layButton.addEventListener("click", () => this.edit(this.touched));
+  }
+
+  // A new answer of the page (or a new theme): the slider moves only when the page means to move it.
+  update({ data, setTriggerValue }) {
+    this.say = setTriggerValue;
+    const isFirst = this.server === null;
+    this.data = data;
+    this.input.min = data.least_offset;
+    this.input.max = Math.max(data.max_offset, data.offset);
+    const underway = this.sent > 0 && (data.heard === null ? data.offset === this.server : data.heard < this.sent);
+    this.server = data.offset;
+    if (!underway) this.heading = null;
+    if (isFirst || (!underway && !this.moving)) this.input.value = data.offset;
+    this.frame = null;
+    this.schedule();
+  }
+
+  schedule() {
+    this.pending ||= requestAnimationFrame(() => {
+      this.pending = 0;
+      this.draw();
+    });
+  }
+
+  // The pointer or the key is up: what the slider shows now is what Python hears, once.
+  settle() {
+    if (!this.moving) return;
+    this.moving = false;
+    // `change` of a pointer comes after `pointerup`, of a key before `keyup`: look when both are over.
+    setTimeout(() => this.gone || this.moving || this.release());
+  }
+
+  release() {
+    const offset = this.input.valueAsNumber;
+    if (offset === (this.heading ?? this.server)) return;
+    this.heading = offset;
+    this.say("offset", { value: offset, nonce: this.nextNonce() });
+  }
+
+  edit(brick) {
+    if (brick?.edit == null) return;
+    this.say("edit", { block: brick.block, rank: brick.edit, nonce: this.nextNonce() });
+  }
+
+  // Numbers grow over page changes and tabs too, so that an echo tells which word it answers.
+  nextNonce() {
+    return (this.sent = Math.max(Date.now(), this.sent + 1));
+  }
+
+  resized() {
+    if (this.frame && this.plot.clientWidth > 0 && this.frame.width !== this.plot.clientWidth) {
+      this.frame = null;
+      this.schedule();
+    }
+  }
+
+  async draw() {
+    this.words();
+    if (!this.plotly) {
+      try {
+        this.plotly = await plotlyShelf().plotly;
+      } catch (error) {
+        this.plot.textContent = `The wall cannot be drawn: the chart library did not load in this browser (${error.message}). Reload the page.`;
+        return;
+      }
+      if (this.gone) return;
+    }
+    const width = this.plot.clientWidth;
+    if (width === 0) return; // hidden: the observer calls when it shows
+    if (!this.frame) {
+      this.look = lookOf(this.root, this.data);
+      this.frame = wallFrame(this.data, this.look, width);
+      this.root.classList.toggle("rank-wall-narrow", this.frame.narrow);
+      // On a phone the slider sticks under the page's own bar.
+      this.root.style.setProperty("--wall-header", `${document.querySelector("[data-testid=stHeader]")?.offsetHeight ?? 0}px`);
+    }
+    const { plan, data } = wallFigure(this.frame, this.input.valueAsNumber);
+    this.frame.layout.annotations.at(-1).visible = plan.params === 0;
+    // Plotly writes a zoom into the axis that it was given; it keeps one only while the page goes on asking for the axis unzoomed.
+    const layout = { ...this.frame.layout, xaxis: { ...this.frame.layout.xaxis, range: [...this.frame.layout.xaxis.range] } };
+    this.figure = { data, layout };
+    if (this.drawn) {
+      this.plotly.react(this.plot, data, layout);
+      return;
+    }
+    this.drawn = true;
+    this.plotly.newPlot(this.plot, data, layout, this.config());
+    this.plot.on("plotly_hover", ({ points }) => this.read(points[0]));
+    this.plot.on("plotly_click", ({ points }) => (this.byTouch ? this.read(points[0], true) : this.edit(points[0].customdata)));
+  }
+
+  // Everything in words: value, sentence, ticks, key.
+  words() {
+    const { data } = this;
+    const offset = this.input.valueAsNumber;
+    const sentence = budgetSentence(data, planAt(data, offset));
+    this.value.textContent = offset;
+    this.input.setAttribute("aria-valuetext", `${offset}: ${sentence}`);
+    this.sentence.textContent = sentence;
+    // What the page says of the offset it knows does not hold for another one; its place is kept, so that nothing jumps.
+    this.fits.textContent = data.fits ? ` · ${data.fits}` : "";
+    this.fits.style.visibility = offset === data.offset ? "visible" : "hidden";
+    if (this.worded === data) return;
+    this.worded = data;
+    this.root.classList.toggle("rank-wall-stale", data.stale);
+    this.ticks.replaceChildren(...this.tickMarks());
+    this.key.replaceChildren(...keyOf(data));
+    this.read(null);
+  }
+
+  tickMarks() {
+    const [low, high] = [Number(this.input.min), Number(this.input.max)];
+    const every = [1, 2, 5, 10, 20, 50, 100, 1000].find((step) => (high - low) / step <= 12) ?? high;
+    const marks = [];
+    for (let offset = low; offset <= high; offset += every) {
+      const mark = make("span", "rank-wall-tick");
+      mark.style.setProperty("--at", high > low ? (offset - low) / (high - low) : 0);
+      const r = equivalentRank(this.data, planAt(this.data, offset).params);
+      mark.append(make("b", "", { textContent: offset }), make("i", "", { textContent: r < 100 ? `r ${r.toFixed(1)}` : `r ${Math.round(r)}` }));
+      marks.push(mark);
+    }
+    return marks;
+  }
+
+  // What hovering says, as text under the figure; after a touch with a button, because a finger that reads must not edit.
+  read(point, touched = false) {
+    const text = point?.hovertext ?? point?.text ?? "";
+    this.touched = point?.customdata;
+    this.said.textContent = text.replaceAll("<br>", " ").replaceAll("&lt;", "<").replaceAll("&amp;", "&").replace(/ A click (takes|lays)[^.]*\.$/, "");
+    const edit = this.touched?.edit;
+    this.layButton.hidden = !touched || edit == null;
+    if (edit != null) this.layButton.textContent = edit < this.touched.level ? "Take this unit off" : "Lay this unit";
+  }
+
+  config() {
+    const button = ([format, [title, icon]]) => ({ name: title, title, icon: this.plotly.Icons[icon], click: () => this.download(format) });
+    const buttons = [Object.entries(PICTURE).map(button), ["zoomIn2d", "zoomOut2d", "resetScale2d"]];
+    return { displaylogo: false, displayModeBar: true, modeBarButtons: buttons, responsive: false, doubleClick: "reset" };
+  }
+
+  // The figure as a file, made by this browser, on the page's own background and with the sentence as its title.
+  download(format) {
+    const { width, height } = { width: this.plot.clientWidth, height: this.frame.height + 26 };
+    const title = { text: `Offset ${this.input.value}: ${this.sentence.textContent}`, x: 0.01, xanchor: "left", font: { size: 12 } };
+    const layout = { ...this.figure.layout, title, width, height, margin: { ...this.figure.layout.margin, t: PIXELS.top + 26 }, paper_bgcolor: this.look.background };
+    return this.plotly.downloadImage({ data: this.figure.data, layout }, { format, width, height, scale: format === "png" ? 2 : 1, filename: "rank_wall" });
+  }
+
+  remove() {
+    this.gone = true;
+    cancelAnimationFrame(this.pending);
+    this.observer.disconnect();
+    if (this.drawn) this.plotly.purge(this.plot);
+    this.root.remove();
+  }
+}
+
+// The theme's colours as the browser computes them, and those that every chart of the dashboard shares.
+function lookOf(element, data) {
+  const style = getComputedStyle(element);
+  const probe = element.appendChild(make("i", ""));
+  const resolved = (colour) => {
+    probe.style.color = colour;
+    return getComputedStyle(probe).color;
+  };
+  const theme = (name, otherwise) => resolved(style.getPropertyValue(`--st-${name}`).trim() || otherwise);
+  const look = { text: theme("text-color", "#1b2430"), background: theme("background-color", "#ffffff"), secondary: theme("secondary-background-color", "#f3f5f8"), primary: theme("primary-color", "#0b5fa5") };
+  for (const [name, colour] of Object.entries(data.colours)) look[name] = resolved(colour);
+  look.curve = resolved(data.curve?.colour ?? data.colours.reference);
+  const [red, green, blue] = look.background.match(/[\d.]+/g).map(Number);
+  if (0.299 * red + 0.587 * green + 0.114 * blue < 128) look.edge = faded(look.text, 0.8); // a dark outline is lost on a dark page
+  look.font = style.getPropertyValue("--st-font").trim() || "sans-serif";
+  probe.remove();
+  return look;
+}
+
+// The marks of the picture, each with its word; only those that this wall can show.
+function keyOf(data) {
+  const entries = [["offset", "offset"], ["rise", data.n_shares ? "rise, wanted by nearly all" : "rise"]];
+  if (data.n_shares) entries.push(["doubt", `paler, hatched: wanted by fewer than 80 % of ${data.n_shares} ${data.shares_of}`], ["ghost", "dotted: wanted by some, not in the plan"]);
+  if (data.blocks.some((block) => block.modules.some((group) => group.fixed != null))) entries.push(["hand", "set by hand"]);
+  if (data.editable) entries.push(["", "click the top brick to take it off, above it to lay one"]);
+  return entries.map(([kind, words]) => {
+    const entry = make("span", "rank-wall-entry");
+    if (kind) {
+      const mark = make("i", `rank-wall-mark rank-wall-mark-${kind}`);
+      for (const [name, colour] of Object.entries(data.colours)) mark.style.setProperty(`--wall-${name}`, colour);
+      entry.append(mark);
+    }
+    entry.append(words);
+    return entry;
+  });
+}
+
+export default function (component) {
+  const { parentElement } = component;
+  if (!walls.has(parentElement)) walls.set(parentElement, new RankWall(parentElement));
+  const wall = walls.get(parentElement);
+  wall.update(component);
+  return () => {
+    wall.remove();
+    walls.delete(parentElement);
+  };
+}

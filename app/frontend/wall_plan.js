@@ -1,0 +1,112 @@
+// A plan at one offset: ranks, bricks, parameters, and the sentences that say them. Pure arithmetic: no page, no Plotly.
+//
+// rank of a module = its rank by hand, else min(offset + rise + extra, limit); `extra` holds at the offset it was laid for.
+// rank of a block  = the largest among its modules.
+
+const KNOWN_ORDINALS = { 1: "st", 2: "nd", 3: "rd" };
+
+const ordinal = (n) => n + ((n % 100 > 10 && n % 100 < 14) || !KNOWN_ORDINALS[n % 10] ? "th" : KNOWN_ORDINALS[n % 10]);
+const counted = (n) => n.toLocaleString("en-US");
+const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
+const sized = (bytes) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(2)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
+const plural = (n, word) => `${counted(n)} ${word}${n === 1 ? "" : "s"}`;
+
+function moduleRank(group, block, offset, data) {
+  if (group.fixed != null) return group.fixed;
+  const extra = offset === data.offset ? block.extra : 0;
+  return Math.min(offset + block.rise + extra, group.limit);
+}
+
+// The blocks at this offset: rank, parameters, highest legal rank, whether a hand set it, what one more unit costs.
+function planAt(data, offset) {
+  const blocks = data.blocks.map((block) => {
+    const ranks = block.modules.map((group) => moduleRank(group, block, offset, data));
+    const sum = (counts) => block.modules.reduce((total, group, i) => total + (counts(group, ranks[i]) ? group.n * group.per_rank : 0), 0);
+    return {
+      ...block,
+      rank: Math.max(0, ...ranks),
+      params: block.modules.reduce((total, group, i) => total + group.n * group.per_rank * ranks[i], 0),
+      limit: Math.max(0, ...block.modules.map((group) => group.limit)),
+      byHand: block.modules.some((group) => group.fixed != null),
+      unitParams: (level) => sum((group, rank) => rank >= level),
+      nextParams: (level) => sum((group) => group.limit >= level),
+    };
+  });
+  return { offset, blocks, params: blocks.reduce((total, block) => total + block.params, 0) };
+}
+
+const equivalentRank = (data, params) => params / data.uniform[0].params * data.uniform[0].r;
+
+// Share of subsamples that want the `unit`-th unit above the offset; 1 where nobody was asked.
+const shareOf = (data, block, unit) => (data.n_shares ? block.shares[unit - 1] ?? 0 : 1);
+
+// Every unit of a block, from the ground up. kind: "offset" and "rise" are in the plan; "ghost" is wanted by some but is not
+// in it; "slot" is the empty place over the top, where a click lays a unit.
+function bricksOf(data, block, offset) {
+  const bricks = [];
+  for (let level = 1; level <= block.rank; level++) {
+    const unit = level - offset;
+    bricks.push({ block, level, kind: unit <= 0 ? "offset" : "rise", share: unit <= 0 ? 1 : shareOf(data, block, unit), params: block.unitParams(level) });
+  }
+  const wanted = data.n_shares ? block.shares.length : block.rise;
+  for (let level = block.rank + 1; level <= Math.min(offset + wanted, block.limit); level++) {
+    const share = level <= offset ? 1 : shareOf(data, block, level - offset);
+    if (share > 0) bricks.push({ block, level, kind: "ghost", share, params: block.nextParams(level) });
+  }
+  const top = block.rank + 1;
+  if (data.editable && top <= block.limit && !bricks.some((brick) => brick.level === top))
+    bricks.push({ block, level: top, kind: "slot", share: 0, params: block.nextParams(top) });
+  return bricks;
+}
+
+// The rank that a click on this brick asks for, or null: only the top brick comes off, only one unit is laid at a time.
+function editOf(data, brick) {
+  if (!data.editable) return null;
+  if (brick.kind === "ghost" || brick.kind === "slot") return brick.block.rank + 1;
+  return brick.level === brick.block.rank ? brick.block.rank - 1 : null;
+}
+
+function wantedBy(data, share) {
+  const n = Math.round(share * data.n_shares);
+  return data.shares_of === "estimators" ? `wanted by ${n} of ${data.n_shares} estimators` : `wanted in ${n} of ${data.n_shares} half-samples`;
+}
+
+function brickSentence(data, brick, offset) {
+  const { block, level } = brick;
+  const unit = `${ordinal(level)} unit of rank`;
+  if (brick.kind === "slot") return `Block ${block.block}: a click lays the ${unit}; ${plural(brick.params, "parameter")}.`;
+  const removed = brick.kind === "ghost" && (level <= offset || level - offset <= block.rise);
+  let why = level <= offset ? "from the offset" : data.n_shares ? wantedBy(data, brick.share) : "from the rise";
+  if (brick.kind === "rise" && level > offset + block.rise) why += block.byHand ? ", laid by hand" : ", laid by the budget";
+  if (brick.kind === "ghost") why += removed && block.byHand ? ", taken off by hand" : ", not in the plan";
+  return `Block ${block.block}, ${unit}: ${why}; ${plural(brick.params, "parameter")}.`;
+}
+
+// What hovering a brick says, line by line.
+function brickLines(data, brick, offset) {
+  const { block } = brick;
+  const lines = [brickSentence(data, brick, offset)];
+  if (brick.kind === "slot") return lines;
+  const interval = block.low == null || block.high == null ? "" : ` [${signed(block.low)}, ${signed(block.high)}]`;
+  if (block.value != null) lines.push(`Rise of this block: ${signed(block.value)}${interval}.`);
+  if (block.note) lines.push(block.note);
+  if (block.byHand) lines.push("The rank of this block is set by hand.");
+  for (const other of [data.compare, data.overlay]) {
+    const rank = other?.ranks[block.block];
+    if (rank != null) lines.push(`${other.label}: rank ${rank}.`);
+  }
+  const edit = editOf(data, brick);
+  if (edit !== null) lines.push(edit < block.rank ? "A click takes it off." : `A click lays the ${ordinal(edit)} unit.`);
+  return lines;
+}
+
+function budgetSentence(data, plan) {
+  if (plan.params === 0) return "0 adapter parameters · no adapter at this offset: every block is skipped";
+  return [
+    plural(plan.params, "adapter parameter"),
+    `${((100 * plan.params) / data.n_model_params).toFixed(3)} % of the model`,
+    `${sized(plan.params * data.bytes_per_param)} file`,
+    `${sized(plan.params * data.optimizer_bytes_per_param)} AdamW`,
+    `as one rank everywhere r = ${equivalentRank(data, plan.params).toFixed(2)}`,
+  ].join(" · ");
+}

@@ -1,0 +1,166 @@
+"""The plan that follows from what a person has chosen: the rule or another strategy, at an offset or a budget, edits on top.
+
+Asks the library for plans; knows where a profile and scores lie, not how a page shows any of it.
+"""
+
+import streamlit as st
+
+from app import measuring, state
+from app.cache import structure
+from app.scoring import Scoring, scorer
+from gelora.errors import GeloraError, InputError
+from gelora.ranks import (
+    STRATEGIES,
+    allocate_ranks,
+    budget_params,
+    edit_ranks,
+    estimator_shares,
+    half_sample_shares,
+    match_budget,
+    plan_at_budget,
+    rise_units,
+    uniform_ranks,
+)
+from gelora.records import IdProfile, ModelStructure, ModuleScores, RankPlan
+from gelora.sources import select_modules
+
+
+def structure_of(profile: IdProfile | None) -> ModelStructure:
+    """The structure of the profile's model; without a profile that of the chosen one, from its configuration.
+
+    Raises:
+        GeloraError: the chosen model cannot be found or has no shape that can be adapted.
+    """
+    return structure(state.measurement().model) if profile is None else profile.model
+
+
+def rule_plan(profile: IdProfile | None, estimator: str | None = None) -> RankPlan:
+    """The rule's plan at the chosen offset or budget; without a profile the same rank everywhere, the offset's or the budget's.
+
+    Raises:
+        InputError: the choices give no plan (a budget too small, offset 0 and no rise).
+    """
+    chosen = st.session_state
+    targets, match = chosen["targets"], chosen["match"]
+    if profile is None:
+        model = structure_of(None)
+        if match:
+            return plan_at_budget("uniform", budget_params(match, select_modules(model, targets)), model, targets)
+        return uniform_ranks(model, chosen["offset"], targets)
+    estimator = estimator or focus(profile)
+    if match:
+        budget = budget_params(match, select_modules(profile.model, targets))
+        return match_budget(profile, budget, targets, chosen["rounding"], estimator, scale=chosen["scale"])
+    return allocate_ranks(profile, targets, chosen["offset"], chosen["rounding"], estimator, scale=chosen["scale"])
+
+
+def with_edits(plan: RankPlan) -> RankPlan:
+    """`plan` with the edits by hand that concern its modules, each cut to what its matrix holds."""
+    ranks: dict[str, int] = {}
+    for name, rank in st.session_state["edits"].items():
+        for module in plan.modules:
+            if name in (module.name, str(module.block)):
+                ranks[module.name] = min(rank, module.smaller_side)
+    return edit_ranks(plan, ranks)
+
+
+def chosen_plan(profile: IdProfile | None) -> RankPlan:
+    """The plan that is to be used: of the chosen strategy at the rule's cost, with the edits by hand.
+
+    Raises:
+        InputError: the choices give no plan, or the strategy's scores are not measured.
+    """
+    rule = rule_plan(profile)
+    strategy = st.session_state["strategy"]
+    return with_edits(rule if strategy == rule.strategy else strategy_plan(strategy, rule, profile))
+
+
+def strategy_plan(strategy: str, rule: RankPlan, profile: IdProfile | None) -> RankPlan:
+    """Another strategy's plan at the cost of the rule's.
+
+    Raises:
+        InputError: it needs what is not measured, or cannot meet the budget.
+    """
+    scores = scores_of(strategy, rule.target_modules) if STRATEGIES[strategy].needs == "scores" else None
+    if STRATEGIES[strategy].needs == "scores" and scores is None:
+        raise InputError(f"{STRATEGIES[strategy].label} needs scores of the matrices; measure them under Strategies.")
+    return plan_at_budget(
+        strategy,
+        rule.n_adapter_params,
+        structure_of(profile),
+        rule.target_modules,
+        profile=profile,
+        scores=scores,
+        estimator=rule.estimator or "twonn",
+        rounding=rule.rounding or "ceil",
+        scale=1.0 if rule.scale is None else rule.scale,
+    )
+
+
+def all_strategies(rule: RankPlan, profile: IdProfile | None) -> tuple[dict[str, RankPlan], dict[str, str]]:
+    """Every strategy's plan at the cost of the rule's, and for those that have none the reason."""
+    plans, reasons = {}, {}
+    for strategy in STRATEGIES:
+        try:
+            plans[strategy] = rule if strategy == rule.strategy else strategy_plan(strategy, rule, profile)
+        except GeloraError as error:
+            reasons[strategy] = str(error)
+    return plans, reasons
+
+
+def scoring_of(targets: str) -> Scoring:
+    """What scores of the matrices would be measured with, for the present choices."""
+    wanted = state.measurement()
+    return Scoring(wanted.model, wanted.data, targets, wanted.max_length)
+
+
+def scores_of(strategy: str, targets: str) -> ModuleScores | None:
+    """The scores of the chosen model's matrices by one strategy, if they are measured."""
+    return scorer().find(scoring_of(targets), strategy)
+
+
+def units_and_shares(profile: IdProfile | None, estimator: str) -> tuple[dict[int, int | None], dict[int, tuple[float, ...]], int]:
+    """What the rule adds above the offset by block, the share of those who want each such unit, and how many those are."""
+    if profile is None:
+        return {}, {}, 0
+    rounding, scale = st.session_state["rounding"], st.session_state["scale"]
+    units = rise_units(profile, estimator, rounding, scale)
+    if st.session_state["doubt"] == "estimators":
+        return units, estimator_shares(profile, None, rounding, scale), len(profile.estimates)
+    halves = profile.subsamples.get(estimator)
+    return units, half_sample_shares(profile, estimator, rounding, scale), 0 if halves is None else len(halves)
+
+
+def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | None]:
+    """The rule's plan by every estimator, and a sentence where one gives none (offset 0 and no rise, say)."""
+    plans, reason = {}, None
+    for estimator in profile.estimates:
+        try:
+            plans[estimator] = rule_plan(profile, estimator)
+        except InputError as error:
+            reason = f"{measuring.labels([estimator])}: {error}"
+    return plans, reason
+
+
+def focus(profile: IdProfile) -> str:
+    """The estimator looked at; the first measured one while it is not measured yet."""
+    chosen = st.session_state["estimator"]
+    return chosen if chosen in profile.estimates else next(iter(profile.estimates))
+
+
+def training_plan(what: str, r: int) -> RankPlan | None:
+    """The plan that a run is to use: "plan" these ranks, "uniform" one rank everywhere, "head" none.
+
+    Raises:
+        GeloraError: these ranks need a curve that is not measured, or the choices give no plan.
+    """
+    if what == "head":
+        return None
+    if what == "uniform":
+        return uniform_ranks(structure_of(None), r, st.session_state["targets"])
+    profile = measuring.current_profile()
+    if profile is None and not st.session_state["plan_only"]:
+        raise InputError(
+            "These ranks need a measured curve of the chosen model and data: press Measure first, or train one rank everywhere."
+        )
+    return chosen_plan(profile)

@@ -1,0 +1,119 @@
+"""What `gelora plan` works from: a profile read or measured, a structure, scores of matrices; each only when it is needed."""
+
+import argparse
+from functools import cached_property
+
+from gelora.commands.options import data_choice, resolved_device
+from gelora.errors import InputError
+from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores
+from gelora.terminal import TerminalProgress, read_text
+
+
+class PlanSources:
+    """The inputs of one call, found when first asked for."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+
+    @cached_property
+    def given_profile(self) -> IdProfile | None:
+        """The profile of --profile, of the model of --model if both are given.
+
+        Raises:
+            InputError: it cannot be read, or is of another model.
+        """
+        if not self._options.profile:
+            return None
+        profile = IdProfile.from_json(read_text(self._options.profile, "profile"))
+        if self._options.model is not None:
+            from gelora.ranks import check_same_model
+            from gelora.sources import model_structure
+
+            structure = model_structure(self._options.model)
+            check_same_model("The profile", profile.model.model_id, profile.model.modules == structure.modules, structure)
+        return profile
+
+    @cached_property
+    def profile(self) -> IdProfile:
+        """The given profile, or else one measured now, as `gelora measure` would."""
+        if self.given_profile is not None:
+            return self.given_profile
+        from gelora.geometry import estimate_profile
+        from gelora.sources import extract_hidden_states, load_sample
+
+        options, progress = self._options, TerminalProgress()
+        sample = load_sample(self.data, options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
+        states = extract_hidden_states(
+            self.model_id, sample, pooling=options.pooling, max_length=options.max_length, device=options.device, progress=progress
+        )
+        device = resolved_device(options.device)
+        profile = estimate_profile(states, [options.estimator], n_neighbors=options.n_neighbors, device=device, progress=progress)
+        progress.close()
+        return profile
+
+    @cached_property
+    def structure(self) -> ModelStructure:
+        """The model's structure: the profile's, or from the config alone."""
+        if self.given_profile is not None:
+            return self.given_profile.model
+        from gelora.sources import model_structure
+
+        return model_structure(self.model_id)
+
+    @property
+    def model_id(self) -> str:
+        """The model of --model, of the profile, or the bundled one."""
+        from gelora.sources import BUNDLED_MODEL
+
+        if self._options.model is not None:
+            return str(self._options.model)
+        return BUNDLED_MODEL if self.given_profile is None else self.given_profile.model.model_id
+
+    @property
+    def data(self) -> DataChoice:
+        """The data of --dataset, of the profile, or the bundled one."""
+        from gelora.sources import BUNDLED_DATASET
+
+        if self._options.dataset is not None:
+            return data_choice(self._options)
+        if self.given_profile is not None:
+            return self.given_profile.sample_source.choice
+        self._options.dataset = BUNDLED_DATASET
+        return data_choice(self._options)
+
+    def scores(self, strategy: str, target_modules: str) -> ModuleScores:
+        """The scores of the targeted matrices, measured now.
+
+        Raises:
+            GeloraError: model or data do not allow it.
+        """
+        from gelora.ranks import module_scores
+        from gelora.sources import select_modules
+
+        progress = TerminalProgress()
+        scores = module_scores(
+            strategy,
+            self.model_id,
+            None if strategy == "weight-spectrum" else self.data,
+            select_modules(self.structure, target_modules),
+            max_length=self._options.max_length,
+            device=resolved_device(self._options.device),
+            progress=progress,
+        )
+        progress.close()
+        return scores
+
+
+def ranks_by_hand(options: argparse.Namespace) -> dict[str, int]:
+    """--set-rank NAME=R, as often as it is given: a block number or a module's name, and its rank.
+
+    Raises:
+        InputError: one is not of that form.
+    """
+    ranks = {}
+    for item in options.set_rank:
+        name, _, rank = item.rpartition("=")
+        if not name or not rank.isdigit():
+            raise InputError(f"--set-rank {item!r} is not NAME=R, a block number or a module's name and a whole rank, such as 3=4.")
+        ranks[name] = int(rank)
+    return ranks

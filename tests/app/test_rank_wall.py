@@ -1,0 +1,505 @@
+"""The rank wall in a real browser: it redraws while the slider moves, Python hears the release, and what is drawn is the rule."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from made_wall import made_wall, params_at, ranks_at
+from playwright.sync_api import Page, expect
+
+from app import rank_wall
+from app.charts.look import OFFSET_COLOUR, RISE_COLOUR
+from gelora.errors import InputError
+
+SCRIPT = Path(__file__).with_name("wall_script.py")
+FRONTEND = Path(rank_wall.__file__).parent / "frontend"
+expect.set_options(timeout=30_000)
+
+# What the figure holds, read out of the browser: bricks of the plan by block, ghosts, the gauge's length, the slider, its words.
+DRAWN = """() => {
+  const plot = document.querySelector(".rank-wall-plot");
+  const trace = (name) => plot.data.find((each) => each.name === name);
+  const bricks = trace("bricks");
+  return {
+    units: bricks.customdata.flatMap((brick, i) => Array.from({ length: bricks.y[i] }, (_, j) => [brick.block, bricks.base[i] + j + 1, brick.kind])),
+    looks: bricks.customdata.map((brick, i) => ({ ...brick, colour: bricks.marker.color[i], hatch: bricks.marker.pattern.shape[i],
+      edge: bricks.marker.line.width[i], said: bricks.hovertext[i] })),
+    gauge: trace("gauge").x.reduce((total, x) => total + x, 0),
+    marks: trace("marks").x.map((block, i) => [block, trace("marks").text[i]]),
+    curve: trace("curve")?.y,
+    painted: plot.querySelectorAll(".barlayer .point").length,
+    offset: document.querySelector(".rank-wall-slider").valueAsNumber,
+    words: document.querySelector(".rank-wall-line").innerText,
+    axis: plot.layout.yaxis2.range,
+    zoom: plot.layout.xaxis.range,
+  };
+}"""
+
+
+class WallServer:
+    """`wall_script.py` as Streamlit serves it, started from `/`."""
+
+    def __init__(self, log: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        self.log = log
+
+    def start(self) -> None:
+        flags = {"headless": "true", "address": "127.0.0.1", "port": self.url.rsplit(":", 1)[1], "fileWatcherType": "none"}
+        options = [word for name, value in flags.items() for word in (f"--server.{name}", value)]
+        command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options, "--browser.gatherUsageStats", "false"]
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.2)
+        raise RuntimeError(f"The page did not start:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=20)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = WallServer(tmp_path_factory.mktemp("wall") / "server.log")
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="module")
+def tab(server, browser):
+    """One tab for all tests that can share it: loading the page costs more than what they look at."""
+    context = browser.new_context(has_touch=True)
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.url)
+    yield page, errors
+    context.close()
+
+
+@pytest.fixture
+def wall(tab, request):
+    """Shows a new wall; at the end the page may not have written an error to its console."""
+    page, errors = tab
+
+    def show(query: str, width: int = 1280) -> Page:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        case = f"{query}&test={request.node.name}"
+        page.get_by_label("Case").fill(case)
+        page.get_by_label("Case").press("Enter")
+        expect(page.get_by_text(f"case {case}", exact=True)).to_be_attached()
+        expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+        page.set_viewport_size({"width": width, "height": 900})
+        return page
+
+    yield show
+    assert errors == []
+
+
+def frames(page: Page) -> None:
+    """Until what was asked for has been drawn: two frames of the browser."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def drawn(page: Page) -> dict:
+    frames(page)
+    return page.evaluate(DRAWN)
+
+
+def move_to(page: Page, offset: int) -> None:
+    """Where the slider stands for `offset`, without releasing anything."""
+    page.mouse.move(*place_of(page, offset), steps=4)
+
+
+def place_of(page: Page, offset: int) -> tuple[float, float]:
+    slider = page.get_by_role("slider", name="Offset")
+    slider.scroll_into_view_if_needed()
+    box, thumb = slider.bounding_box(), 18
+    return box["x"] + thumb / 2 + offset / 8 * (box["width"] - thumb), box["y"] + box["height"] / 2
+
+
+def heard(page: Page) -> str:
+    return page.get_by_text(re.compile(r"^heard \[")).inner_text()
+
+
+def expect_heard(page: Page, words: str) -> None:
+    expect(page.get_by_text(re.compile(r"^heard \["))).to_contain_text(words)
+
+
+def click_unit(page: Page, block: int, level: int) -> None:
+    """A click in the middle of one unit of a block, wherever the axes put it."""
+    x, y = page.evaluate(
+        """([block, level]) => {
+          const { _fullLayout: full } = document.querySelector(".rank-wall-plot");
+          const box = document.querySelector(".rank-wall-plot .nsewdrag[data-subplot=xy2]").getBoundingClientRect();
+          return [box.x + full.xaxis.c2p(block), box.y + full.yaxis2.c2p(level - 0.5)];
+        }""",
+        [block, level],
+    )
+    page.mouse.move(x, y, steps=2)
+    frames(page)
+    page.mouse.click(x, y)
+
+
+def holds_the_rule(picture: dict, data: dict, offset: int) -> None:
+    """What is drawn equals the formula: bricks, gauge, sentence."""
+    counted = Counter(block for block, _, kind in picture["units"] if kind in ("offset", "rise"))
+    assert counted == {block: max(ranks) for block, ranks in ranks_at(data, offset).items() if max(ranks)}
+    assert picture["gauge"] == params_at(data, offset)
+    assert picture["words"].startswith(f"{params_at(data, offset):,} adapter parameter")
+    assert picture["offset"] == offset
+
+
+@pytest.mark.browser
+def test_dragging_redraws_before_release_and_python_hears_the_release_once(wall):
+    page = wall("offset=1")
+    data = made_wall(6, 1)
+    first = drawn(page)
+    holds_the_rule(first, data, 1)
+    page.mouse.move(*place_of(page, 1))
+    page.mouse.down()
+    for offset in (2, 3, 4):
+        move_to(page, offset)
+        picture = drawn(page)
+        holds_the_rule(picture, data, offset)
+        assert picture["painted"] > first["painted"]
+        assert picture["axis"] == first["axis"]  # the rank axis stands still under the moving wall
+        assert heard(page).startswith("heard [] ")
+    page.mouse.up()
+    expect_heard(page, "heard [4] edits [] answer 4")
+    holds_the_rule(drawn(page), made_wall(6, 4), 4)
+
+
+@pytest.mark.browser
+def test_arrow_keys_do_the_same(wall):
+    page = wall("offset=1")
+    slider = page.get_by_role("slider", name="Offset")
+    slider.focus()
+    page.keyboard.down("ArrowRight")
+    page.keyboard.down("ArrowRight")  # held: repeats
+    page.keyboard.down("ArrowRight")
+    holds_the_rule(drawn(page), made_wall(6, 1), 4)
+    assert heard(page).startswith("heard [] ")
+    page.keyboard.up("ArrowRight")
+    expect_heard(page, "heard [4] ")
+    slider.press("ArrowLeft")
+    expect_heard(page, "heard [4, 3] ")
+    holds_the_rule(drawn(page), made_wall(6, 3), 3)
+
+
+@pytest.mark.browser
+def test_news_from_the_server_leave_a_drag_alone_and_a_budget_match_moves_the_slider(wall):
+    page = wall("offset=1")
+    page.mouse.move(*place_of(page, 1))
+    page.mouse.down()
+    move_to(page, 4)
+    click = "(name) => [...document.querySelectorAll('button')].find((b) => b.innerText === name).click()"
+    page.evaluate(click, "Tell news")
+    expect(page.locator(".rank-wall-line")).to_contain_text("news 1")
+    assert drawn(page)["offset"] == 4
+    page.evaluate(click, "Match a budget")
+    expect(page.get_by_text(re.compile("answer 2"))).to_be_visible()
+    assert drawn(page)["offset"] == 4
+    page.mouse.up()
+    expect_heard(page, "heard [4] ")
+    page.get_by_role("button", name="Match a budget").click()
+    expect_heard(page, "answer 2")
+    expect(page.get_by_role("slider", name="Offset")).to_have_value("2")
+    holds_the_rule(drawn(page), made_wall(6, 2), 2)
+    page.mouse.move(*place_of(page, 2))  # the same offset as before is news again
+    page.mouse.down()
+    move_to(page, 4)
+    page.mouse.up()
+    expect_heard(page, "heard [4, 4] ")
+
+
+@pytest.mark.browser
+def test_an_offset_that_the_page_refuses_goes_back(wall):
+    page = wall("offset=1&refuse_above=3")
+    page.get_by_role("slider", name="Offset").press("End")
+    expect_heard(page, "heard [8] ")
+    expect(page.get_by_role("slider", name="Offset")).to_have_value("3")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("kind", ["limits", "compared"])
+def test_every_offset_is_the_rule(wall, kind):
+    page = wall(f"offset=2&blocks=9&kind={kind}")
+    data = made_wall(9, 2, kind=kind)
+    for offset in range(9):
+        page.evaluate(
+            "(v) => { const s = document.querySelector('.rank-wall-slider'); s.value = v; s.dispatchEvent(new Event('input')); }", offset
+        )
+        holds_the_rule(drawn(page), data, offset)
+
+
+@pytest.mark.browser
+def test_doubt_is_seen_and_said(wall):
+    picture = drawn(wall("offset=1&blocks=9"))
+    looks = {(look["block"], look["level"]): look for look in picture["looks"]}
+    sure, doubtful, ghost, ground = looks[5, 2], looks[5, 4], looks[2, 3], looks[5, 1]
+    assert (sure["hatch"], doubtful["hatch"], ghost["kind"]) == ("", "/", "ghost")
+    red, green, blue = (int(RISE_COLOUR[i : i + 2], 16) for i in (1, 3, 5))
+    assert doubtful["colour"].replace(" ", "") == f"rgba({red},{green},{blue},{0.25 + 0.75 * 0.55:.3f})"
+    assert doubtful["edge"] > 0 == ghost["edge"]
+    assert tuple(int(OFFSET_COLOUR[i : i + 2], 16) for i in (1, 3, 5)) == tuple(map(int, re.findall(r"\d+", ground["colour"])))
+    assert ground["said"].startswith("Block 5, 1st unit of rank: from the offset; 3,072 parameters.")
+    assert doubtful["said"].startswith("Block 5, 4th unit of rank: wanted in 11 of 20 half-samples; 3,072 parameters.")
+    assert ghost["said"].startswith("Block 2, 3rd unit of rank: wanted in 6 of 20 half-samples, not in the plan; 3,072 parameters.")
+    assert "28 distinct vectors" in looks[1, 1]["said"]
+    assert picture["curve"][0] is None  # an undefined end is a gap
+
+
+@pytest.mark.browser
+def test_a_click_on_the_top_brick_or_above_it_asks_for_an_edit(wall):
+    page = wall("offset=1")
+    click_unit(page, 5, 4)  # the top brick
+    expect_heard(page, "edits [[5, 3]] answer 1 3")
+    expect(page.locator(".rank-wall-key")).to_contain_text("set by hand")
+    picture = drawn(page)
+    holds_the_rule(picture, made_wall(6, 1, fixed={5: 3}), 1)
+    assert picture["marks"] == [[5, "by hand"]]
+    click_unit(page, 5, 4)  # now a ghost
+    expect_heard(page, "edits [[5, 3], [5, 4]] ")
+    click_unit(page, 4, 2)  # an empty place
+    expect_heard(page, "edits [[5, 3], [5, 4], [4, 2]] ")
+    frames(page)
+    click_unit(page, 4, 1)  # not the top: nothing
+    click_unit(page, 1, 1)
+    expect_heard(page, "edits [[5, 3], [5, 4], [4, 2], [1, 0]] ")
+    assert [1, "by hand"] in drawn(page)["marks"]
+
+
+@pytest.mark.browser
+def test_without_any_rank_the_picture_says_so(wall):
+    page = wall("offset=0&kind=flat")
+    picture = drawn(page)
+    holds_the_rule(picture, made_wall(6, 0, kind="flat"), 0)
+    assert picture["marks"] == [[block, "skipped"] for block in range(1, 7)]
+    expect(page.locator(".rank-wall-plot").get_by_text("No adapter at this offset")).to_be_visible()
+    page.get_by_role("slider", name="Offset").press("ArrowRight")
+    expect(page.locator(".rank-wall-plot").get_by_text("No adapter at this offset")).to_be_hidden()
+
+
+@pytest.mark.browser
+def test_one_block_without_a_curve_and_eighty_with_one(wall):
+    alone = drawn(wall("offset=3&blocks=1&kind=plain"))
+    holds_the_rule(alone, made_wall(1, 3, kind="plain"), 3)
+    assert alone["curve"] is None
+    holds_the_rule(drawn(wall("offset=3&blocks=80")), made_wall(80, 3), 3)
+
+
+@pytest.mark.browser
+def test_plotly_is_sent_once_a_tab_and_comes_from_nowhere_else(server, browser):
+    page = browser.new_page()
+    received, asked = [], []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{server.url}/?offset=1")
+    expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+    assert sum(received) > 1_000_000
+    received.clear()
+    for news in (1, 2, 3, 4):
+        page.get_by_role("button", name="Tell news").click()
+        expect(page.locator(".rank-wall-line")).to_contain_text(f"news {news}")
+    assert 0 < sum(received) < 400_000
+    assert {url for url in asked if not url.startswith((server.url, "blob:", "data:"))} == set()
+    page.close()
+
+
+@pytest.mark.browser
+def test_zoom_survives_an_echo_and_a_page_change_leaves_nothing_behind(wall):
+    page = wall("offset=1")
+    page.locator(".rank-wall .modebar-btn[data-title='Zoom in']").click()
+    zoomed = drawn(page)["zoom"]
+    page.get_by_role("slider", name="Offset").press("ArrowRight")
+    expect_heard(page, "heard [2] ")
+    picture = drawn(page)
+    holds_the_rule(picture, made_wall(6, 2), 2)
+    assert picture["zoom"] == zoomed
+    assert zoomed[1] - zoomed[0] < 6
+    for _ in range(2):
+        page.get_by_text("Other", exact=True).click()
+        expect(page.get_by_text("The other page")).to_be_visible()
+        expect(page.locator(".rank-wall, .js-plotly-plot")).to_have_count(0)
+        page.get_by_text("Wall", exact=True).click()
+        expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+    holds_the_rule(drawn(page), made_wall(6, 2), 2)
+    page.get_by_role("slider", name="Offset").press("ArrowRight")
+    expect_heard(page, "heard [2, 3] ")
+
+
+@pytest.mark.browser
+def test_pictures_are_made_by_the_browser(wall):
+    page = wall("offset=1")
+    for form in ("PNG", "SVG"):
+        with page.expect_download() as download:
+            page.locator(f".rank-wall .modebar-btn[data-title='Download picture ({form})']").click()
+        content = Path(download.value.path()).read_bytes()
+        assert download.value.suggested_filename == f"rank_wall.{form.lower()}"
+        assert content.startswith(b"\x89PNG") if form == "PNG" else b"Offset 1: 30,720 adapter parameters" in content
+
+
+@pytest.mark.browser
+def test_words_can_be_read_on_both_themes_and_the_wall_follows_a_change(wall):
+    page = wall("offset=1&kind=compared")
+    light = colours_of_words(page)
+    assert luminance(light["page"]) > 0.8
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator(".rank-wall .xtick text").first).not_to_have_css("fill", light["words"][0])
+    dark = colours_of_words(page)
+    assert luminance(dark["page"]) < 0.1
+    for colours in (light, dark):
+        assert len(colours["words"]) > 20
+        assert min(contrast(colour, colours["page"]) for colour in colours["words"]) >= 4.5
+    page.emulate_media(color_scheme="light")
+
+
+def colours_of_words(page: Page) -> dict:
+    """The colours of all words of the wall, and the colour under them."""
+    frames(page)
+    return page.evaluate(
+        """() => {
+          const root = document.querySelector(".rank-wall");
+          const found = (selector, property) => [...root.querySelectorAll(selector)].map((each) => getComputedStyle(each)[property]);
+          const words = found(".xtick text, .ytick text, .xtitle, .ytitle, .y2title, .x2title, .annotation-text", "fill");
+          return { words: [...words, ...found("p, span, output, b", "color")], page: found(".rank-wall-head", "backgroundColor")[0] };
+        }"""
+    )
+
+
+@pytest.mark.browser
+def test_on_a_phone_nothing_overflows_the_slider_sticks_and_a_touch_reads_before_it_edits(wall):
+    page = wall("offset=1&lines=60", width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    inside = "(s) => [...document.querySelectorAll(s)].every((e) => { const b = e.getBoundingClientRect(); return b.left >= 0 && b.right <= 390; })"
+    assert page.evaluate(inside, ".rank-wall, .rank-wall-tick, .rank-wall .annotation, .rank-wall .xtick text, .rank-wall .modebar")
+    page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop = 320")
+    header = page.get_by_test_id("stHeader").bounding_box()
+    slider = page.get_by_role("slider", name="Offset").bounding_box()
+    assert header["y"] + header["height"] <= slider["y"] < 150
+    ghost = page.locator(".rank-wall .barlayer .bars").first.locator("path").nth(4).bounding_box()
+    page.touchscreen.tap(ghost["x"] + ghost["width"] / 2, ghost["y"] + ghost["height"] / 2)
+    expect(page.locator(".rank-wall-said")).to_contain_text("Block 2, 3rd unit of rank: wanted in 6 of 20 half-samples")
+    assert "edits []" in heard(page)
+    page.get_by_role("button", name="Lay this unit").click()
+    expect_heard(page, "edits [[2, 3]] ")
+
+
+@pytest.mark.browser
+def test_an_open_tab_finds_a_restarted_server_again(server, browser):
+    page = browser.new_page()
+    page.goto(f"{server.url}/?offset=2")
+    slider = page.get_by_role("slider", name="Offset")
+    expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+    slider.press("ArrowRight")
+    expect_heard(page, "heard [3] ")
+    server.kill()
+    server.start()
+    expect_heard(page, "heard [] edits [] answer 2")  # a new session, which knows the address alone
+    expect(slider).to_have_value("2")
+    slider.press("ArrowRight")
+    expect_heard(page, "heard [3] ")
+    holds_the_rule(drawn(page), made_wall(6, 3), 3)
+    page.close()
+
+
+def luminance(colour: str) -> float:
+    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(colour: str, ground: str) -> float:
+    high, low = sorted((luminance(colour), luminance(ground)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+groups = st.fixed_dictionaries(
+    {"n": st.integers(1, 4), "per_rank": st.integers(1, 10**9), "limit": st.integers(1, 9), "fixed": st.none() | st.integers(0, 9)}
+)
+blocks = st.lists(
+    st.fixed_dictionaries(
+        {
+            "rise": st.integers(0, 5),
+            "extra": st.integers(0, 2),
+            "shares": st.lists(st.floats(0, 1), max_size=7),
+            "modules": st.lists(groups, min_size=1, max_size=3),
+        }
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.fixture(scope="module")
+def arithmetic(browser):
+    """The browser's own arithmetic, without a page: data and offset in, ranks, parameters and bricks out."""
+    page = browser.new_page()
+    page.add_script_tag(content=(FRONTEND / "wall_plan.js").read_text())
+    yield lambda data, offset: page.evaluate(
+        """([data, offset]) => {
+          const plan = planAt(data, offset);
+          return { params: plan.params, blocks: plan.blocks.map((block) => ({ block: block.block, rank: block.rank, params: block.params,
+            bricks: bricksOf(data, block, offset).map((b) => [b.level, b.kind, b.share, b.params, editOf(data, b)]) })) };
+        }""",
+        [data, offset],
+    )
+    page.close()
+
+
+@pytest.mark.browser
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=blocks, here=st.integers(0, 6), offset=st.integers(0, 9))
+def test_the_browser_reckons_as_the_rule_does(arithmetic, parts, here, offset):
+    data = made_wall(1, here) | {"blocks": [part | {"block": i} for i, part in enumerate(parts, 1)]}
+    found = arithmetic(data, offset)
+    ranks = ranks_at(data, offset)
+    assert found["params"] == params_at(data, offset)
+    for block, part in zip(found["blocks"], data["blocks"], strict=True):
+        rank = max(ranks[block["block"]])
+        assert block["rank"] == rank
+        levels = [level for level, *_ in block["bricks"]]
+        assert levels == sorted(set(levels))  # no unit twice, from the ground up
+        in_plan = [brick for brick in block["bricks"] if brick[1] in ("offset", "rise")]
+        assert [level for level, *_ in in_plan] == list(range(1, rank + 1))
+        assert sum(params for *_, params, _ in in_plan) == block["params"]  # the bricks are the budget
+        assert sum(kind == "offset" for _, kind, *_ in in_plan) == min(offset, rank)
+        for level, kind, share, _, edit in block["bricks"]:
+            unit = level - offset
+            if kind != "slot":
+                assert share == (1 if unit <= 0 else part["shares"][unit - 1] if unit <= len(part["shares"]) else 0)
+            assert edit == (rank - 1 if level == rank else rank + 1 if level > rank else None)
+
+
+def test_an_answer_is_checked_against_what_was_shown():
+    data = made_wall(3, 2)
+    assert rank_wall.wall_answer(data, None, None) == (2, None)
+    assert rank_wall.wall_answer(data, {"value": 5, "nonce": 7}, None) == (5, None)
+    assert rank_wall.wall_answer(data, None, {"block": 3, "rank": 0, "nonce": 7}) == (2, {"block": 3, "rank": 0, "nonce": 7})
+    for offset in ({"value": 9, "nonce": 1}, {"value": -1, "nonce": 1}, {"value": 1.5, "nonce": 1}, {"value": True}, {"value": "1"}, 4, {}):
+        with pytest.raises(InputError):
+            rank_wall.wall_answer(data, offset, None)
+    for edit in ({"block": 4, "rank": 1, "nonce": 1}, {"block": 1, "rank": -1, "nonce": 1}, {"block": 1, "rank": 1}, "1"):
+        with pytest.raises(InputError):
+            rank_wall.wall_answer(data, None, edit)

@@ -1,0 +1,55 @@
+"""A page with nothing but a rank wall on made data, and what Python has heard of it, for the browser tests.
+
+The address chooses the data (`?blocks=12&offset=1&kind=limits`), or the field "Case", so that a test need not load a page of
+its own: another case is another wall in a state as if new. The buttons stand for a budget match and for news of no offset.
+"""
+
+import sys
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import streamlit as st
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+
+from made_wall import made_wall
+
+from app.rank_wall import WallAnswer, rank_wall
+
+st.set_page_config(layout="wide")
+state = st.session_state
+case = st.sidebar.text_input("Case") or "&".join(f"{name}={value}" for name, value in st.query_params.items())
+options = dict(parse_qsl(case))
+if state.get("case") != case:
+    state.update({"case": case, "offset": int(options.get("offset", 1)), "heard": [], "edits": [], "fixed": {}, "news": 0})
+
+
+def heard(answer: WallAnswer) -> None:
+    if answer.edit is None:
+        state.heard = [*state.heard, answer.offset]
+        state.offset = min(answer.offset, int(options.get("refuse_above", 99)))
+    else:
+        state.edits = [*state.edits, [answer.edit["block"], answer.edit["rank"]]]
+        state.fixed = state.fixed | {answer.edit["block"]: answer.edit["rank"]}
+
+
+def match_budget() -> None:
+    state.offset = 2
+
+
+def tell() -> None:
+    state.news += 1
+
+
+if st.sidebar.radio("Page", ["Wall", "Other"]) == "Wall":
+    kind = options.get("kind", "usual")
+    data = made_wall(int(options.get("blocks", 6)), state.offset, kind=kind, fixed=state.fixed, fits=f"fits, news {state.news}")
+    answer = rank_wall(data, key=f"wall {case}", on_change=heard)
+    st.text(f"heard {state.heard} edits {state.edits} answer {answer.offset} {answer.edit and answer.edit['rank']}")
+    st.button("Match a budget", on_click=match_budget)
+    st.button("Tell news", on_click=tell)
+    for i in range(int(options.get("lines", 0))):
+        st.text(f"line {i}")
+else:
+    st.text("The other page")
+st.caption(f"case {case}")
