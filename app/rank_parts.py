@@ -68,17 +68,19 @@ def _keep_a_doubt() -> None:
 def _budget_choice() -> None:
     kind = st.radio("The budget", list(BUDGETS), format_func=BUDGETS.__getitem__, key="budget_kind")
     if kind == "mb":
-        amount = f"{st.number_input('Megabytes', 0.001, 1e6, 0.15, format='%.3f', key='budget_mb'):.9f}".rstrip("0").rstrip(".")
+        st.number_input("Megabytes", 0.001, 1e6, 0.15, format="%.3f", key="budget_mb")
     elif kind == "params":
-        amount = str(st.number_input("Parameters", 1, 10**12, 36_864, key="budget_params"))
+        st.number_input("Parameters", 1, 10**12, 36_864, key="budget_params")
     else:
-        amount = str(st.number_input("Rank everywhere", 1, 4096, 2, key="budget_uniform"))
+        st.number_input("Rank everywhere", 1, 4096, 2, key="budget_uniform")
     st.caption("The largest offset whose whole plan fits is taken; what is left goes to the largest differences first.")
-    st.button("Match it", type="primary", key="match_budget", on_click=_match, args=(f"{kind}:{amount}",))
+    st.button("Match it", type="primary", key="match_budget", on_click=_match)
 
 
-def _match(budget: str) -> None:
-    st.session_state["match"] = budget
+def _match() -> None:
+    kind = st.session_state["budget_kind"]
+    amount = st.session_state[f"budget_{kind}"]
+    st.session_state["match"] = f"{kind}:{amount:.3f}" if kind == "mb" else f"{kind}:{amount}"
 
 
 def _let_go() -> None:
@@ -199,8 +201,8 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
         st.info(job.error, icon=":material/info:")
     st.plotly_chart(ranks_by_strategy(plans, stale), key="strategies_chart", config=components.CHART_CONFIG)
     st.caption(
-        f"How to read it: every strategy spends {rule.n_adapter_params:,} parameters; a bar is a block's mean rank, the line on it "
-        "reaches from its lowest matrix to its highest. " + EVEN_SPREAD
+        f"How to read it: every strategy gets the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
+        "the line on it reaches from its lowest matrix to its highest."
     )
     rows = [
         {"strategy": STRATEGIES[name].label, "parameters": plan.n_adapter_params, "unspent": rule.n_adapter_params - plan.n_adapter_params,

@@ -48,7 +48,8 @@ def rank_wall(data: dict[str, Any], *, key: str, on_change: Callable[[WallAnswer
     Args:
         data: blocks, curve, budget and bounds of the offset as plain JSON values; never changed.
         key: the component's key, unique on the page.
-        on_change: called with the answer, before the page runs, when the slider was released or a brick was clicked.
+        on_change: called with the answer, before the page runs, when the slider was released or a brick was clicked. A server
+            that was restarted under an open tab does not know it yet: the first word after that is in the returned answer alone.
 
     Returns:
         The offset released in this run, else `data["offset"]`; the edit clicked in this run, else None.

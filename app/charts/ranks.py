@@ -10,7 +10,7 @@ from app.charts.look import GRID, STRATEGY_COLOURS, finish
 from gelora.ranks import STRATEGIES
 from gelora.records import RankPlan
 
-ROW = 64  # pixels of a strategy's row
+ROW, GAP = 66, 26  # pixels of a strategy's row, and of them those over its bars, where its name stands
 
 
 def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.Figure:
@@ -18,7 +18,7 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
 
     Where a strategy ranks every matrix by itself, a line reaches from a block's lowest rank to its highest.
     """
-    figure = make_subplots(rows=len(plans), cols=1, shared_xaxes=True, vertical_spacing=0.22 / max(len(plans), 1))
+    figure = make_subplots(rows=len(plans), cols=1, shared_xaxes=True, vertical_spacing=min(GAP / (ROW * len(plans)), 1 / len(plans)))
     blocks = sorted({module.block for plan in plans.values() for module in plan.modules})
     highest = max(max(plan.ranks.values()) for plan in plans.values())
     for row, (name, plan) in enumerate(plans.items(), start=1):
@@ -50,7 +50,7 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
         )
         figure.update_yaxes(range=[0, highest * 1.12], nticks=3, gridcolor=GRID, fixedrange=True, row=row, col=1)
         figure.add_annotation(
-            text=f"<b>{STRATEGIES[name].label}</b>", x=0, xref="paper", xanchor="left", y=1, yanchor="bottom", yref=_domain(row),
+            text=f"<b>{STRATEGIES[name].label}</b>", x=0, xref="paper", xanchor="left", y=1, yanchor="bottom", yref=_domain(row), yshift=1,
             showarrow=False, font={"size": 12},
         )  # fmt: skip
     step = max(1, math.ceil(len(blocks) / 24))

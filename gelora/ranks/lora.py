@@ -7,6 +7,7 @@ here every mismatch is an error.
 import copy
 import math
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -109,7 +110,10 @@ def apply_plan(
     inside = sorted(name for name in names.values() if any(_is_inside(name, head) for head in saved))
     if inside:
         raise ModelError(f"These modules are to get an adapter and to be saved whole: {listed(inside)}. Choose one of the two.")
-    peft_model = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # PEFT looks for the patterns' keys among modules alone and says that those of parameters were ignored; they are not.
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
+        peft_model = get_peft_model(model, config)
     _check_adapters(peft_model, plan, names)
     _check_saved(peft_model, saved, _HEADS_BY_TASK.get(task_type or "", ()))
     n_adapter, _ = count_parameters(peft_model)

@@ -4,7 +4,7 @@ Pure: knows records only, neither torch nor the device. What a plan costs in par
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from gelora.errors import InputError
 from gelora.ranks.budget import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM
@@ -88,9 +88,8 @@ def memory_estimate(
         modules[module.block].append(module)
     adapted = [module.block for module in structure.modules if ranks.get(module.name)]
     first = 1 if gradient_checkpointing else min(adapted, default=structure.n_layers + 1)
-    of_block = {
-        number: _kept_by_block(modules[number], structure, ranks, b, n_tokens, length) for number in range(1, structure.n_layers + 1)
-    }
+    numbers = range(1, structure.n_layers + 1)
+    of_block = {number: _kept_by_block(modules[number], structure, ranks, b, n_tokens, length) for number in numbers}
     stream = n_tokens * structure.hidden_size * b
     if gradient_checkpointing:
         kept = stream * structure.n_layers + max(of_block.values(), default=0)
@@ -103,7 +102,7 @@ def memory_estimate(
         weights_bytes=b * (n_base + 2 * n_head_params) + BYTES_PER_PARAM * n_adapter,
         gradient_bytes=BYTES_PER_PARAM * n_adapter + b * n_head_params,
         optimizer_bytes=OPTIMIZER_BYTES_PER_PARAM * n_adapter + 2 * b * n_head_params,
-        activation_bytes=2 * stream + kept + max(logits, n_tokens * _widest(modules.values()) * (b + 4)),
+        activation_bytes=2 * stream + kept + max(logits, n_tokens * _widest(list(modules.values())) * (b + 4)),
         logits_bytes=logits,
         batch_size=batch_size,
         length=length,
@@ -134,7 +133,7 @@ def _kept_by_block(
     traits = structure.traits
     assert traits is not None
     hidden = structure.hidden_size
-    per_token = traits.n_norms * hidden * (4 if traits.norms_upcast else b)
+    per_token: float = traits.n_norms * hidden * (4 if traits.norms_upcast else b)
     per_token += _attention(modules, traits, b, length)
     per_token += _feed_forward(modules, traits, hidden) * b
     if traits.dropout > 0:
@@ -210,9 +209,8 @@ def _first_expert(maps: Sequence[TargetModule]) -> list[TargetModule]:
     return list({module.name.rpartition(".")[2]: module for module in reversed(maps)}.values())
 
 
-def _widest(blocks: Iterable[Sequence[TargetModule]]) -> int:
+def _widest(blocks: Sequence[Sequence[TargetModule]]) -> int:
     """The largest sum of widths that the backward pass holds a gradient of at once: that of the feed-forward maps' outputs."""
-    sums = [
-        sum(m.out_features for m in block if m.kind in ("mlp", "expert")) or max(m.out_features for m in block) for block in blocks if block
-    ]
-    return max(sums, default=0)
+    inner = [sum(m.out_features for m in block if m.kind in ("mlp", "expert")) for block in blocks]
+    single = [max((m.out_features for m in block), default=0) for block in blocks]
+    return max((*inner, *single), default=0)

@@ -36,7 +36,7 @@ class Strategy:
 
 _ALL = (
     Strategy("gelora", "GeLoRA", "profile", "Rank where the intrinsic dimension rises, above an offset.", "arXiv 2412.09250"),
-    Strategy("uniform", "Uniform", "structure", "The same rank everywhere.", "Hu et al. 2022, LoRA, arXiv 2106.09685"),
+    Strategy("uniform", "Uniform", "structure", "The same rank everywhere, the largest that fits.", "Hu et al. 2022, LoRA, arXiv 2106.09685"),
     Strategy("depth-increasing", "Deeper more", "structure", "Rank in proportion to the block's number.", "an ablation"),
     Strategy("depth-decreasing", "Deeper less", "structure", "The same the other way round.", "an ablation"),
     Strategy("random", "Random", "structure", "One rank each, every further unit to a block drawn at random.", "an ablation"),

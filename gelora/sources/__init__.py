@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         find_blocks as find_blocks,
         model_structure as model_structure,
         structure_of as structure_of,
+        without_weights as without_weights,
     )
     from gelora.sources.tables import FILE_ENDINGS as FILE_ENDINGS
     from gelora.sources.target_choice import TARGETS as TARGETS, select_modules as select_modules
@@ -51,7 +52,7 @@ _FILE_OF = {
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
-    **dict.fromkeys(("base_model_of", "find_blocks", "model_structure", "structure_of"), "structure"),
+    **dict.fromkeys(("base_model_of", "find_blocks", "model_structure", "structure_of", "without_weights"), "structure"),
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
     **dict.fromkeys(("expert_shape",), "target_kinds"),
     **dict.fromkeys(("head_size",), "head_sizes"),

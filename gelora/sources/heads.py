@@ -60,7 +60,7 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
     try:
         with _quiet():
             model, info = AutoModelForSequenceClassification.from_pretrained(
-                entry.path, ignore_mismatched_sizes=False, **_always(entry), **options
+                entry.path, ignore_mismatched_sizes=True, **_always(entry), **options
             )
     except (ValueError, KeyError, OSError, SafetensorError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

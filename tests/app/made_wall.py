@@ -5,8 +5,14 @@ from typing import Any
 UNIFORM = (1, 2, 4, 8, 16)
 
 
-def made_wall(n_blocks: int, offset: int, kind: str = "usual", fixed: dict[int, int] | None = None, fits: str | None = None) -> dict[str, Any]:
-    """A wall of `n_blocks` blocks. kind: usual, flat (no rises), limits (small, differing), compared, stale, plain (no curve, no shares)."""
+def made_wall(
+    n_blocks: int, offset: int, kind: str = "usual", fixed: dict[int, int] | None = None, fits: str | None = None
+) -> dict[str, Any]:
+    """A wall of `n_blocks` blocks.
+
+    kind: usual (an undefined end), flat (no rises), limits (small and differing), extra (a unit laid by a budget), compared (two
+    other plans over it), stale, plain (no curve, no shares).
+    """
     fixed = fixed or {}
     blocks = []
     for block in range(1, n_blocks + 1):
@@ -59,7 +65,9 @@ def made_wall(n_blocks: int, offset: int, kind: str = "usual", fixed: dict[int, 
         "n_model_params": 22_713_216,
         "bytes_per_param": 4,
         "optimizer_bytes_per_param": 8,
-        "compare": {"label": "Gradient", "colour": "#009E73", "ranks": ranks, "params": sum(ranks.values()) * cost} if kind == "compared" else None,
+        "compare": {"label": "Gradient", "colour": "#009E73", "ranks": ranks, "params": sum(ranks.values()) * cost}
+        if kind == "compared"
+        else None,
         "overlay": {"label": "adapter_config.json", "ranks": {b: 4 for b in ranks}} if kind == "compared" else None,
         "editable": True,
         "stale": kind == "stale",

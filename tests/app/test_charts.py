@@ -1,28 +1,11 @@
 """Charts say what the records say: bricks, budgets, logged values; and everything is readable on both themes."""
 
-import plotly.graph_objects as go
 import pytest
 from made_profiles import make_profile, plans_of
 
 from app.charts import look, ranks, runs as run_charts
-from gelora.geometry import ESTIMATORS, rises
-from gelora.ranks import plan_budget, uniform_comparison
-
-
-def test_one_brick_a_unit_of_rank():
-    profile = make_profile()
-    plan = plans_of(profile, offset=2)["twonn"]
-    figure = ranks.rank_wall(profile, plan, rises(profile, "twonn"), "twonn")
-    bars = [t for t in figure.data if isinstance(t, go.Bar)]
-    assert sum(len(bar.x) for bar in bars) == sum(plan.block_ranks().values()) == 9
-    grey = [bar for bar in bars if bar.marker.color == look.OFFSET_COLOUR]
-    assert sum(len(bar.x) for bar in grey) == 2 * 3
-
-
-def test_the_gauge_adds_up_to_the_budget():
-    plan = plans_of(make_profile())["twonn"]
-    figure = ranks.budget_gauge(plan, uniform_comparison(plan))
-    assert sum(bar.x[0] for bar in figure.data) == plan_budget(plan).n_adapter_params
+from gelora.geometry import ESTIMATORS
+from gelora.ranks import STRATEGIES
 
 
 def test_smoothing_keeps_a_constant_and_its_first_value():
@@ -39,8 +22,7 @@ def test_training_curves_draw_every_logged_value():
 
 
 def test_every_figure_is_stale_when_asked():
-    profile = make_profile()
-    figure = ranks.rank_wall(profile, plans_of(profile)["twonn"], rises(profile, "twonn"), "twonn", stale=True)
+    figure = ranks.ranks_by_strategy({"gelora": plans_of(make_profile())["twonn"]}, stale=True)
     assert all(t.opacity == 0.35 for t in figure.data)
 
 
@@ -50,7 +32,8 @@ def test_contrast_of_line_colours_holds_on_both_themes():
         linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
-    for _, colour, _, _ in look.ESTIMATOR_STYLE.values():
+    assert list(look.STRATEGY_COLOURS) == list(STRATEGIES) and len(set(look.STRATEGY_COLOURS.values())) == len(STRATEGIES)
+    for colour in [*(colour for _, colour, _, _ in look.ESTIMATOR_STYLE.values()), *look.STRATEGY_COLOURS.values()]:
         for background in ("#ffffff", "#11151b"):
             high, low = sorted((luminance(colour), luminance(background)), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 3, (colour, background)

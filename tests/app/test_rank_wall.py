@@ -30,7 +30,8 @@ DRAWN = """() => {
   const trace = (name) => plot.data.find((each) => each.name === name);
   const bricks = trace("bricks");
   return {
-    units: bricks.customdata.flatMap((brick, i) => Array.from({ length: bricks.y[i] }, (_, j) => [brick.block, bricks.base[i] + j + 1, brick.kind])),
+    units: bricks.customdata.flatMap((brick, i) =>
+      Array.from({ length: bricks.y[i] }, (_, j) => [brick.block, bricks.base[i] + j + 1, brick.kind])),
     looks: bricks.customdata.map((brick, i) => ({ ...brick, colour: bricks.marker.color[i], hatch: bricks.marker.pattern.shape[i],
       edge: bricks.marker.line.width[i], said: bricks.hovertext[i] })),
     gauge: trace("gauge").x.reduce((total, x) => total + x, 0),
@@ -392,7 +393,9 @@ def colours_of_words(page: Page) -> dict:
 def test_on_a_phone_nothing_overflows_the_slider_sticks_and_a_touch_reads_before_it_edits(wall):
     page = wall("offset=1&lines=60", width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    inside = "(s) => [...document.querySelectorAll(s)].every((e) => { const b = e.getBoundingClientRect(); return b.left >= 0 && b.right <= 390; })"
+    inside = (
+        """(s) => [...document.querySelectorAll(s)].map((e) => e.getBoundingClientRect()).every((b) => b.left >= 0 && b.right <= 390)"""
+    )
     assert page.evaluate(inside, ".rank-wall, .rank-wall-tick, .rank-wall .annotation, .rank-wall .xtick text, .rank-wall .modebar")
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop = 320")
     header = page.get_by_test_id("stHeader").bounding_box()
@@ -414,9 +417,12 @@ def test_an_open_tab_finds_a_restarted_server_again(server, browser):
     expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
     slider.press("ArrowRight")
     expect_heard(page, "heard [3] ")
-    server.kill()
-    server.start()
-    expect_heard(page, "heard [] edits [] answer 2")  # a new session, which knows the address alone
+    with page.expect_event("websocket", timeout=90_000):
+        server.kill()
+        server.start()
+    expect(page.get_by_test_id("stConnectionStatus")).to_have_count(0)
+    slider.press("ArrowRight")
+    expect_heard(page, "heard [] edits [] answer 4")  # a new session: it knows the address, and no callback of the old one
     expect(slider).to_have_value("2")
     slider.press("ArrowRight")
     expect_heard(page, "heard [3] ")

@@ -4,14 +4,9 @@ The address chooses the data (`?blocks=12&offset=1&kind=limits`), or the field "
 its own: another case is another wall in a state as if new. The buttons stand for a budget match and for news of no offset.
 """
 
-import sys
-from pathlib import Path
 from urllib.parse import parse_qsl
 
 import streamlit as st
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
-
 from made_wall import made_wall
 
 from app.rank_wall import WallAnswer, rank_wall

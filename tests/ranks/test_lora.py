@@ -315,9 +315,9 @@ def mixture(model_type: str, auto_class=AutoModelForCausalLM) -> nn.Module:
 
 
 def mixed_plan(model: nn.Module, target_modules: str) -> RankPlan:
-    """Another rank for every module, in turn 1, 2, 3."""
+    """Another rank for every module, in turn 1, 2, 3, as far as it is large enough."""
     plan = uniform_ranks(structure_of(model, "mixture", "rev"), 1, target_modules)
-    ranks = {module.name: 1 + i % 3 for i, module in enumerate(plan.modules)}
+    ranks = {module.name: min(1 + i % 3, module.smaller_side) for i, module in enumerate(plan.modules)}
     return dataclasses.replace(plan, ranks=ranks, alphas={name: 32.0 * r for name, r in ranks.items()})
 
 

@@ -1,0 +1,278 @@
+"""The Ranks page through Streamlit's own test runner: offset, budget, edits, strategies, doors, files in and out."""
+
+import dataclasses
+import json
+
+import pytest
+from made_profiles import make_profile
+from test_pages import measure, measurement_of, open_app, sentences, waited
+
+from app.charts import ranks as rank_charts
+from app.charts.wall import wall_data
+from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, half_sample_shares, match_budget, plan_at_budget, rise_units, uniform_ranks
+from gelora.records import IdProfile, RankPlan
+
+UNIT = 4 * (32 + 32)  # one unit of rank of a block of the tiny model: q, k, v, o
+
+
+@pytest.fixture
+def ranks(tiny):
+    """The Ranks page over a measured curve of the tiny model."""
+
+    def open_page(**choices):
+        app = open_app("ranks", model=tiny[0], data=tiny[1], n="100", **choices)
+        return measure(app) if any(button.key == "measure_first" for button in app.button) else app
+
+    return open_page
+
+
+def rows_of(app, column: str) -> dict:
+    """The column of the table of strategies."""
+    table = next(frame.value for frame in app.dataframe if "strategy" in frame.value.columns)
+    return dict(zip(table["strategy"], table[column], strict=True))
+
+
+def cost(app) -> int:
+    return int(rows_of(app, "parameters")["GeLoRA"])
+
+
+def test_the_budget_follows_the_offset(ranks):
+    app = ranks()
+    before = cost(app)
+    app.number_input(key="offset").set_value(3).run()
+    assert not app.exception and not app.error
+    assert cost(app) - before == 2 * 3 * UNIT
+
+
+def test_a_budget_takes_the_place_of_the_offset_until_one_is_set(ranks):
+    app = ranks(match="uniform:5")
+    assert not app.exception
+    assert cost(app) == 5 * 3 * UNIT
+    assert "Matched to the budget **uniform:5**" in sentences(app.caption)
+    app.button(key="leave_budget").click().run()
+    assert app.session_state["match"] == "" and app.session_state["offset"] >= 1
+    assert "Matched" not in sentences(app.caption)
+    app.number_input(key="budget_uniform").set_value(4)
+    app.button(key="match_budget").click().run()
+    assert cost(app) == 4 * 3 * UNIT and app.query_params["match"] == "uniform:4"
+    app.number_input(key="offset").set_value(2).run()
+    assert app.session_state["match"] == ""
+
+
+def test_a_budget_below_one_rank_a_block_is_one_sentence(ranks):
+    app = ranks(match="params:10")
+    assert not app.exception
+    assert "A budget of 10 parameters is below one rank" in sentences(app.error)
+    app.button(key="leave_budget").click().run()
+    assert not app.error
+
+
+def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(ranks):
+    from app.scoring import scorer
+
+    app = ranks(offset="3")
+    assert set(rows_of(app, "unspent")) == {"GeLoRA", "Uniform", "Deeper more", "Deeper less", "Random"}
+    app.button(key="score_matrices").click().run()
+    assert all(job.wait(120) for job in scorer()._jobs.values())
+    app.run()
+    assert not app.exception and not app.error
+    unspent = rows_of(app, "unspent")
+    assert set(unspent) == {strategy.label for strategy in STRATEGIES.values()}
+    assert all(0 <= left < UNIT for name, left in unspent.items() if name != "Uniform")
+    app.selectbox(key="strategy").set_value("gradient").run()
+    assert not app.exception and not app.warning
+    assert "gelora plan" in app.code[1].value and "--strategy gradient --target-modules attention --match params:" in app.code[1].value
+
+
+def test_a_strategy_whose_scores_are_missing_says_so_and_keeps_the_rule(ranks):
+    app = ranks(strategy="fisher", length="64")
+    app = waited(app.button(key="measure").click().run()) if not app.dataframe else app
+    assert not app.exception
+    assert "Fisher needs scores of the matrices" in sentences(app.warning)
+
+
+def test_a_hand_edit_is_marked_kept_in_the_link_and_undone(ranks):
+    app = ranks(edits="2:7;encoder.layer.0.attention.self.query:5")
+    assert not app.exception and not app.error
+    assert "5 modules by hand." in sentences(app.caption)
+    assert app.query_params["edits"] == "2:7;encoder.layer.0.attention.self.query:5"
+    app.switch_page("../pages/layers.py").run()
+    app.switch_page("../pages/ranks.py").run()
+    assert "5 modules by hand." in sentences(app.caption)
+    app.button(key="undo_edit").click().run()
+    assert "4 modules by hand." in sentences(app.caption)
+    app.button(key="undo_edit").click().run()
+    assert "by hand." not in sentences(app.caption) and "edits" not in app.query_params
+
+
+def test_plan_only_needs_no_measurement(tiny):
+    app = open_app("ranks", model=tiny[0], data=tiny[1], n="100", seed="4711")
+    assert "Plan only" in sentences(app.markdown)
+    app.button(key="plan_only_door").click().run()
+    assert not app.exception and not app.error
+    assert "Planned from the configuration alone" in sentences(app.markdown)
+    assert {"Uniform", "Deeper more", "Deeper less", "Random"} <= set(rows_of(app, "parameters"))
+    assert "GeLoRA" not in rows_of(app, "parameters")
+    app.number_input(key="offset").set_value(4).run()
+    assert rows_of(app, "parameters")["Uniform"] == 4 * 3 * UNIT
+
+
+def test_names_of_modules_are_targets_and_a_wrong_one_is_one_sentence(ranks):
+    app = ranks(targets="query,value")
+    assert not app.exception and cost(app) % (2 * 64) == 0
+    app.selectbox(key="targets").set_value("attention-qv").run()
+    assert not app.exception
+    wrong = ranks(targets="nonsense")
+    assert not wrong.exception
+    assert "nonsense" in sentences(wrong.error)
+
+
+def upload(app, *files: tuple[str, bytes]):
+    field = next(field for field in app.get("file_uploader"))
+    return field.set_value([(name, content, "application/octet-stream") for name, content in files]).run()
+
+
+def test_a_plan_and_an_adapter_lie_beside_and_their_ranks_can_be_taken(ranks, tiny):
+    from app import rank_files
+    from app.cache import measurements
+
+    app = ranks()
+    profile = measurements().find(measurement_of(tiny))
+    plan = edit_ranks(allocate_ranks(profile, offset=2), {"encoder.layer.1.attention.self.key": 9})
+    rank_files._plans().add(plan.digest(), plan)
+    app = ranks(beside=plan.digest())
+    assert not app.exception
+    assert f"Beside lies the **gelora plan** of {plan.model_id}" in sentences(app.markdown)
+    app.button(key="take_ranks").click().run()
+    assert app.session_state["edits"]["encoder.layer.1.attention.self.key"] == 9
+    assert cost(app) == allocate_ranks(profile, offset=1).n_adapter_params
+    app.button(key="leave_beside").click().run()
+    assert "Beside lies" not in sentences(app.markdown)
+
+
+def test_files_are_told_apart_and_wrong_ones_are_one_sentence(tiny, monkeypatch):
+    import streamlit as st
+
+    from app import rank_files
+    from gelora.errors import InputError
+    from gelora.sources import model_structure
+
+    structure = model_structure(tiny[0])
+    state: dict = {}
+    monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(rank_files, "_structure", lambda: structure)
+    plan = uniform_ranks(structure, 3)
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["query"], "base_model_name_or_path": "x"}
+    assert "12 modules with ranks 3 to 3" in rank_files._take_in({"plan.json": plan.to_json().encode()})
+    assert state["beside"] == plan.digest()
+    assert "3 modules with ranks 4 to 4" in rank_files._take_in({"adapter_config.json": json.dumps(config).encode()})
+    for name, content, sentence in (
+        ("a.json", b"\xff\xfe", "is not JSON"),
+        ("a.json", b"[1, 2]", "neither a profile nor a plan"),
+        ("a.json", b'{"record": "Budget"}', "neither a profile nor a plan"),
+        ("adapter_config.json", json.dumps(config | {"peft_type": "IA3"}).encode(), "LoRA"),
+        ("adapter_model.safetensors", b"nothing of that kind", "adapter_model.safetensors"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            rank_files._take_in({name: content})
+
+
+def test_an_imported_profile_is_what_its_own_choices_measured(tiny, tmp_path):
+    from app.cache import measurements
+
+    measure(open_app(model=tiny[0], data=tiny[1], n="80"))
+    wanted = dataclasses.replace(measurement_of(tiny), n_samples=80)
+    profile = measurements().find(wanted)
+    other = dataclasses.replace(profile, sample_source=dataclasses.replace(profile.sample_source, seed=99))
+    app = open_app("ranks", model=tiny[0], data=tiny[1], n="1000", seed="5")
+    app = upload(app, ("profile.json", other.to_json().encode()))
+    assert not app.exception and not app.error
+    assert app.session_state["n"] == 80 and app.session_state["seed"] == 99
+    assert "is open" in sentences(app.success)
+    opened = dataclasses.replace(wanted, seed=99, data=profile.sample_source.choice)
+    assert measurements().find(opened) == IdProfile.from_json(other.to_json())
+
+
+def test_the_link_reopens_the_page_as_it_is(ranks):
+    app = ranks(offset="5", targets="all-linear", rounding="round", edits="1:2", scale="1.5", doubt="estimators")
+    query = dict(part.split("=") for part in app.code[2].value.split("?")[1].split("&"))
+    assert query["page"] == "ranks"
+    chosen = {name: query[name] for name in ("offset", "targets", "rounding", "edits", "scale", "doubt")}
+    assert chosen == {"offset": "5", "targets": "all-linear", "rounding": "round", "edits": "1%3A2", "scale": "1.5", "doubt": "estimators"}
+
+
+def test_the_command_on_the_page_gives_the_plan_on_the_page(ranks, tiny, tmp_path):
+    import shlex
+
+    from app.cache import measurements
+    from gelora.cli import main
+
+    app = ranks(offset="2", edits="2:7")
+    command = shlex.split(app.code[1].value)
+    command[command.index("rank_plan.json")] = str(tmp_path / "plan.json")
+    command[command.index("adapter")] = str(tmp_path / "adapter")
+    assert command[:2] == ["gelora", "plan"] and main(command[1:]) == 0
+    made = RankPlan.from_json((tmp_path / "plan.json").read_text())
+    rule = allocate_ranks(measurements().find(measurement_of(tiny)), offset=2)
+    assert made.ranks == edit_ranks(rule, {m.name: 7 for m in rule.modules if m.block == 2}).ranks
+    assert (tmp_path / "adapter" / "adapter_config.json").is_file()
+
+
+# the wall's values
+
+
+def ranks_drawn(data: dict, offset: int) -> dict[int, int]:
+    """The component's rule, in Python: see app/frontend/wall_plan.js."""
+    drawn = {}
+    for block in data["blocks"]:
+        extra = block["extra"] if offset == data["offset"] else 0
+        ruled = [m["fixed"] if m["fixed"] is not None else min(offset + block["rise"] + extra, m["limit"]) for m in block["modules"]]
+        drawn[block["block"]] = max(max(rank, 0) for rank in ruled)
+    return drawn
+
+
+def test_what_the_wall_draws_is_the_plan_at_every_offset():
+    profile = make_profile()
+    units = rise_units(profile)
+    for offset in (1, 2, 5):
+        plan = allocate_ranks(profile, offset=offset)
+        data = wall_data(plan, profile=profile, units=units, shares=half_sample_shares(profile), n_shares=2)
+        for other in range(1, 9):
+            assert ranks_drawn(data, other) == allocate_ranks(profile, offset=other).block_ranks()
+        assert json.loads(json.dumps(data)) == data
+    assert data["blocks"][1]["value"] == pytest.approx(2.4) and data["blocks"][0]["value"] is None
+    assert "offset alone" in data["blocks"][0]["note"] and data["curve"]["values"][0] is None
+
+
+def test_what_a_budget_lays_on_a_block_is_extra_and_what_a_hand_lays_is_fixed():
+    profile = make_profile()
+    units = rise_units(profile)  # 0, 3, 0
+    matched = match_budget(profile, 8 * 4 * 16)  # offset 1 costs 6 units; two are left
+    data = wall_data(matched, profile=profile, units=units)
+    assert [block["extra"] for block in data["blocks"]] == [0, 1, 1]
+    assert ranks_drawn(data, data["offset"]) == matched.block_ranks()
+    edited = edit_ranks(matched, {"layer.0.attention.q": 6})
+    data = wall_data(edited, profile=profile, units=units)
+    assert {(m["n"], m["fixed"]) for m in data["blocks"][0]["modules"]} == {(1, 6), (3, None)}
+    assert ranks_drawn(data, data["offset"]) == edited.block_ranks()
+
+
+def test_a_truncated_rule_is_drawn_as_it_is():
+    profile = make_profile([10.0, 13.0, 18.0, 18.2])
+    plan = match_budget(profile, 5 * 4 * 16)
+    data = wall_data(plan, profile=profile, units=rise_units(profile))
+    assert ranks_drawn(data, data["offset"]) == plan.block_ranks() and min(block["extra"] for block in data["blocks"]) < 0
+
+
+def test_strategies_side_by_side_draw_each_plan():
+    profile = make_profile()
+    budget = 9 * 4 * 16
+    plans = {
+        name: plan_at_budget(name, budget, profile.model, profile=profile)
+        for name, strategy in STRATEGIES.items()
+        if strategy.needs != "scores"
+    }
+    figure = rank_charts.ranks_by_strategy(plans)
+    assert len(figure.data) == len(plans) == 5
+    for bars, plan in zip(figure.data, plans.values(), strict=True):
+        assert sum(bars.y) * 4 * 16 == plan.n_adapter_params

@@ -1,0 +1,154 @@
+"""`gelora plan`: every strategy, budgets, edits, adapters, files out; one sentence for what cannot be."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tiny_models import save_tiny_model
+
+from gelora.cli import main
+from gelora.commands import strategy_names
+from gelora.ranks import STRATEGIES, allocate_ranks, plan_from_adapter, uniform_ranks
+from gelora.records import IdProfile, RankPlan
+from gelora.sources import model_structure
+
+UNIT = 4 * (32 + 32)  # one unit of rank of a block of the tiny model: q, k, v, o
+N_BLOCKS = 3
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A tiny BERT, a labelled file, a profile of both."""
+    folder = tmp_path_factory.mktemp("plan")
+    model = str(save_tiny_model("bert", folder / "model"))
+    words = ["river", "stone", "cloud", "paper", "music", "garden", "window", "letter", "bridge", "forest", "market"]
+    rows = [{"text": f"the {words[i % 11]} and the {words[i * 7 % 11]} number {i} of the {words[i * 3 % 11]}", "label": i % 2} for i in range(60)]
+    data = folder / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    profile = folder / "profile.json"
+    arguments = ["measure", "--model", model, "--dataset", str(data), "--n-samples", "60", "--estimators", "twonn", "--json", str(profile)]
+    assert main(arguments) == 0
+    return folder, model, str(data), str(profile)
+
+
+def planned(capsys, *arguments: str) -> dict | list:
+    assert main(["plan", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refused(capsys, *arguments: str) -> str:
+    assert main(["plan", *arguments]) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("gelora: ") and "Traceback" not in said
+    return said
+
+
+def test_the_strategies_of_the_command_are_those_of_the_library():
+    assert strategy_names() == tuple(STRATEGIES)
+
+
+def test_all_strategies_at_one_budget_one_row_each(bench, capsys):
+    _, model, data, profile = bench
+    rows = planned(capsys, "--profile", profile, "--model", model, "--dataset", data, "--strategy", "all", "--match", "uniform:2")
+    assert [row["strategy"] for row in rows] == list(STRATEGIES)
+    for row in rows:
+        assert row["reason"] is None and row["n_adapter_params"] == row["target_params"] == 2 * N_BLOCKS * UNIT and row["shortfall"] == 0
+        plan = RankPlan.from_json(json.dumps(row["plan"]))
+        assert plan.n_adapter_params == row["n_adapter_params"] and plan.strategy == row["strategy"]
+
+
+def test_what_one_strategy_lacks_is_its_reason_and_takes_nothing_from_the_others(bench, capsys, tmp_path):
+    _, model, _, profile = bench
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text("".join(json.dumps({"text": f"a plain text without a label, number {i}"}) + "\n" for i in range(40)))
+    rows = planned(capsys, "--profile", profile, "--model", model, "--dataset", str(plain), "--strategy", "all", "--offset", "2")
+    lacking = {row["strategy"]: row["reason"] for row in rows if row["plan"] is None}
+    assert set(lacking) == {"gradient", "fisher"} and all("label" in reason for reason in lacking.values())
+    assert len(rows) == len(STRATEGIES)
+
+
+def test_without_a_profile_the_curve_is_measured_and_the_plan_is_the_same(bench, capsys):
+    _, model, data, profile = bench
+    arguments = ("--offset", "2", "--scale", "1.5", "--rounding", "round")
+    measured = planned(capsys, "--model", model, "--dataset", data, "--n-samples", "60", *arguments)
+    given = planned(capsys, "--profile", profile, *arguments)
+    assert measured["ranks"] == given["ranks"] and given["scale"] == 1.5
+    rule = allocate_ranks(IdProfile.from_json(open(profile).read()), offset=2, rounding="round", scale=1.5)
+    assert RankPlan.from_json(json.dumps(given)) == rule
+
+
+def test_the_structure_alone_is_enough_for_uniform_depth_and_random(bench, capsys):
+    _, model, _, _ = bench
+    uniform = planned(capsys, "--model", model, "--strategy", "uniform", "--offset", "3")
+    assert RankPlan.from_json(json.dumps(uniform)) == uniform_ranks(model_structure(model), 3)
+    deeper = planned(capsys, "--model", model, "--strategy", "depth-increasing", "--offset", "4")
+    assert deeper["target_params"] == 4 * N_BLOCKS * UNIT  # without a budget, what the rank everywhere would cost
+    seeds = [planned(capsys, "--model", model, "--strategy", "random", "--offset", "6", "--random-seed", s)["ranks"] for s in ("0", "0", "1")]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_budgets_in_parameters_and_megabytes_and_what_stays_unspent_is_said(bench, capsys):
+    _, model, _, profile = bench
+    assert main(["plan", "--profile", profile, "--match", f"params:{7 * UNIT + 100}"]) == 0
+    said = capsys.readouterr().out
+    assert "100 of the budget of 1,892 stay unspent" in said and f"{7 * UNIT:,} adapter parameters" in said
+    plan = planned(capsys, "--profile", profile, "--match", "mb:0.01")
+    assert plan["target_params"] == 2500 and sum(plan["ranks"].values()) * 64 <= 2500
+
+
+def test_ranks_by_hand_are_marked_in_every_file(bench, capsys, tmp_path):
+    _, model, _, profile = bench
+    out = {name: str(tmp_path / name) for name in ("plan.json", "plan.csv", "cost.json", "adapter")}
+    arguments = ["--profile", profile, "--offset", "2", "--set-rank", "2=5", "--set-rank", "encoder.layer.0.attention.self.query=0"]
+    files = ["--json", out["plan.json"], "--csv", out["plan.csv"], "--budget-json", out["cost.json"], "--lora-config", out["adapter"]]
+    assert main(["plan", *arguments, *files, "--n-labels", "3"]) == 0
+    assert "by hand" in capsys.readouterr().out
+    plan = RankPlan.from_json(open(out["plan.json"]).read())
+    assert set(plan.edits) == {"encoder.layer.0.attention.self.query", *(m.name for m in plan.modules if m.block == 2)}
+    table = list(csv.DictReader(open(out["plan.csv"])))
+    assert {row["module"]: int(row["rank"]) for row in table} == plan.ranks
+    assert {row["module"]: int(row["rank_before_edit"]) for row in table if row["rank_before_edit"]} == plan.edits
+    cost = json.loads(open(out["cost.json"]).read())
+    assert cost["budget"]["n_adapter_params"] == plan.n_adapter_params and cost["budget"]["n_head_params"] == 32 * 32 + 32 + 3 * 32 + 3
+    assert cost["memory"]["total_bytes"] > cost["memory"]["weights_bytes"] > 0
+    back = plan_from_adapter(out["adapter"], model_structure(model))
+    assert back.ranks == {name: rank for name, rank in plan.ranks.items() if rank}
+    from_adapter = planned(capsys, "--model", model, "--adapter", out["adapter"])
+    assert from_adapter["strategy"] == "imported" and from_adapter["ranks"] == back.ranks
+
+
+def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_path):
+    folder, model, data, profile = bench
+    other = str(save_tiny_model("llama", tmp_path / "llama"))
+    wrong = tmp_path / "adapter_config.json"
+    wrong.write_text('{"peft_type": "IA3"}')
+    for arguments, words in (
+        (["--profile", profile, "--match", "params:10"], "below one rank"),
+        (["--profile", profile, "--match", "rank:2"], "uniform:R"),
+        (["--profile", profile, "--offset", "-1"], "offset is -1"),
+        (["--profile", profile, "--scale", "-2"], "scale"),
+        (["--profile", profile, "--model", other], "which has other matrices than"),
+        (["--profile", profile, "--estimator", "danco"], "'danco'"),
+        (["--profile", profile, "--set-rank", "2=500"], "from 0 to 32"),
+        (["--profile", profile, "--set-rank", "99=2"], "no block and no module"),
+        (["--profile", profile, "--set-rank", "two"], "NAME=R"),
+        (["--profile", profile, "--target-modules", "conv"], "conv"),
+        (["--model", model, "--adapter", str(wrong)], "LoRA"),
+        (["--model", model, "--adapter", str(tmp_path / "nowhere")], "nowhere"),
+        (["--profile", profile, "--strategy", "all", "--match", "params:10"], "below one rank"),
+        (["--profile", profile, "--strategy", "all", "--csv", "x.csv"], "one strategy"),
+        (["--profile", str(folder / "rows.jsonl")], "JSON"),
+        (["--profile", profile, "--csv", str(tmp_path / "no" / "such" / "folder.csv")], "folder"),
+    ):
+        assert words in refused(capsys, *arguments), arguments
+
+
+def test_a_plan_of_uniform_ranks_loads_no_peft(bench):
+    """The 70B plan has to be quick: PEFT alone takes longer to import than it may take in all."""
+    code = "import sys; from gelora.cli import main; main(sys.argv[1:]); print('peft' in sys.modules, 'datasets' in sys.modules)"
+    arguments = [sys.executable, "-c", code, "plan", "--model", bench[1], "--strategy", "uniform", "--offset", "2"]
+    result = subprocess.run(arguments, capture_output=True, text=True, env=dict(os.environ), check=True)
+    assert result.stdout.strip().splitlines()[-1] == "False False"
