@@ -43,7 +43,10 @@ def plan_beside(plan: RankPlan) -> tuple[str, RankPlan] | None:
 
 def take_along(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> None:
     """Everything that a person carries away: for PEFT, for a spreadsheet, for a shell, for a colleague."""
-    with st.expander("Take it along", icon=":material/download:"):
+    expander = st.expander("Take it along", icon=":material/download:", on_change="rerun", key="along_open")
+    with expander:
+        if not expander.open:
+            return
         st.code(components.lora_snippet(plan), language="python")
         with st.container(horizontal=True):
             _download("adapter_config.json", components.adapter_config_json(plan), "adapter_config.json", "application/json")

@@ -25,6 +25,10 @@ from benchmarks import record
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 8572
 URL = f"http://127.0.0.1:{PORT}"
+CHROMIUM: dict[str, Any] = {
+    "executable_path": shutil.which("chromium"),
+    "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+}
 
 
 def main() -> None:
@@ -38,8 +42,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     server = start_server()
     with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        browser = playwright.chromium.launch(**CHROMIUM)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         started = time.perf_counter()
         page.goto(URL)

@@ -5,6 +5,7 @@ also carries its name at its end and a dash of its own, so that colour is never 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -91,17 +92,22 @@ def _defined_stretches(values: Sequence[float | None]) -> list[tuple[int, int]]:
 
 def finish(figure: go.Figure, height: int, stale: bool = False) -> None:
     """The look that every figure shares; `stale` dims it."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 60, "r": 16, "t": 28, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hovermode="closest",
-        hoverlabel={"align": "left", "namelength": 0},
-        font={"size": 13},
-    )
+    figure.update_layout(base_layout(height))
     if stale:
         figure.update_traces(opacity=0.35)
+
+
+def base_layout(height: int) -> dict[str, Any]:
+    """The part of a layout that every figure shares."""
+    return {
+        "height": height,
+        "margin": {"l": 60, "r": 16, "t": 28, "b": 48},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "namelength": 0},
+        "font": {"size": 13},
+    }
 
 
 def with_alpha(colour: str, alpha: float) -> str:

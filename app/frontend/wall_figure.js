@@ -185,7 +185,7 @@ function layoutOf(frame) {
   const gauge = PIXELS.gauge + (data.compare ? PIXELS.compare : 0);
   const wall = [gauge + PIXELS.blocks, gauge + PIXELS.blocks + PIXELS.wall];
   const share = (pixels) => pixels.map((pixel) => Math.min(1, Math.max(0, pixel / inner)));
-  const axis = { color: look.text, gridcolor: look.grid, zeroline: false, fixedrange: true, automargin: false, title: { standoff: 8, font: { size: 13 } } };
+  const axis = { color: look.text, gridcolor: look.grid, zeroline: false, fixedrange: true, automargin: false, ticklabeloverflow: "allow", title: { standoff: 8, font: { size: 13 } } };
   const every = [1, 2, 5, 10, 20, 50, 100].find((step) => step * columnPixels > 24) ?? 200;
   const uniform = uniformTicks(frame);
   const dtick = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((step) => top / step <= 12) ?? 1000;

@@ -6,7 +6,8 @@
 const KNOWN_ORDINALS = { 1: "st", 2: "nd", 3: "rd" };
 
 const ordinal = (n) => n + ((n % 100 > 10 && n % 100 < 14) || !KNOWN_ORDINALS[n % 10] ? "th" : KNOWN_ORDINALS[n % 10]);
-const counted = (n) => n.toLocaleString("en-US");
+const THOUSANDS = new Intl.NumberFormat("en-US"); // made once: a locale is looked up each time that toLocaleString is called
+const counted = (n) => THOUSANDS.format(n);
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 const sized = (bytes) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(2)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
 const plural = (n, word) => `${counted(n)} ${word}${n === 1 ? "" : "s"}`;

@@ -7,6 +7,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -26,17 +27,29 @@ class Group(Generic[Key]):
     key: Key
     modules: tuple[TargetModule, ...]
 
-    @property
+    @cached_property
     def limit(self) -> int:
         """The highest rank that any of the modules can have."""
         return max(module.smaller_side for module in self.modules)
 
+    @cached_property
+    def _least_limit(self) -> int:
+        return min(module.smaller_side for module in self.modules)
+
+    @cached_property
+    def _full_step(self) -> int:
+        return sum(module.n_params_per_rank for module in self.modules)
+
     def cost(self, rank: int) -> int:
         """Parameters at this rank; a module that is too small for it has its smaller side."""
+        if rank <= self._least_limit:
+            return rank * self._full_step
         return sum(min(rank, module.smaller_side) * module.n_params_per_rank for module in self.modules)
 
     def step(self, rank: int) -> int:
         """Parameters that one unit more than `rank` costs."""
+        if rank < self._least_limit:
+            return self._full_step
         return sum(module.n_params_per_rank for module in self.modules if module.smaller_side > rank)
 
 

@@ -57,5 +57,12 @@ def _norms(block: "nn.Module") -> "list[tuple[nn.Module, nn.Parameter]]":
 
 
 def _first(config: Any, names: Sequence[str], kind: Any) -> Any:
-    values = (getattr(config, name, None) for name in names)
+    values = (_global_value(config, name) for name in names)
     return next((value for value in values if isinstance(value, kind) and not isinstance(value, bool)), None)
+
+
+def _global_value(config: Any, name: str) -> Any:
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:  # configs whose blocks differ in it refuse to name one value
+        return None

@@ -112,9 +112,10 @@ def find_blocks(model: "nn.Module") -> tuple[str, "list[nn.Module]"]:
         path, blocks = _largest_list(base, length)
         if blocks:
             return path, blocks
+    wanted = f"{lengths[0]} separate" if lengths else "separate transformer"
     raise ModelError(
-        f"No list of {lengths[0] if lengths else 'transformer'} separate blocks was found in {type(base).__name__}. A model that shares "
-        "one block among its layers (ALBERT) or is not a stack of transformer blocks has no rank for each block; choose another model."
+        f"No list of {wanted} blocks was found in {type(base).__name__}. A model that shares one block among its layers (ALBERT) "
+        "or is not a stack of transformer blocks has no rank for each block; choose another model."
     )
 
 
@@ -140,7 +141,7 @@ def _largest_list(base: "nn.Module", length: int) -> "tuple[str, list[nn.Module]
     home = path.rpartition(".")[0]
     beside = [name for name, _ in lists if name != path and name.rpartition(".")[0] == home]
     spread = [name for name in beside if _ATTENTION.search(name.rpartition(".")[2])]
-    if spread:
+    if spread and not any(_ATTENTION.search(name) for name, _ in blocks[0].named_modules()):
         raise ModelError(
             f"{type(base).__name__} keeps its attention ({spread[0]}) and its feed-forward maps ({path}) in separate lists, so that no "
             "module is a block whose output could be measured; choose another model."

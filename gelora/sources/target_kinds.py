@@ -31,20 +31,25 @@ _PROJECTIONS = {
 }
 _OUTPUTS = {
     *("o", "o_proj", "out_proj", "out_lin", "wo", "c_proj", "dense", "out", "proj", "to_out", "linear_out", "output", "attention_out"),
-    *("projection_layer", "post"),
+    *("projection_layer", "post", "o_b_proj"),
 }
 _ATTENTION = re.compile(r"attn|attention|self_att\b", re.IGNORECASE)
 _NORM = re.compile(r"norm", re.IGNORECASE)
-_FEED_FORWARD = re.compile(r"mlp|ffn|feed_forward|^ff$|^fc\d*$|^lin\d*$|^c_fc$|intermediate|output|expert|^w[123]$|dense", re.IGNORECASE)
+_FEED_FORWARD = re.compile(
+    r"mlp|ffn|feed_forward|^ff$|^fc\d*$|^lin\d*$|^c_fc$|intermediate|output|expert|^w[123]$|dense|^(gate|up|down)_proj$", re.IGNORECASE
+)
 _GATES = {"gate", "shared_expert_gate"}
+_MAMBA = re.compile(r"[mzb]amba|FalconH1Mixer", re.IGNORECASE)
+_CALLED_IN_MAMBA = {"in_proj"}
 _INSIDE_OTHERS = {"router", "indexer"}  # what chooses experts or tokens is no projection of the tokens that it chooses
 
 
 def linear_maps(blocks: "Sequence[nn.Module]", path: str, model_types: Sequence[str]) -> tuple[TargetModule, ...]:
     """Every linear map that LoRA can adapt in the blocks, in the model's order.
 
-    A map that several blocks share has no block of its own and is left out; so are maps whose module another one reads
-    the weights of without calling it (`nn.MultiheadAttention`), where an adapter would have no effect. A mixture of
+    A map that several blocks share has no block of its own and is left out; so are maps whose weights another module reads
+    without calling them (in `nn.MultiheadAttention`, and in Mamba's fused kernel), where an adapter would have no effect.
+    A mixture of
     experts that keeps one parameter of three dimensions for all experts gives one module of kind `expert`.
 
     Args:
@@ -79,6 +84,8 @@ def _adaptable(block: "nn.Module") -> "Iterator[tuple[str, nn.Module, tuple[int,
     for name, module in block.named_modules():
         if isinstance(module, nn.MultiheadAttention):
             closed = (*closed, f"{name}.")
+        elif hasattr(module, "A_log") and _MAMBA.search(type(module).__name__):
+            closed = (*closed, *(f"{name}.{own}" for own, _ in module.named_children() if own not in _CALLED_IN_MAMBA))
         elif name.startswith(closed):
             continue
         elif isinstance(module, nn.Linear):

@@ -23,6 +23,7 @@ def ranks(tiny):
         app = open_app("ranks", model=tiny[0], data=tiny[1], n="100", **choices)
         return measure(app) if any(button.key == "measure_first" for button in app.button) else app
 
+
     return open_page
 
 
@@ -30,6 +31,13 @@ def rows_of(app, column: str) -> dict:
     """The column of the table of strategies."""
     table = next(frame.value for frame in app.dataframe if "strategy" in frame.value.columns)
     return dict(zip(table["strategy"], table[column], strict=True))
+
+
+def unfolded(app, *sections: str):
+    """The page with these sections open."""
+    for section in sections:
+        app.session_state[section] = True
+    return app.run()
 
 
 def cost(app) -> int:
@@ -81,6 +89,7 @@ def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(r
     assert all(0 <= left < UNIT for name, left in unspent.items() if name != "Uniform")
     app.selectbox(key="strategy").set_value("gradient").run()
     assert not app.exception and not app.warning
+    unfolded(app, "along_open")
     assert "gelora plan" in app.code[1].value and "--strategy gradient --target-modules attention --match params:" in app.code[1].value
 
 
@@ -193,8 +202,20 @@ def test_an_imported_profile_is_what_its_own_choices_measured(tiny, tmp_path):
     assert measurements().find(opened) == IdProfile.from_json(other.to_json())
 
 
+def test_memory_and_modules_are_drawn_when_they_are_unfolded(ranks):
+    app = unfolded(ranks(offset="2", edits="1:9"), "memory_open", "modules_open")
+    assert not app.exception and not app.error
+    parts = next(frame.value for frame in app.dataframe if "part" in frame.value.columns)
+    megabytes = dict(zip(parts["part"], parts["MB"], strict=True))
+    assert megabytes["in all"] == pytest.approx(sum(n for part, n in megabytes.items() if part != "in all"))
+    assert "12 parameters" not in sentences(app.caption) and "of the head are trained" in sentences(app.caption)
+    table = next(frame.value for frame in app.dataframe if "by hand" in frame.value.columns)
+    assert list(table["rank"][:4]) == [9] * 4 and table["by hand"][0].startswith("was ")
+
+
 def test_the_link_reopens_the_page_as_it_is(ranks):
     app = ranks(offset="5", targets="all-linear", rounding="round", edits="1:2", scale="1.5", doubt="estimators")
+    unfolded(app, "along_open")
     query = dict(part.split("=") for part in app.code[2].value.split("?")[1].split("&"))
     assert query["page"] == "ranks"
     chosen = {name: query[name] for name in ("offset", "targets", "rounding", "edits", "scale", "doubt")}
@@ -207,7 +228,7 @@ def test_the_command_on_the_page_gives_the_plan_on_the_page(ranks, tiny, tmp_pat
     from app.cache import measurements
     from gelora.cli import main
 
-    app = ranks(offset="2", edits="2:7")
+    app = unfolded(ranks(offset="2", edits="2:7"), "along_open")
     command = shlex.split(app.code[1].value)
     command[command.index("rank_plan.json")] = str(tmp_path / "plan.json")
     command[command.index("adapter")] = str(tmp_path / "adapter")

@@ -353,6 +353,12 @@ def test_attention_is_known_by_its_maps_where_its_name_does_not_say_so():
     }
 
 
+def test_maps_whose_weights_a_fused_kernel_reads_are_left_out():
+    falcon = structure_of(on_meta("falcon_h1", **SMALL, mamba_d_ssm=32, mamba_n_heads=4, mamba_d_head=8, vocab_size=100), "falcon", "r1")
+    assert {m.name.partition("mamba.")[2] for m in falcon.modules if "mamba" in m.name} == {"in_proj"}  # PEFT refuses its out_proj
+    assert kinds(falcon, "attention") == {"q", "k", "v", "o"}
+
+
 def test_the_text_part_of_a_model_of_texts_and_pictures_is_taken():
     clip = on_meta("clip")
     structure = structure_of(clip, "clip", "r1")
@@ -365,7 +371,7 @@ def test_the_text_part_of_a_model_of_texts_and_pictures_is_taken():
     [
         ("swin", r"stages of different widths \(depths \[2, 2, 6, 2\]\)"),
         ("xlm", r"XLMModel keeps its attention \(attentions\) and its feed-forward maps \(ffns\) in separate lists"),
-        ("lxmert", "No list of transformer separate blocks"),
+        ("lxmert", "No list of separate transformer blocks"),
         ("bart", "bart is an encoder-decoder"),
     ],
 )
