@@ -14,7 +14,7 @@ import streamlit as st
 
 from app import components, measuring, planning, shell, state
 from app.cache import measurements
-from app.rank_parts import module_rows
+from app.rank_tables import module_rows
 from app.shelf import Shelf
 from gelora.errors import GeloraError, InputError
 from gelora.ranks import plan_from_adapter
@@ -87,7 +87,9 @@ def doors() -> None:
     """What else can be done where nothing is measured: plan from the configuration alone, or bring a profile."""
     left, right = st.columns(2)
     with left.container(border=True):
-        st.markdown("**Plan only.** The model's configuration is enough for budgets, uniform ranks and ranks by depth; no dimension is measured.")
+        st.markdown(
+            "**Plan only.** The model's configuration is enough for budgets, uniform ranks and ranks by depth; no dimension is measured."
+        )
         st.button("Plan without a curve", key="plan_only_door", on_click=_set, args=("plan_only", True))
     with right.container(border=True):
         st.markdown("**Import a profile** that `gelora measure --json` wrote, here or on a machine with a GPU.")

@@ -1,29 +1,20 @@
-"""The parts of the Ranks page: choices, wall, strategies, memory, the table that takes edits.
+"""The upper half of the Ranks page: choices, the wall and what is done to it, notes.
 
 Draws with Streamlit; plans come from `app.planning`, the wall's drawing from `app.rank_wall`.
 """
 
-import itertools
-import sys
-from collections.abc import Mapping
-
-import pandas as pd
 import streamlit as st
 
 from app import components, planning, state
-from app.cache import dataset_info, head_parameters
 from app.charts.look import STRATEGY_COLOURS
-from app.charts.ranks import ranks_by_strategy
 from app.charts.wall import wall_data
+from app.rank_memory import fits_sentence
 from app.rank_wall import WallAnswer, rank_wall
-from app.scoring import scorer
-from gelora.doctor import gpu_memory
-from gelora.errors import GeloraError, InputError
-from gelora.ranks import STRATEGIES, equivalent_uniform_rank, memory_estimate, plan_budget, uniform_comparison
+from gelora.errors import InputError
+from gelora.ranks import STRATEGIES
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
 BUDGETS = {"uniform": "as one rank everywhere", "params": "as parameters", "mb": "as megabytes of the file"}
-DTYPE_WORDS = {"float32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 EVEN_SPREAD = (
     "What is known: the rule bounds the rank from below by a heuristic, it proves nothing about a score. At equal budget an even "
     "spread was hard to beat: of 20 paired comparisons on four tasks none was significant. Leaving blocks without an adapter hurt."
@@ -117,7 +108,7 @@ def wall(profile: IdProfile | None, plan: RankPlan, rule: RankPlan, beside: tupl
         least_offset=0 if profile is not None else 1,
         compare=None if own else (STRATEGIES[plan.strategy].label, STRATEGY_COLOURS[plan.strategy], plan),
         overlay=beside,
-        fits=_fits_sentence(plan, profile),
+        fits=fits_sentence(plan, profile),
         editable=own,
         stale=stale,
     )
@@ -176,179 +167,6 @@ def notes(plan: RankPlan) -> None:
         st.info(f"Skipped, without an adapter: block{'s' if len(skipped) > 1 else ''} {numbers}.", icon=":material/block:")
     if plan.shortfall:
         amount = f"{abs(plan.shortfall):,} parameters"
-        words = f"{amount} of the budget stay unspent: no unit of rank fits." if plan.shortfall > 0 else f"{amount} over the budget, by hand."
+        unspent = f"{amount} of the budget stay unspent: no unit of rank fits."
+        words = unspent if plan.shortfall > 0 else f"{amount} over the budget, by hand."
         st.caption(words)
-
-
-def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
-    """Every strategy at the rule's cost, and which of them is to be used."""
-    st.subheader("Strategies at this budget")
-    plans, reasons = planning.all_strategies(rule, profile)
-    wanted = planning.scoring_of(rule.target_modules)
-    missing = [name for name in scorer().missing(wanted) if name in reasons]
-    job = scorer().job(wanted)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
-        if missing and (job is None or job.is_over) and st.button(
-            "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
-            help="Gradient, Fisher, EVA and weight spectrum read the model itself, on 64 rows of the data: some 10 seconds on the bundled model.",
-        ):  # fmt: skip
-            scorer().start(wanted)
-            st.rerun()
-    if job is not None and not job.is_over:
-        _scoring_progress(job.n_results)
-    elif job is not None and job.error and missing:
-        st.info(job.error, icon=":material/info:")
-    st.plotly_chart(ranks_by_strategy(plans, stale), key="strategies_chart", config=components.CHART_CONFIG)
-    st.caption(
-        f"How to read it: every strategy gets the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
-        "the line on it reaches from its lowest matrix to its highest."
-    )
-    rows = [
-        {"strategy": STRATEGIES[name].label, "parameters": plan.n_adapter_params, "unspent": rule.n_adapter_params - plan.n_adapter_params,
-         "lowest rank": min(plan.ranks.values()), "highest rank": max(plan.ranks.values()), "idea": STRATEGIES[name].idea, "source": STRATEGIES[name].source}
-        for name, plan in plans.items()
-    ]  # fmt: skip
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config={"parameters": st.column_config.NumberColumn(format="localized")})
-    _reasons({name: reason for name, reason in reasons.items() if name not in missing})
-
-
-def _reasons(reasons: Mapping[str, str]) -> None:
-    for name, reason in reasons.items():
-        st.caption(f"{STRATEGIES[name].label}: {reason}")
-
-
-@st.fragment(run_every=0.4)
-def _scoring_progress(n_results: int) -> None:
-    job = scorer().job(planning.scoring_of(st.session_state["targets"]))
-    if job is None or job.is_over or job.n_results != n_results:
-        st.rerun(scope="app")
-    assert job is not None  # noqa: S101 (st.rerun does not return)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-        st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}")
-        if st.button("Cancel", key="cancel_scoring", disabled=job.is_cancelled):
-            job.cancel()
-
-
-def memory(plan: RankPlan, profile: IdProfile | None) -> None:
-    """What a training step takes, by part, and whether it fits the GPU that is there."""
-    expander = st.expander("Does it fit? Memory of a training step", on_change="rerun", key="memory_open")
-    with expander:
-        if not expander.open:
-            return
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            batch = st.number_input("Batch size", 1, 4096, 16, key="memory_batch", persist_state="session", width=130)
-            length = st.number_input("Tokens per text", 4, 100_000, st.session_state["length"], key="memory_length", persist_state="session", width=150)
-            dtype = st.selectbox("Weights in", list(DTYPE_WORDS), key="memory_dtype", persist_state="session", width=140)
-            task = st.segmented_control(
-                "Task", ["classification", "causal-lm"], default="classification", key="memory_task", persist_state="session"
-            )  # fmt: skip
-            checkpointing = st.toggle("Gradient checkpointing", key="memory_checkpointing", persist_state="session")
-        try:
-            n_head = _head_parameters() if task != "causal-lm" else 0
-        except GeloraError as error:
-            st.caption(f"The head is not counted: {error}")
-            n_head = 0
-        estimate = memory_estimate(
-            plan, planning.structure_of(profile), batch_size=int(batch), length=int(length), dtype=dtype, n_head_params=n_head,
-            task=task or "classification", gradient_checkpointing=checkpointing,
-        )  # fmt: skip
-        parts = {
-            "weights": estimate.weights_bytes, "gradients": estimate.gradient_bytes, "AdamW's two moments": estimate.optimizer_bytes,
-            "activations": estimate.activation_bytes, "in all": estimate.total_bytes,
-        }  # fmt: skip
-        budget = plan_budget(plan, n_head)
-        st.dataframe(
-            pd.DataFrame([{"part": part, "MB": n_bytes / 1e6} for part, n_bytes in parts.items()]),
-            hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.2f")},
-        )  # fmt: skip
-        st.caption(
-            f"{budget.n_adapter_params:,} parameters of the adapter and {n_head:,} of the head are trained and saved: "
-            f"{budget.adapter_bytes / 1e6:.2f} MB. The estimate of activations is arithmetic on the model's shape; docs/ranks.md has how near it was to measured ones."
-        )
-        gpu = _gpu()
-        if gpu is None:
-            st.caption("No GPU is seen here; gelora plan says it on the machine that has one.")
-        else:
-            words = "It fits" if estimate.fits(gpu.free_bytes) else "It does not fit"
-            st.markdown(f"**{words} the {gpu.name}**: {gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB are free.")
-
-
-def _head_parameters() -> int:
-    wanted = state.measurement()
-    info = dataset_info(wanted.data.to_json())
-    n_labels = len(info.label_names) if info.label_names else 1
-    return head_parameters(wanted.model, n_labels)
-
-
-def _gpu():  # type: ignore[no-untyped-def]  # the type's module loads no torch, its maker does
-    torch = sys.modules.get("torch")  # never import it on the page's first paint
-    return gpu_memory() if torch is not None and hasattr(torch, "cuda") else None
-
-
-def _fits_sentence(plan: RankPlan, profile: IdProfile | None) -> str | None:
-    gpu = _gpu()
-    if gpu is None:
-        return None
-    estimate = memory_estimate(plan, planning.structure_of(profile), batch_size=16, length=st.session_state["length"], dtype="float32")
-    words = "fits" if estimate.fits(gpu.free_bytes) else "does not fit"
-    return f"a step with batch 16 {words} the {gpu.name}"
-
-
-def module_table(plan: RankPlan) -> None:
-    """Every module's rank, to be changed by hand."""
-    expander = st.expander("Module by module", on_change="rerun", key="modules_open")
-    with expander:
-        if not expander.open:
-            return
-        st.caption("Change a rank in the table; it is marked, kept in the link, and can be undone. 0 takes the adapter away.")
-        rows = module_rows(plan)
-        version = st.session_state.setdefault("_modules_version", 0)
-        key = f"modules_{version}"  # a new table after each edit, so that an edit is applied once
-        st.data_editor(
-            rows, key=key, hide_index=True, disabled=[name for name in rows.columns if name != "rank"],
-            on_change=_table_edited, args=(key, [module.name for module in plan.modules], [module.smaller_side for module in plan.modules]),
-            column_config={
-                "rank": st.column_config.NumberColumn(min_value=0, step=1, required=True),
-                "alpha": st.column_config.NumberColumn(format="%g"),
-                "parameters": st.column_config.NumberColumn(format="localized"),
-            },
-        )  # fmt: skip
-
-
-def _table_edited(key: str, names: list[str], limits: list[int]) -> None:
-    for row, changes in st.session_state[key]["edited_rows"].items():
-        if changes.get("rank") is not None:
-            edit_rank(names[int(row)], min(int(changes["rank"]), limits[int(row)]))
-    st.session_state["_modules_version"] += 1
-
-
-def module_rows(plan: RankPlan) -> pd.DataFrame:
-    """One row a module."""
-    return pd.DataFrame(
-        [
-            {
-                "block": module.block,
-                "module": module.name,
-                "rank": plan.ranks[module.name],
-                "by hand": f"was {plan.edits[module.name]}" if module.name in plan.edits else "",
-                "alpha": plan.alphas[module.name],
-                "parameters": plan.ranks[module.name] * module.n_params_per_rank,
-                "in": module.in_features,
-                "out": module.out_features,
-                "kind": module.kind,
-            }
-            for module in plan.modules
-        ]
-    )
-
-
-def beside_uniform(plan: RankPlan) -> None:
-    """The plan's cost beside uniform LoRA of the same modules."""
-    with st.expander("Beside uniform LoRA"):
-        budget = plan_budget(plan)
-        rows = [{"allocation": f"this plan (r = {equivalent_uniform_rank(plan):.2f})", "adapter parameters": budget.n_adapter_params, "share of the model": f"{budget.share:.3%}"}]
-        for r, uniform in itertools.chain(uniform_comparison(plan, (1, 2, 4, 8, 16))):
-            rows.append({"allocation": f"r = {r}", "adapter parameters": uniform.n_adapter_params, "share of the model": f"{uniform.share:.3%}"})
-        st.dataframe(pd.DataFrame(rows), hide_index=True)

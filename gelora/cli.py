@@ -78,7 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--profile", metavar="FILE", help="what `gelora measure --json` wrote; measured now where it is needed and not given")
     _add_model_and_data(plan, default_model=None, default_dataset=None)
     _add_sample(plan)
-    plan.add_argument("--strategy", choices=(*commands.strategy_names(), "all"), default="gelora", help="all compares every one (default gelora)")
+    plan.add_argument(
+        "--strategy", choices=(*commands.strategy_names(), "all"), default="gelora", help="all compares every one (default gelora)"
+    )
     plan.add_argument("--offset", type=int, default=1, help="added to every block's rise; with uniform: the rank (default 1)")
     plan.add_argument("--match", metavar="BUDGET", help="uniform:R, params:N or mb:X; takes the place of the offset")
     plan.add_argument("--rounding", choices=ROUNDINGS, default="ceil")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import components, live, planning, state
+from app import live, planning, state
 from gelora.errors import GeloraError
 from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import start_run

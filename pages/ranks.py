@@ -2,20 +2,22 @@
 
 import streamlit as st
 
-from app import components, measuring, planning, rank_files, rank_parts
+from app import components, measuring, planning, rank_files, rank_memory, rank_parts, rank_tables
 from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
 profile, is_stale = None, False
 if measuring.current_profile() is not None or not st.session_state["plan_only"]:
     profile, is_stale = measuring.profile_or_invitation(rank_files.doors)
-controls, stage = st.columns([1, 2.7], gap="large")
+stage, controls = st.columns([2.7, 1], gap="large")  # in this order, so that a phone shows the wall before the choices
 with controls:
     rank_parts.choices(profile)
 plan, rule = rank_parts.plan_and_rule(profile)
 with stage:
     if profile is None:
-        st.markdown("**Planned from the configuration alone.** No dimension is measured, so every block gets the same; the sidebar measures.")
+        st.markdown(
+            "**Planned from the configuration alone.** No dimension is measured, so every block gets the same; the sidebar measures."
+        )
     else:
         st.markdown(f"**{components.finding(profile, planning.focus(profile))}**")
     rank_parts.wall(profile, plan, rule, rank_files.plan_beside(plan), is_stale)
@@ -33,9 +35,9 @@ with stage:
         )
     st.caption(rank_parts.EVEN_SPREAD)
 rank_parts.notes(plan)
-rank_parts.strategies(rule, profile, is_stale)
-rank_parts.memory(plan, profile)
-rank_parts.module_table(plan)
-rank_parts.beside_uniform(plan)
+rank_tables.strategies(rule, profile, is_stale)
+rank_memory.memory(plan, profile)
+rank_tables.module_table(plan)
+rank_tables.beside_uniform(plan)
 rank_files.take_along(plan, rule, profile)
 rank_files.bring_in(plan)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tiny_models import save_tiny_model
@@ -25,7 +26,10 @@ def bench(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plan")
     model = str(save_tiny_model("bert", folder / "model"))
     words = ["river", "stone", "cloud", "paper", "music", "garden", "window", "letter", "bridge", "forest", "market"]
-    rows = [{"text": f"the {words[i % 11]} and the {words[i * 7 % 11]} number {i} of the {words[i * 3 % 11]}", "label": i % 2} for i in range(60)]
+    rows = [
+        {"text": f"the {words[i % 11]} and the {words[i * 7 % 11]} number {i} of the {words[i * 3 % 11]}", "label": i % 2}
+        for i in range(60)
+    ]
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     profile = folder / "profile.json"
@@ -76,7 +80,7 @@ def test_without_a_profile_the_curve_is_measured_and_the_plan_is_the_same(bench,
     measured = planned(capsys, "--model", model, "--dataset", data, "--n-samples", "60", *arguments)
     given = planned(capsys, "--profile", profile, *arguments)
     assert measured["ranks"] == given["ranks"] and given["scale"] == 1.5
-    rule = allocate_ranks(IdProfile.from_json(open(profile).read()), offset=2, rounding="round", scale=1.5)
+    rule = allocate_ranks(IdProfile.from_json(Path(profile).read_text()), offset=2, rounding="round", scale=1.5)
     assert RankPlan.from_json(json.dumps(given)) == rule
 
 
@@ -86,12 +90,14 @@ def test_the_structure_alone_is_enough_for_uniform_depth_and_random(bench, capsy
     assert RankPlan.from_json(json.dumps(uniform)) == uniform_ranks(model_structure(model), 3)
     deeper = planned(capsys, "--model", model, "--strategy", "depth-increasing", "--offset", "4")
     assert deeper["target_params"] == 4 * N_BLOCKS * UNIT  # without a budget, what the rank everywhere would cost
-    seeds = [planned(capsys, "--model", model, "--strategy", "random", "--offset", "6", "--random-seed", s)["ranks"] for s in ("0", "0", "1")]
+    seeds = [
+        planned(capsys, "--model", model, "--strategy", "random", "--offset", "6", "--random-seed", s)["ranks"] for s in ("0", "0", "1")
+    ]
     assert seeds[0] == seeds[1] != seeds[2]
 
 
 def test_budgets_in_parameters_and_megabytes_and_what_stays_unspent_is_said(bench, capsys):
-    _, model, _, profile = bench
+    profile = bench[3]
     assert main(["plan", "--profile", profile, "--match", f"params:{7 * UNIT + 100}"]) == 0
     said = capsys.readouterr().out
     assert "100 of the budget of 1,892 stay unspent" in said and f"{7 * UNIT:,} adapter parameters" in said
@@ -106,12 +112,12 @@ def test_ranks_by_hand_are_marked_in_every_file(bench, capsys, tmp_path):
     files = ["--json", out["plan.json"], "--csv", out["plan.csv"], "--budget-json", out["cost.json"], "--lora-config", out["adapter"]]
     assert main(["plan", *arguments, *files, "--n-labels", "3"]) == 0
     assert "by hand" in capsys.readouterr().out
-    plan = RankPlan.from_json(open(out["plan.json"]).read())
+    plan = RankPlan.from_json(Path(out["plan.json"]).read_text())
     assert set(plan.edits) == {"encoder.layer.0.attention.self.query", *(m.name for m in plan.modules if m.block == 2)}
-    table = list(csv.DictReader(open(out["plan.csv"])))
+    table = list(csv.DictReader(Path(out["plan.csv"]).read_text().splitlines()))
     assert {row["module"]: int(row["rank"]) for row in table} == plan.ranks
     assert {row["module"]: int(row["rank_before_edit"]) for row in table if row["rank_before_edit"]} == plan.edits
-    cost = json.loads(open(out["cost.json"]).read())
+    cost = json.loads(Path(out["cost.json"]).read_text())
     assert cost["budget"]["n_adapter_params"] == plan.n_adapter_params and cost["budget"]["n_head_params"] == 32 * 32 + 32 + 3 * 32 + 3
     assert cost["memory"]["total_bytes"] > cost["memory"]["weights_bytes"] > 0
     back = plan_from_adapter(out["adapter"], model_structure(model))
@@ -121,7 +127,7 @@ def test_ranks_by_hand_are_marked_in_every_file(bench, capsys, tmp_path):
 
 
 def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_path):
-    folder, model, data, profile = bench
+    folder, model, _, profile = bench
     other = str(save_tiny_model("llama", tmp_path / "llama"))
     wrong = tmp_path / "adapter_config.json"
     wrong.write_text('{"peft_type": "IA3"}')

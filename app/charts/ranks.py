@@ -10,7 +10,7 @@ from app.charts.look import GRID, STRATEGY_COLOURS, base_layout
 from gelora.ranks import STRATEGIES
 from gelora.records import RankPlan
 
-ROW, GAP, BOTTOM = 66, 20, 44  # pixels: of a strategy's row, of them over its bars, where its name stands; under the last row
+ROW, GAP, BOTTOM = 70, 24, 44  # pixels: of a strategy's row, of them over its bars, where its name stands; under the last row
 
 
 def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.Figure:
@@ -25,8 +25,9 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
     bars, names = [], []
     layout: dict[str, Any] = {
         **base_layout(height), "bargap": 0, "margin": {"l": 36, "r": 8, "t": 4, "b": BOTTOM},
-        "xaxis": {"showgrid": False, "tickvals": blocks[::step], "fixedrange": True, "title": {"text": "block"}, "anchor": f"y{n if n > 1 else ''}"},
+        "xaxis": {"showgrid": False, "tickvals": blocks[::step], "fixedrange": True, "title": {"text": "block"}},
     }  # fmt: skip
+    layout["xaxis"]["anchor"] = "y" if n == 1 else f"y{n}"
     for row, (name, plan) in enumerate(plans.items(), start=1):
         axis = "y" if row == 1 else f"y{row}"
         ranks = {block: [plan.ranks[m.name] for m in plan.modules if m.block == block] for block in blocks}
@@ -50,7 +51,8 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
         # Rows from the top; in each the name above the bars.
         top = 1 - (row - 1) / n
         layout[axis.replace("y", "yaxis")] = {
-            "domain": [max(top - 1 / n, 0.0), top - GAP / ROW / n], "range": [0, highest * 1.12], "nticks": 3, "gridcolor": GRID, "fixedrange": True,
+            "domain": [max(top - 1 / n, 0.0), top - GAP / ROW / n], "range": [0, highest * 1.12],
+            "nticks": 3, "gridcolor": GRID, "fixedrange": True,
         }  # fmt: skip
         names.append(
             {"text": f"<b>{label}</b>", "x": 0, "xref": "paper", "xanchor": "left", "y": top - GAP / ROW / n, "yref": "paper",

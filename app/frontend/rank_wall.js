@@ -15,6 +15,7 @@ class RankWall {
     this.frame = null;
     this.pending = 0;
     this.moving = false; // a pointer or an arrow key is down on the slider
+    this.brief = false; // the next frame is one of many: only what is seen
     this.gone = false;
     this.build();
     this.observer = new ResizeObserver(() => this.resized());
@@ -42,12 +43,16 @@ class RankWall {
     this.key = make("p", "rank-wall-key");
     this.root.append(head, this.plot, this.readout, this.key);
     this.parent.append(this.root);
-    this.input.addEventListener("input", () => this.schedule());
+    this.input.addEventListener("input", () => this.schedule(true));
     this.input.addEventListener("pointerdown", () => (this.moving = true));
     for (const end of ["pointerup", "pointercancel", "blur"]) this.input.addEventListener(end, () => this.settle());
     this.input.addEventListener("keydown", (event) => (this.moving ||= /^(Arrow|Page|Home|End)/.test(event.key)));
     this.input.addEventListener("keyup", () => this.settle());
-    this.input.addEventListener("change", () => this.moving || this.release());
+    this.input.addEventListener("change", () => {
+      if (this.moving) return; // a key that is held, and repeats
+      this.schedule();
+      this.release();
+    });
     this.plot.addEventListener("pointerdown", (event) => (this.byTouch = event.pointerType === "touch"), true);
     this.layButton.addEventListener("click", () => this.edit(this.touched));
   }
@@ -67,7 +72,9 @@ class RankWall {
     this.schedule();
   }
 
-  schedule() {
+  // A frame, once however often it is asked for. A brief one redraws what is seen, any other one what hovering says too.
+  schedule(brief = false) {
+    this.brief = brief && (this.brief || !this.pending);
     this.pending ||= requestAnimationFrame(() => {
       this.pending = 0;
       this.draw();
@@ -78,6 +85,7 @@ class RankWall {
   settle() {
     if (!this.moving) return;
     this.moving = false;
+    this.schedule();
     // `change` of a pointer comes after `pointerup`, of a key before `keyup`: look when both are over.
     setTimeout(() => this.gone || this.moving || this.release());
   }
@@ -123,20 +131,28 @@ class RankWall {
       this.look = lookOf(this.root, this.data);
       this.frame = wallFrame(this.data, this.look, width);
       this.root.classList.toggle("rank-wall-narrow", this.frame.narrow);
+      this.read(null);
       // On a phone the slider sticks under the page's own bar.
       this.root.style.setProperty("--wall-header", `${document.querySelector("[data-testid=stHeader]")?.offsetHeight ?? 0}px`);
     }
-    const { plan, data } = wallFigure(this.frame, this.input.valueAsNumber);
-    this.frame.layout.annotations.at(-1).visible = plan.params === 0;
+    const figure = wallFigure(this.frame, this.input.valueAsNumber);
+    if (this.brief && this.drawn && this.signature === figure.signature) {
+      this.plotly.relayout(this.plot, { shapes: figure.shapes });
+      this.figure.layout.shapes = figure.shapes;
+      return;
+    }
+    this.signature = figure.signature;
     // Plotly writes a zoom into the axis that it was given; it keeps one only while the page goes on asking for the axis unzoomed.
-    const layout = { ...this.frame.layout, xaxis: { ...this.frame.layout.xaxis, range: [...this.frame.layout.xaxis.range] } };
-    this.figure = { data, layout };
+    const { xaxis, annotations } = this.frame.layout;
+    annotations.at(-1).visible = figure.plan.params === 0;
+    const layout = { ...this.frame.layout, shapes: figure.shapes, xaxis: { ...xaxis, range: [...xaxis.range] } };
+    this.figure = { data: figure.traces(), layout };
     if (this.drawn) {
-      this.plotly.react(this.plot, data, layout);
+      this.plotly.react(this.plot, this.figure.data, layout);
       return;
     }
     this.drawn = true;
-    this.plotly.newPlot(this.plot, data, layout, this.config());
+    this.plotly.newPlot(this.plot, this.figure.data, layout, this.config());
     this.plot.on("plotly_hover", ({ points }) => this.read(points[0]));
     this.plot.on("plotly_click", ({ points }) => (this.byTouch ? this.read(points[0], true) : this.edit(points[0].customdata)));
   }
@@ -157,7 +173,6 @@ class RankWall {
     this.root.classList.toggle("rank-wall-stale", data.stale);
     this.ticks.replaceChildren(...this.tickMarks());
     this.key.replaceChildren(...keyOf(data));
-    this.read(null);
   }
 
   tickMarks() {
@@ -174,11 +189,11 @@ class RankWall {
     return marks;
   }
 
-  // What hovering says, as text under the figure; after a touch with a button, because a finger that reads must not edit.
+  // All that is known of a point, as text under the figure; after a touch with a button, because a finger that reads must not edit.
   read(point, touched = false) {
-    const text = point?.hovertext ?? point?.text ?? "";
     this.touched = point?.customdata;
-    this.said.textContent = text.replaceAll("<br>", " ").replaceAll("&lt;", "<").replaceAll("&amp;", "&").replace(/ A click (takes|lays)[^.]*\.$/, "");
+    const text = this.touched?.lines.join(" ") ?? point?.hovertext ?? "";
+    this.said.textContent = text || (this.frame?.narrow ? "Tap a brick or a point to read it." : "");
     const edit = this.touched?.edit;
     this.layButton.hidden = !touched || edit == null;
     if (edit != null) this.layButton.textContent = edit < this.touched.level ? "Take this unit off" : "Lay this unit";

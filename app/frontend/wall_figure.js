@@ -1,8 +1,14 @@
 // A plan at one offset as one Plotly figure: ID curve, wall, gauge. Pure: data, offset and look in, traces and layout out.
+//
+// What is seen of bricks and gauge are shapes, all alike bricks in one path; over them lie bars that are not seen, one a brick,
+// for what hovering says and clicks mean. Plotly draws new shapes in a few milliseconds, new bars in ten times that (it
+// computes every trace and axis anew), so while the slider moves only the shapes follow, and the bars when it rests.
 
 const PIXELS = { top: 34, curve: 140, gap: 16, wall: 230, blocks: 58, gauge: 30, compare: 22, bottom: 48 };
 const THIN = 4; // pixels of a brick under which equal bricks on each other are drawn as one
 const BRICK = 0.84; // width of a brick, of one block
+const LAYER = "below"; // under grid and traces; Plotly 3.7 leaves old shapes standing in the layer between them
+const UNSEEN = { color: "rgba(0,0,0,0)", line: { width: 0 } };
 
 const faded = (colour, alpha) => {
   const [red, green, blue] = colour.match(/[\d.]+/g).map(Number);
@@ -35,11 +41,17 @@ function wallFrame(data, look, width) {
   return frame;
 }
 
-// The traces at `offset`, on a frame; the first two change with the offset, so that the rest keeps its arrays.
+// The wall at `offset` on a frame. `shapes` is all that moves with the slider, unless `signature` changed too.
 function wallFigure(frame, offset) {
   const plan = planAt(frame.data, offset);
-  const bricks = plan.blocks.flatMap((block) => bricksOf(frame.data, block, offset));
-  return { plan, data: [brickTrace(frame, bricks, offset), ghostTrace(frame, bricks), ...gaugeTraces(frame, plan), markTrace(frame, plan), ...frame.still] };
+  const courses = coursesOf(plan.blocks.flatMap((block) => bricksOf(frame.data, block, offset)), frame.unitPixels);
+  const marks = markTrace(frame, plan);
+  return {
+    plan,
+    signature: JSON.stringify([marks.x, marks.text, marks.y, plan.params === 0]),
+    shapes: [...frame.layout.shapes, ...brickShapes(frame, courses), ...gaugeShapes(frame, plan)],
+    traces: () => [brickTrace(frame, courses, offset), ...gaugeTraces(frame, plan), marks, ...frame.still],
+  };
 }
 
 function curveTraces({ data, look, columnPixels }) {
@@ -105,36 +117,60 @@ function coursesOf(bricks, unitPixels) {
   return courses;
 }
 
-function brickTrace({ data, look, unitPixels, columnPixels }, bricks, offset) {
-  const courses = coursesOf(bricks, unitPixels);
-  const inPlan = (brick) => brick.kind === "offset" || brick.kind === "rise";
-  const fills = { offset: look.offset, ghost: "rgba(0,0,0,0)", slot: "rgba(0,0,0,0)" };
+const box = (left, right, low, high) => `M${left},${low}H${right}V${high}H${left}Z`;
+const across = (brick) => [brick.block.block - BRICK / 2, brick.block.block + BRICK / 2];
+
+// The bricks as they are seen: one path for each look.
+function brickShapes(frame, courses) {
+  const { look, unitPixels, columnPixels } = frame;
+  const paths = new Map();
+  const add = (name, path) => paths.set(name, (paths.get(name) ?? "") + path);
+  for (const brick of courses) {
+    const sides = across(brick);
+    if (brick.kind === "offset") add("offset", box(...sides, brick.from - 1, brick.level));
+    if (brick.kind === "rise") add(brick.share, box(...sides, brick.from - 1, brick.level));
+    if (brick.kind === "rise" && brick.share < 0.8) add("hatch", hatched(frame, ...sides, brick.from - 1, brick.level));
+    if (brick.kind === "ghost") add("ghost", box(...sides, brick.from - 0.95, brick.level - 0.05));
+  }
+  const shared = { type: "path", xref: "x", yref: "y2", layer: LAYER };
   const edge = columnPixels < 6 || unitPixels < THIN ? 0 : columnPixels > 30 ? 1.6 : 0.9; // not wider than what it goes round
+  const looks = {
+    offset: { fillcolor: look.offset, line: { color: look.edge, width: edge } },
+    hatch: { line: { color: faded(look.edge, 0.6), width: 1 } },
+    ghost: { line: { color: look.edge, width: 1.4, dash: "2px,3px" } },
+  };
+  const rise = (share) => ({ fillcolor: faded(look.rise, (0.25 + 0.75 * share).toFixed(3)), line: { color: look.edge, width: edge } });
+  const last = (name) => (name === "hatch" ? 1 : 0);
+  return [...paths].sort(([one], [other]) => last(one) - last(other)).map(([name, path]) => ({
+    ...shared, name: typeof name === "number" ? `rise ${name}` : name, path, ...(looks[name] ?? rise(name)),
+  }));
+}
+
+// Lines at 45 degrees inside one brick, in the units of its axes.
+function hatched({ unitPixels, columnPixels }, left, right, low, high) {
+  const [width, height, step] = [(right - left) * columnPixels, (high - low) * unitPixels, columnPixels < 20 ? 4 : 7];
+  let path = "";
+  for (let start = step / 2 - height; start < width; start += step) {
+    const [from, to] = [Math.max(0, start), Math.min(width, start + height)];
+    const at = (x) => `${(left + x / columnPixels).toFixed(4)},${(low + (x - start) / unitPixels).toFixed(4)}`;
+    path += `M${at(from)}L${at(to)}`;
+  }
+  return path;
+}
+
+// One bar a brick, not seen: what hovering says, and what a click asks for.
+function brickTrace({ data }, courses, offset) {
   return {
-    type: "bar", name: "bricks", xaxis: "x", yaxis: "y2", showlegend: false, width: BRICK,
+    type: "bar", name: "bricks", xaxis: "x", yaxis: "y2", showlegend: false, width: BRICK, marker: UNSEEN,
     x: courses.map((brick) => brick.block.block),
     base: courses.map((brick) => brick.from - 1),
     y: courses.map((brick) => brick.level - brick.from + 1),
-    marker: {
-      color: courses.map((brick) => fills[brick.kind] ?? faded(look.rise, (0.25 + 0.75 * brick.share).toFixed(3))),
-      line: { color: look.edge, width: courses.map((brick) => (inPlan(brick) ? edge : 0)) },
-      pattern: { shape: courses.map((brick) => (brick.kind === "rise" && brick.share < 0.8 ? "/" : "")), fillmode: "overlay", fgcolor: look.edge, fgopacity: 0.55, size: 6, solidity: 0.22 },
-    },
-    customdata: courses.map((brick) => ({ block: brick.block.block, level: brick.level, kind: brick.kind, share: brick.share, edit: editOf(data, brick) })),
+    customdata: courses.map((brick) => ({
+      block: brick.block.block, level: brick.level, kind: brick.kind, share: brick.share, edit: editOf(data, brick), lines: brickLines(data, brick, offset),
+    })),
     hoverinfo: "text",
-    hovertext: courses.map((brick) => brickLines(data, brick, offset).map(escaped).join("<br>")),
+    hovertext: courses.map((brick) => [brickSentence(data, brick, offset), ...editHint(data, brick)].map(escaped).join("<br>")),
   };
-}
-
-// Dotted outlines: a bar's own outline cannot be dotted.
-function ghostTrace({ look }, bricks) {
-  const trace = { type: "scatter", name: "ghosts", mode: "lines", xaxis: "x", yaxis: "y2", x: [], y: [], line: { color: look.edge, width: 1.4, dash: "2px,3px" }, hoverinfo: "skip", showlegend: false };
-  for (const brick of bricks.filter((each) => each.kind === "ghost")) {
-    const [left, right, low, high] = [brick.block.block - BRICK / 2, brick.block.block + BRICK / 2, brick.level - 0.95, brick.level - 0.05];
-    trace.x.push(left, right, right, left, left, null);
-    trace.y.push(low, low, high, high, low, null);
-  }
-  return trace;
 }
 
 // What stands over or in place of a stack: "by hand" with a mark, "skipped" where no module has an adapter.
@@ -152,30 +188,33 @@ function markTrace({ look, columnPixels, unitPixels }, plan) {
 }
 
 // The same bricks laid in one row, as wide as their parameters: of every block first the offset's units, then the others.
-function gaugeTraces({ data, look, longest, width }, plan) {
-  const pieces = { y: [], x: [], base: [], colour: [], text: [] };
+function gaugeShapes({ data, look, longest, width }, plan) {
+  const paths = { offset: "", rise: "" };
   let from = 0;
-  for (const block of plan.blocks.filter((each) => each.params > 0)) {
+  for (const block of plan.blocks) {
     let grey = 0;
     for (let level = 1; level <= Math.min(plan.offset, block.rank); level++) grey += block.unitParams(level);
-    const said = `Block ${block.block}: rank ${block.rank}, ${plural(block.params, "parameter")}, ${((100 * block.params) / plan.params).toFixed(1)} % of this plan.`;
-    for (const [params, colour] of [[grey, look.offset], [block.params - grey, look.rise]]) {
-      if (params === 0) continue;
-      pieces.y.push(1);
-      pieces.x.push(params);
-      pieces.base.push(from);
-      pieces.colour.push(colour);
-      pieces.text.push(said);
+    for (const [name, params] of [["offset", grey], ["rise", block.params - grey]]) {
+      if (params > 0) paths[name] += box(from, from + params, 0.57, 1.43);
       from += params;
     }
   }
-  const shared = { type: "bar", orientation: "h", xaxis: "x2", yaxis: "y3", showlegend: false, hoverinfo: "text" };
-  const thick = (width * plan.params) / (longest * plan.blocks.length) > 6 ? 1 : 0;
-  const traces = [{ ...shared, name: "gauge", width: 0.86, x: pieces.x, y: pieces.y, base: pieces.base, hovertext: pieces.text, marker: { color: pieces.colour, line: { color: look.edge, width: thick } } }];
-  if (data.compare) {
-    const said = `${data.compare.label}: ${plural(data.compare.params, "adapter parameter")}`;
-    traces.push({ ...shared, name: "gauge of the other", width: 0.4, x: [data.compare.params], y: [0.2], base: [0], hovertext: [`${said}.`], marker: { color: data.compare.colour } });
-  }
+  const edge = (width * plan.params) / (longest * plan.blocks.length) > 6 ? 1 : 0;
+  const shared = { type: "path", xref: "x2", yref: "y3", layer: LAYER, line: { color: look.edge, width: edge } };
+  const shapes = Object.entries(paths).filter(([, path]) => path).map(([name, path]) => ({ ...shared, name: `gauge ${name}`, path, fillcolor: look[name] }));
+  if (data.compare && data.compare.params > 0) shapes.push({ ...shared, name: "gauge compare", path: box(0, data.compare.params, 0, 0.4), fillcolor: data.compare.colour, line: { width: 0 } });
+  return shapes;
+}
+
+// One bar a block, not seen: what hovering the gauge says.
+function gaugeTraces({ data }, plan) {
+  const shared = { type: "bar", orientation: "h", xaxis: "x2", yaxis: "y3", showlegend: false, hoverinfo: "text", marker: UNSEEN };
+  const blocks = plan.blocks.filter((block) => block.params > 0);
+  let end = 0;
+  const base = blocks.map((block) => (end += block.params) - block.params);
+  const said = (block) => `Block ${block.block}: rank ${block.rank}, ${plural(block.params, "parameter")}, ${((100 * block.params) / plan.params).toFixed(1)} % of this plan.`;
+  const traces = [{ ...shared, name: "gauge", width: 0.86, x: blocks.map((block) => block.params), y: blocks.map(() => 1), base, hovertext: blocks.map(said) }];
+  if (data.compare) traces.push({ ...shared, name: "gauge compare", width: 0.4, x: [data.compare.params], y: [0.2], base: [0], hovertext: [`${escaped(data.compare.label)}: ${plural(data.compare.params, "adapter parameter")}.`] });
   return traces;
 }
 
@@ -195,7 +234,7 @@ function layoutOf(frame) {
     margin: { l: left, r: right, t: PIXELS.top, b: PIXELS.bottom, pad: 0, autoexpand: false },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: look.font, size: 13, color: look.text },
-    hoverlabel: { align: "left", namelength: 0, bgcolor: look.secondary, bordercolor: look.edge, font: { color: look.text, size: 13 } },
+    hoverlabel: { align: "left", namelength: 0, bgcolor: look.secondary, bordercolor: look.edge, font: { family: look.font, color: look.text, size: 13 } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: look.text, activecolor: look.primary, orientation: "h" },
     xaxis: { ...axis, domain: [0, 1], anchor: "y2", range: [first - 0.7, last + 0.7], fixedrange: false, showgrid: false, tick0: first, dtick: every, title: { ...axis.title, text: "block" } },
     yaxis2: { ...axis, domain: share(wall), anchor: "x", range: [0, top], dtick, title: { ...axis.title, text: "LoRA rank r" } },

@@ -83,11 +83,17 @@ function brickSentence(data, brick, offset) {
   return `Block ${block.block}, ${unit}: ${why}; ${plural(brick.params, "parameter")}.`;
 }
 
-// What hovering a brick says, line by line.
+// What a click would do, or nothing.
+function editHint(data, brick) {
+  const edit = brick.kind === "slot" ? null : editOf(data, brick);
+  if (edit === null) return [];
+  return [edit < brick.block.rank ? "A click takes it off." : `A click lays the ${ordinal(edit)} unit.`];
+}
+
+// All that is known of a brick, sentence by sentence.
 function brickLines(data, brick, offset) {
   const { block } = brick;
   const lines = [brickSentence(data, brick, offset)];
-  if (brick.kind === "slot") return lines;
   const interval = block.low == null || block.high == null ? "" : ` [${signed(block.low)}, ${signed(block.high)}]`;
   if (block.value != null) lines.push(`Rise of this block: ${signed(block.value)}${interval}.`);
   if (block.note) lines.push(block.note);
@@ -96,8 +102,6 @@ function brickLines(data, brick, offset) {
     const rank = other?.ranks[block.block];
     if (rank != null) lines.push(`${other.label}: rank ${rank}.`);
   }
-  const edit = editOf(data, brick);
-  if (edit !== null) lines.push(edit < block.rank ? "A click takes it off." : `A click lays the ${ordinal(edit)} unit.`);
   return lines;
 }
 

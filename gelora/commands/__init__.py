@@ -10,4 +10,16 @@ from gelora.commands.options import strategy_names
 from gelora.commands.planning import plan
 from gelora.commands.running import runs, stop, train, training_fields
 
-__all__ = ["calibrate", "doctor", "estimators", "measure", "plan", "runs", "sensitivity", "stop", "strategy_names", "train", "training_fields"]
+__all__ = [
+    "calibrate",
+    "doctor",
+    "estimators",
+    "measure",
+    "plan",
+    "runs",
+    "sensitivity",
+    "stop",
+    "strategy_names",
+    "train",
+    "training_fields",
+]

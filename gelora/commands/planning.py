@@ -147,7 +147,9 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     by_block, edited = budget_by_block(made), {module.block for module in made.modules if module.name in made.edits}
     rows = []
     for block, rank in made.block_ranks().items():
-        notes = [note for note in (made.block_notes.get(block), "by hand" if block in edited else None, None if rank else "no adapter") if note]
+        notes = [
+            note for note in (made.block_notes.get(block), "by hand" if block in edited else None, None if rank else "no adapter") if note
+        ]
         rows.append([str(block), str(rank), f"{by_block.get(block, 0):,}", "; ".join(notes)])
     print_table(f"Ranks for {made.model_id} ({made.strategy}, {made.target_modules})", ["block", "rank", "parameters", "note"], rows)
     if 0 in made.block_notes:
@@ -164,8 +166,9 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     listed = ", ".join(f"{word} {memory[name] / 1e9:.2f}" for word, name in parts.items())
     step = f"batch {memory['batch_size']}, {memory['length']} tokens, {memory['dtype']}"
     print(f"Memory of a training step ({step}): about {memory['total_bytes'] / 1e9:.2f} GB ({listed}).")
-    if cost["gpu"]:
-        print(f"It {'fits' if cost['gpu']['fits'] else 'does not fit'} the {cost['gpu']['name']}, {cost['gpu']['free_bytes'] / 1e9:.1f} GB free.")
+    gpu = cost["gpu"]
+    if gpu:
+        print(f"It {'fits' if gpu['fits'] else 'does not fit'} the {gpu['name']}, {gpu['free_bytes'] / 1e9:.1f} GB free.")
     print("The rule is a heuristic for the rank of the update; an even spread of the same size is hard to beat.")
 
 
@@ -173,7 +176,9 @@ def _csv(made: RankPlan) -> str:
     """One row a module."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["block", "module", "kind", "in_features", "out_features", "n_experts", "rank", "alpha", "parameters", "rank_before_edit"])
+    writer.writerow(
+        ["block", "module", "kind", "in_features", "out_features", "n_experts", "rank", "alpha", "parameters", "rank_before_edit"]
+    )
     for m in made.modules:
         rank, before = made.ranks[m.name], made.edits.get(m.name, "")
         row = [m.block, m.name, m.kind, m.in_features, m.out_features, m.n_experts, rank, made.alphas[m.name], rank * m.n_params_per_rank]

@@ -80,6 +80,11 @@ def modules_by_config(files: AdapterFiles, config: AdapterConfig, structure: Mod
     lacking = [entry for entry in absent if _is_in_a_block(entry, structure)]
     lacking += [f"block {number} (counted from 0)" for number in numbers if not 0 <= number < structure.n_layers]
     foreign = [entry for entry in absent if not _OUTSIDE.fullmatch(entry)] if _names_another_base(config, structure) else []
+    if not best and not lacking and not foreign and any(about.values()):
+        raise InputError(
+            f"{files.name} adapts nothing in {structure.model_id}: layers_to_transform, layers_pattern, exclude_modules and "
+            "modules_to_save leave out all that target_modules names; correct its config."
+        )
     if not best or lacking or foreign:
         raise _another_model(files, lacking or foreign or ([targets] if isinstance(targets, str) else entries), structure)
     return best, absent

@@ -6,6 +6,7 @@ other things (gradients, variance, spectrum). Pure arithmetic on records; how a 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gelora.errors import InputError
 from gelora.ranks.allocation import SCALING, as_text, build_plan
@@ -36,7 +37,9 @@ class Strategy:
 
 _ALL = (
     Strategy("gelora", "GeLoRA", "profile", "Rank where the intrinsic dimension rises, above an offset.", "arXiv 2412.09250"),
-    Strategy("uniform", "Uniform", "structure", "The same rank everywhere, the largest that fits.", "Hu et al. 2022, LoRA, arXiv 2106.09685"),
+    Strategy(
+        "uniform", "Uniform", "structure", "The same rank everywhere, the largest that fits.", "Hu et al. 2022, LoRA, arXiv 2106.09685"
+    ),
     Strategy("depth-increasing", "Deeper more", "structure", "Rank in proportion to the block's number.", "an ablation"),
     Strategy("depth-decreasing", "Deeper less", "structure", "The same the other way round.", "an ablation"),
     Strategy("random", "Random", "structure", "One rank each, every further unit to a block drawn at random.", "an ablation"),
@@ -98,7 +101,7 @@ def plan_at_budget(
         check_same_model("The profile", profile.model.model_id, profile.model.modules == structure.modules, structure)
         return match_budget(profile, budget, target_modules, rounding, estimator, scaling, scale)
     modules = select_modules(structure, target_modules)
-    identity = {"strategy": strategy, "target_modules": as_text(target_modules), "target_params": budget}
+    identity: dict[str, Any] = {"strategy": strategy, "target_modules": as_text(target_modules), "target_params": budget}
     if STRATEGIES[strategy].needs == "structure":
         ranks = _FROM_STRUCTURE[strategy](block_groups(modules), budget, seed)
         return build_plan(structure, modules, ranks, scaling, **identity, seed=seed if strategy == "random" else None)

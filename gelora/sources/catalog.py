@@ -127,7 +127,7 @@ def load_config(entry: ModelEntry) -> Any:
     """
     from transformers import AutoConfig
 
-    with _load_errors(entry, "config"):
+    with load_errors(entry, "config"):
         return AutoConfig.from_pretrained(entry.path, trust_remote_code=False, local_files_only=True)
 
 
@@ -139,7 +139,7 @@ def load_tokenizer(entry: ModelEntry) -> Any:
     """
     from transformers import AutoTokenizer
 
-    with _load_errors(entry, "tokenizer"), _quiet():
+    with load_errors(entry, "tokenizer"), quiet():
         tokenizer = AutoTokenizer.from_pretrained(entry.path, trust_remote_code=False, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
@@ -163,7 +163,7 @@ def load_base_model(entry: ModelEntry, dtype: str = "float32", device: str = "cp
     from transformers import AutoModel
 
     options: dict[str, Any] = {"use_safetensors": True} if entry.origin == "bundled" else {}
-    with _load_errors(entry, "weights"), _quiet():
+    with load_errors(entry, "weights"), quiet():
         model, found = AutoModel.from_pretrained(
             entry.path,
             dtype=getattr(torch, dtype),
@@ -307,7 +307,7 @@ def _check_complete(entry: ModelEntry, model: Any, missing: set[str]) -> None:
 
 
 @contextmanager
-def _load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
+def load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
     """Turn what the libraries say of a damaged or unknown model into one sentence."""
     from safetensors import SafetensorError
 
@@ -327,7 +327,7 @@ def _load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and notes of transformers while it loads; as they were before, afterwards."""
     from transformers.utils import logging as transformers_logging
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gelora.errors import ModelError
-from gelora.sources.catalog import ModelEntry, _load_errors, _quiet
+from gelora.sources.catalog import ModelEntry, load_errors, quiet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,7 +58,7 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
         options = {"num_labels": len(label_names), "problem_type": "single_label_classification", **labels}
     torch.default_generator.manual_seed(seed)
     try:
-        with _quiet():
+        with quiet():
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 entry.path, ignore_mismatched_sizes=True, **_always(entry), **options
             )
@@ -85,7 +85,7 @@ def load_causal_lm(entry: ModelEntry, seed: int) -> HeadedModel:
     from transformers import AutoModelForCausalLM
 
     torch.default_generator.manual_seed(seed)
-    with _load_errors(entry, "causal language model"), _quiet():
+    with load_errors(entry, "causal language model"), quiet():
         model, info = AutoModelForCausalLM.from_pretrained(entry.path, **_always(entry))
     return _headed(model, info)
 

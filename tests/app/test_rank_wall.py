@@ -24,20 +24,32 @@ SCRIPT = Path(__file__).with_name("wall_script.py")
 FRONTEND = Path(rank_wall.__file__).parent / "frontend"
 expect.set_options(timeout=30_000)
 
-# What the figure holds, read out of the browser: bricks of the plan by block, ghosts, the gauge's length, the slider, its words.
+# What is drawn, read out of the browser. A shape's path is `M x0,y0 H x1 V y1 H x0 Z` a brick, in the units of the axes; `seen`
+# are the bricks [shape's name, block, level], counted only when the browser holds a path of as many boxes.
 DRAWN = """() => {
   const plot = document.querySelector(".rank-wall-plot");
   const trace = (name) => plot.data.find((each) => each.name === name);
   const bricks = trace("bricks");
+  const seen = [], looks = {};
+  let gauge = 0;
+  for (const path of plot.querySelectorAll(".shapelayer path")) {
+    const shape = plot.layout.shapes[path.dataset.index];
+    if (shape.type !== "path") continue;
+    looks[shape.name] = { fill: shape.fillcolor ?? null, edge: shape.line.dash ?? shape.line.width };
+    if (shape.name === "hatch") continue;
+    const boxes = [...shape.path.matchAll(/M([^,]+),([^H]+)H([^V]+)V([^H]+)H[^Z]+Z/g)].map((found) => found.slice(1).map(Number));
+    if (boxes.length !== path.getAttribute("d").split("M").length - 1) throw Error(`${shape.name} is not what the browser shows`);
+    for (const [left, low, right, high] of boxes) {
+      if (shape.name.startsWith("gauge")) gauge += shape.name === "gauge compare" ? 0 : right - left;
+      else for (let level = Math.floor(low) + 1; level <= Math.ceil(high); level++) seen.push([shape.name, (left + right) / 2, level]);
+    }
+  }
   return {
-    units: bricks.customdata.flatMap((brick, i) =>
-      Array.from({ length: bricks.y[i] }, (_, j) => [brick.block, bricks.base[i] + j + 1, brick.kind])),
-    looks: bricks.customdata.map((brick, i) => ({ ...brick, colour: bricks.marker.color[i], hatch: bricks.marker.pattern.shape[i],
-      edge: bricks.marker.line.width[i], said: bricks.hovertext[i] })),
-    gauge: trace("gauge").x.reduce((total, x) => total + x, 0),
+    seen, looks, gauge,
+    bars: bricks.customdata.map((brick, i) => ({ ...brick, base: bricks.base[i], height: bricks.y[i], said: bricks.hovertext[i] })),
+    bars_of_gauge: trace("gauge").x.reduce((total, x) => total + x, 0),
     marks: trace("marks").x.map((block, i) => [block, trace("marks").text[i]]),
     curve: trace("curve")?.y,
-    painted: plot.querySelectorAll(".barlayer .point").length,
     offset: document.querySelector(".rank-wall-slider").valueAsNumber,
     words: document.querySelector(".rank-wall-line").innerText,
     axis: plot.layout.yaxis2.range,
@@ -163,12 +175,23 @@ def click_unit(page: Page, block: int, level: int) -> None:
 
 
 def holds_the_rule(picture: dict, data: dict, offset: int) -> None:
-    """What is drawn equals the formula: bricks, gauge, sentence."""
-    counted = Counter(block for block, _, kind in picture["units"] if kind in ("offset", "rise"))
-    assert counted == {block: max(ranks) for block, ranks in ranks_at(data, offset).items() if max(ranks)}
+    """What is seen equals the formula: bricks from the ground up, gauge, sentence."""
+    expected = {block: max(ranks) for block, ranks in ranks_at(data, offset).items()}
+    seen = sorted([round(block), level] for name, block, level in picture["seen"] if name != "ghost")
+    assert seen == [[block, level] for block, rank in expected.items() for level in range(1, rank + 1)]
+    grey = Counter(round(block) for name, block, _ in picture["seen"] if name == "offset")
+    assert grey == {block: min(offset, rank) for block, rank in expected.items() if min(offset, rank)}
     assert picture["gauge"] == params_at(data, offset)
     assert picture["words"].startswith(f"{params_at(data, offset):,} adapter parameter")
     assert picture["offset"] == offset
+
+
+def is_at_rest(picture: dict, data: dict, offset: int) -> None:
+    """What hovering and clicking meet is what is seen."""
+    holds_the_rule(picture, data, offset)
+    units = Counter(bar["block"] for bar in picture["bars"] if bar["kind"] in ("offset", "rise") for _ in range(bar["height"]))
+    assert units == {block: max(ranks) for block, ranks in ranks_at(data, offset).items() if max(ranks)}
+    assert picture["bars_of_gauge"] == params_at(data, offset)
 
 
 @pytest.mark.browser
@@ -183,12 +206,11 @@ def test_dragging_redraws_before_release_and_python_hears_the_release_once(wall)
         move_to(page, offset)
         picture = drawn(page)
         holds_the_rule(picture, data, offset)
-        assert picture["painted"] > first["painted"]
         assert picture["axis"] == first["axis"]  # the rank axis stands still under the moving wall
         assert heard(page).startswith("heard [] ")
     page.mouse.up()
     expect_heard(page, "heard [4] edits [] answer 4")
-    holds_the_rule(drawn(page), made_wall(6, 4), 4)
+    is_at_rest(drawn(page), made_wall(6, 4), 4)
 
 
 @pytest.mark.browser
@@ -205,7 +227,7 @@ def test_arrow_keys_do_the_same(wall):
     expect_heard(page, "heard [4] ")
     slider.press("ArrowLeft")
     expect_heard(page, "heard [4, 3] ")
-    holds_the_rule(drawn(page), made_wall(6, 3), 3)
+    is_at_rest(drawn(page), made_wall(6, 3), 3)
 
 
 @pytest.mark.browser
@@ -252,22 +274,29 @@ def test_every_offset_is_the_rule(wall, kind):
             "(v) => { const s = document.querySelector('.rank-wall-slider'); s.value = v; s.dispatchEvent(new Event('input')); }", offset
         )
         holds_the_rule(drawn(page), data, offset)
+    page.get_by_role("slider", name="Offset").press("Home")
+    expect_heard(page, "heard [0] ")
+    is_at_rest(drawn(page), made_wall(9, 0, kind=kind), 0)
 
 
 @pytest.mark.browser
 def test_doubt_is_seen_and_said(wall):
     picture = drawn(wall("offset=1&blocks=9"))
-    looks = {(look["block"], look["level"]): look for look in picture["looks"]}
-    sure, doubtful, ghost, ground = looks[5, 2], looks[5, 4], looks[2, 3], looks[5, 1]
-    assert (sure["hatch"], doubtful["hatch"], ghost["kind"]) == ("", "/", "ghost")
+    seen = {(round(block), level): name for name, block, level in picture["seen"]}
+    assert (seen[5, 1], seen[5, 2], seen[5, 4], seen[2, 3]) == ("offset", "rise 1", "rise 0.55", "ghost")
     red, green, blue = (int(RISE_COLOUR[i : i + 2], 16) for i in (1, 3, 5))
-    assert doubtful["colour"].replace(" ", "") == f"rgba({red},{green},{blue},{0.25 + 0.75 * 0.55:.3f})"
-    assert doubtful["edge"] > 0 == ghost["edge"]
-    assert tuple(int(OFFSET_COLOUR[i : i + 2], 16) for i in (1, 3, 5)) == tuple(map(int, re.findall(r"\d+", ground["colour"])))
+    looks = picture["looks"]
+    assert looks["rise 0.55"]["fill"].replace(" ", "") == f"rgba({red},{green},{blue},{0.25 + 0.75 * 0.55:.3f})"
+    assert looks["rise 0.55"]["edge"] == looks["offset"]["edge"] > 1  # in the plan: a whole outline
+    assert looks["ghost"] == {"fill": None, "edge": "2px,3px"}
+    assert tuple(int(OFFSET_COLOUR[i : i + 2], 16) for i in (1, 3, 5)) == tuple(map(int, re.findall(r"\d+", looks["offset"]["fill"])))
+    said = {(bar["block"], bar["level"]): bar for bar in picture["bars"]}
+    ground, doubtful, ghost = said[5, 1], said[5, 4], said[2, 3]
     assert ground["said"].startswith("Block 5, 1st unit of rank: from the offset; 3,072 parameters.")
     assert doubtful["said"].startswith("Block 5, 4th unit of rank: wanted in 11 of 20 half-samples; 3,072 parameters.")
     assert ghost["said"].startswith("Block 2, 3rd unit of rank: wanted in 6 of 20 half-samples, not in the plan; 3,072 parameters.")
-    assert "28 distinct vectors" in looks[1, 1]["said"]
+    assert doubtful["lines"][1:] == ["Rise of this block: +2.60 [+1.90, +3.30]."]
+    assert "The embedding output has 28 distinct vectors of 2000." in said[1, 1]["lines"]
     assert picture["curve"][0] is None  # an undefined end is a gap
 
 

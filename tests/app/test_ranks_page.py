@@ -23,7 +23,6 @@ def ranks(tiny):
         app = open_app("ranks", model=tiny[0], data=tiny[1], n="100", **choices)
         return measure(app) if any(button.key == "measure_first" for button in app.button) else app
 
-
     return open_page
 
 

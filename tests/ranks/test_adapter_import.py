@@ -56,6 +56,8 @@ CONFIGS = {
     "head and embeddings": ("llama", "causal", {"target_modules": ["q_proj", "lm_head", "embed_tokens"]}),
     "excluded by full name": ("llama", "causal", {"target_modules": ["q_proj"], "exclude_modules": ["model.layers.1.self_attn.q_proj"]}),
     "excluded by regex": ("llama", "bare", {"target_modules": ["q_proj", "k_proj"], "exclude_modules": r"layers\.0\..*"}),
+    "excluded by regex of a head": ("llama", "causal", {"target_modules": ["q_proj"], "exclude_modules": r"model\.layers\.0\..*"}),
+    "saved whole in the blocks": ("llama", "causal", {"target_modules": ["q_proj", "k_proj"], "modules_to_save": ["k_proj"]}),
     "saved whole": ("deberta-v2", "classes", {"target_modules": ["query_proj", "dense"], "modules_to_save": ["pooler"]}),
     "full names": ("modernbert", "classes", {"target_modules": ["model.layers.0.attn.Wqkv", "model.layers.2.attn.Wo"]}),
     "biases": ("bert", "bare", {"target_modules": ["key"], "bias": "lora_only", "lora_bias": True}),
@@ -349,6 +351,14 @@ def test_what_is_not_there_is_said(structures, tmp_path):
 def test_layers_that_the_model_lacks_are_named(structures, layers):
     with pytest.raises(ModelError, match=r"block -?\d \(counted from 0\)"):
         plan_from_adapter(GOOD | {"layers_to_transform": layers}, structures["llama"])
+
+
+@pytest.mark.parametrize(
+    "rest", [{"layers_to_transform": [0], "layers_pattern": "h"}, {"exclude_modules": ["q_proj"]}, {"modules_to_save": ["self_attn"]}]
+)
+def test_a_config_that_leaves_out_all_that_it_names(structures, rest):
+    with pytest.raises(InputError, match="adapts nothing in llama: layers_to_transform"):
+        plan_from_adapter(GOOD | rest, structures["llama"])
 
 
 @pytest.mark.parametrize(
