@@ -13,7 +13,7 @@ from app.charts.ranks import ranks_by_strategy
 from app.rank_parts import edit_rank
 from app.scoring import scorer
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, uniform_comparison
-from gelora.records import IdProfile, RankPlan
+from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 
 
 def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
@@ -21,7 +21,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     st.subheader("Strategies at this budget")
     plans, reasons = planning.all_strategies(rule, profile)
     wanted = planning.scoring_of(rule.target_modules)
-    missing = [name for name in scorer().missing(wanted) if name in reasons]
+    missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
     job = scorer().job(wanted)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)

@@ -193,8 +193,11 @@ def without_weights(config: Any, auto_class: str = "AutoModel") -> "nn.Module":
         with torch.device("meta"):
             model: nn.Module = getattr(transformers, auto_class).from_config(config, trust_remote_code=False)
     except Exception as error:  # a wrong config ends in any error of any model class (KeyError, AssertionError, …)
-        reason = f"{type(error).__name__}: {error}"
-        raise ModelError(f"No model can be built from the config of type {config.model_type!r} ({reason}).") from error
+        reason = (str(error).strip().splitlines() or [""])[0][:200].rstrip(" .:")
+        raise ModelError(
+            f"No model can be built from the config of type {config.model_type!r} ({type(error).__name__}: {reason}); "
+            "choose another model or repair its config."
+        ) from error
     return model
 
 

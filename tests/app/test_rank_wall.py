@@ -123,6 +123,8 @@ def wall(tab, request):
         expect(page.get_by_text(f"case {case}", exact=True)).to_be_attached()
         expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
         page.set_viewport_size({"width": width, "height": 900})
+        expect(page.locator(".rank-wall-narrow")).to_have_count(1 if width < 640 else 0)
+        frames(page)
         return page
 
     yield show
@@ -478,7 +480,7 @@ blocks = st.lists(
         {
             "rise": st.integers(0, 5),
             "extra": st.integers(0, 2),
-            "shares": st.lists(st.floats(0, 1), max_size=7),
+            "shares": st.lists(st.floats(0, 1), max_size=7).map(lambda shares: sorted(shares, reverse=True)),
             "modules": st.lists(groups, min_size=1, max_size=3),
         }
     ),
