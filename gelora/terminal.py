@@ -51,10 +51,15 @@ def read_text(path: str, what: str) -> str:
 
 
 def write_json(text: str, target: str | None) -> None:
+    """Write to a file whose folder is there, to standard output for "-", nowhere for None."""
     if target == "-":
         print(text)
     elif target:
-        path = Path(target)
-        if not path.parent.is_dir():
-            raise InputError(f"Cannot write {path}: the folder {path.parent} does not exist.")
-        write_atomically(path, text.encode() + b"\n")
+        write_file(text + "\n", target)
+
+
+def write_file(text: str, target: str) -> None:
+    path = Path(target)
+    if not path.parent.is_dir():
+        raise InputError(f"Cannot write {path}: the folder {path.parent} does not exist.")
+    write_atomically(path, text.encode())

@@ -139,15 +139,17 @@ def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_pa
         (["--profile", profile, "--model", other], "which has other matrices than"),
         (["--profile", profile, "--estimator", "danco"], "'danco'"),
         (["--profile", profile, "--set-rank", "2=500"], "from 0 to 32"),
-        (["--profile", profile, "--set-rank", "99=2"], "no block and no module"),
+        (["--profile", profile, "--set-rank", "99=2"], "its blocks are 1 to 3"),
+        (["--model", model, "--adapter", str(wrong), "--match", "uniform:2"], "--adapter takes the ranks as they are"),
+        (["--profile", profile, "--lora-config", profile], "takes a folder"),
         (["--profile", profile, "--set-rank", "two"], "NAME=R"),
         (["--profile", profile, "--target-modules", "conv"], "conv"),
         (["--model", model, "--adapter", str(wrong)], "LoRA"),
         (["--model", model, "--adapter", str(tmp_path / "nowhere")], "nowhere"),
         (["--profile", profile, "--strategy", "all", "--match", "params:10"], "below one rank"),
         (["--profile", profile, "--strategy", "all", "--csv", "x.csv"], "one strategy"),
-        (["--profile", str(folder / "rows.jsonl")], "JSON"),
-        (["--profile", profile, "--csv", str(tmp_path / "no" / "such" / "folder.csv")], "folder"),
+        (["--profile", str(folder / "rows.jsonl")], "rows.jsonl is no usable profile"),
+        (["--profile", profile, "--csv", str(tmp_path / "no" / "such" / "folder.csv")], "does not exist"),
     ):
         assert words in refused(capsys, *arguments), arguments
 

@@ -24,7 +24,13 @@ class PlanSources:
         """
         if not self._options.profile:
             return None
-        profile = IdProfile.from_json(read_text(self._options.profile, "profile"))
+        text = read_text(self._options.profile, "profile")
+        try:
+            profile = IdProfile.from_json(text)
+        except InputError as error:
+            raise InputError(
+                f"{self._options.profile} is no usable profile: {error} Make it with: gelora measure --json {self._options.profile}"
+            ) from error
         if self._options.model is not None:
             from gelora.ranks import check_same_model
             from gelora.sources import model_structure

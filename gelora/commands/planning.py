@@ -9,9 +9,8 @@ from typing import Any
 
 from gelora.commands.plan_sources import PlanSources, ranks_by_hand
 from gelora.errors import GeloraError, InputError, StoreError
-from gelora.home import write_atomically
 from gelora.records import RankPlan
-from gelora.terminal import print_table, write_json
+from gelora.terminal import print_table, write_file, write_json
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -23,7 +22,7 @@ def plan(options: argparse.Namespace) -> int:
     if options.lora_config:
         _write_lora_config(made, Path(options.lora_config))
     if options.csv:
-        write_atomically(Path(options.csv), _csv(made).encode())
+        write_file(_csv(made), options.csv)
     if options.budget_json:
         write_json(json.dumps(_cost(made, options, sources), indent=1), options.budget_json)
     write_json(made.to_json(indent=1), options.json)
@@ -38,6 +37,10 @@ def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
 
     targets = options.target_modules
     if options.adapter:
+        if options.match or (options.strategy, options.offset, options.scale, targets) != ("gelora", 1, 1.0, "attention"):
+            raise InputError(
+                "--adapter takes the ranks as they are; --strategy, --offset, --scale, --match and --target-modules make new ones."
+            )
         return plan_from_adapter(options.adapter, sources.structure)
     if not options.match and options.strategy == "gelora":
         return allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
@@ -112,7 +115,11 @@ def _edited(made: RankPlan, by_hand: dict[str, int]) -> RankPlan:
     for name, rank in by_hand.items():
         meant = [module.name for module in made.modules if name in (module.name, str(module.block))]
         if not meant:
-            raise InputError(f"--set-rank {name}={rank}: the plan has no block and no module of that name.")
+            blocks = list(made.block_ranks())
+            raise InputError(
+                f"--set-rank {name}={rank}: the plan has no block and no module of that name; its blocks are {blocks[0]} to {blocks[-1]}, "
+                f"its modules are called like {made.modules[0].name}."
+            )
         ranks |= dict.fromkeys(meant, rank)
     return edit_ranks(made, ranks)
 
@@ -187,6 +194,8 @@ def _csv(made: RankPlan) -> str:
 
 
 def _write_lora_config(made: RankPlan, folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --lora-config takes a folder, into which adapter_config.json is written.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         made.to_lora_config().save_pretrained(str(folder))  # type: ignore[attr-defined]

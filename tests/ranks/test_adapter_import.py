@@ -371,6 +371,13 @@ def test_a_config_of_another_model_is_refused_and_its_modules_named(structures, 
     assert not targets or (targets if isinstance(targets, str) else targets[-1]) in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["model.layers.7.self_attn.q_proj", "7.self_attn.q_proj"])
+def test_a_block_that_the_model_lacks_is_refused_whoever_the_base_model_is(structures, name):
+    with pytest.raises(ModelError, match="does not fit llama") as error:
+        plan_from_adapter(GOOD | {"target_modules": ["q_proj", name]}, structures["llama"])
+    assert f"no linear maps: {name}. " in str(error.value)
+
+
 def test_weights_of_another_model_are_refused_and_say_in_what_they_differ(structures, tmp_path):
     folder = saved(adapted("llama", "causal", target_modules=["q_proj", "k_proj"]), tmp_path / "llama")
     with pytest.raises(ModelError, match=r"does not fit bert.*model\.layers\.0\.self_attn\.\w_proj.* and 2 more"):
