@@ -112,7 +112,12 @@ def wall(profile: IdProfile | None, plan: RankPlan, rule: RankPlan, beside: tupl
         editable=own,
         stale=stale,
     )
-    rank_wall(data, key="wall", on_change=lambda answer: _wall_said(answer, data["offset"]))
+    answer = rank_wall(data, key="wall", on_change=lambda answer: _wall_said(answer, data["offset"]))
+    # After a restart of the server the first word of an open tab comes without its callback.
+    edit = answer.edit
+    if answer.offset != data["offset"] or (edit is not None and st.session_state["edits"].get(str(edit["block"])) != edit["rank"]):
+        _wall_said(answer, data["offset"])
+        st.rerun()
 
 
 def _wall_said(answer: WallAnswer, offset_before: int) -> None:

@@ -3,10 +3,10 @@
 Owns the component, what it says back, and how Plotly comes to the browser; knows no rule: `data` holds every number.
 
 Plotly travels as the payload of a second component, gzipped: plotly.min.js is 4.9 MB, its gzip 1.5 MB. Streamlit keeps a message
-of that size in the tab and from then on sends its hash alone, so a rerun costs the server two hashes (about 10 ms) and the
-wire under 200 bytes. The other ways fall short: `app/static` needs a folder that can be written, and is wrong after an update
-of Plotly; an installed component serves only files inside our own package, where Plotly's source is not ours to put; the
-media store has no public way in and forgets its files with the server. The payload needs no file, no path and no network,
+of that size in the tab and from then on sends its hash alone; what a rerun costs and sends is measured by
+`benchmarks/rank_wall.py`. The other ways fall short: `app/static` needs a folder that can be written, and is wrong after an
+update of Plotly; an installed component serves only files inside our own package, where Plotly's source is not ours to put;
+the media store has no public way in and forgets its files with the server. The payload needs no file, no path and no network,
 and is the same bytes after a restart.
 """
 
@@ -115,7 +115,7 @@ def _wall() -> Any:
     return st.components.v2.component(
         "gelora_rank_wall",
         css=(FRONTEND / "rank_wall.css").read_text(),
-        js=_script("plotly_shelf.js", "wall_plan.js", "wall_figure.js", "rank_wall.js"),
+        js=_script("plotly_shelf.js", "wall_plan.js", "wall_layout.js", "wall_figure.js", "rank_wall.js"),
         isolate_styles=False,  # Plotly writes its styles into the document, where a shadow root does not see them
     )
 

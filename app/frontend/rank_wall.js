@@ -33,7 +33,8 @@ class RankWall {
     this.sentence = make("span", "");
     this.fits = make("span", "");
     this.line.append(this.sentence, this.fits);
-    row.append(make("span", "rank-wall-name", { textContent: "Offset" }), this.value, make("span", "rank-wall-hint", { textContent: "under it: the same budget as one rank r everywhere" }));
+    const hint = make("span", "rank-wall-hint", { textContent: "under it: the same budget as one rank r everywhere" });
+    row.append(make("span", "rank-wall-name", { textContent: "Offset" }), this.value, hint);
     head.append(row, this.input, this.ticks, this.line);
     this.plot = make("div", "rank-wall-plot");
     this.readout = make("div", "rank-wall-readout", { ariaLive: "polite" });
@@ -120,7 +121,8 @@ class RankWall {
       try {
         this.plotly = await plotlyShelf().plotly;
       } catch (error) {
-        this.plot.textContent = `The wall cannot be drawn: the chart library did not load in this browser (${error.message}). Reload the page.`;
+        const why = `the chart library did not load in this browser (${error.message})`;
+        this.plot.textContent = `The wall cannot be drawn: ${why}. Reload the page.`;
         return;
       }
       if (this.gone) return;
@@ -183,7 +185,8 @@ class RankWall {
       const mark = make("span", "rank-wall-tick");
       mark.style.setProperty("--at", high > low ? (offset - low) / (high - low) : 0);
       const r = equivalentRank(this.data, planAt(this.data, offset).params);
-      mark.append(make("b", "", { textContent: offset }), make("i", "", { textContent: r < 100 ? `r ${r.toFixed(1)}` : `r ${Math.round(r)}` }));
+      const cost = `r ${r < 100 ? r.toFixed(1) : Math.round(r)}`;
+      mark.append(make("b", "", { textContent: offset }), make("i", "", { textContent: cost }));
       marks.push(mark);
     }
     return marks;
@@ -193,7 +196,7 @@ class RankWall {
   read(point, touched = false) {
     this.touched = point?.customdata;
     const text = this.touched?.lines.join(" ") ?? point?.hovertext ?? "";
-    this.said.textContent = text || (this.frame?.narrow ? "Tap a brick or a point to read it." : "");
+    this.said.textContent = text || `${this.frame.narrow ? "Tap" : "Point at"} a brick, the gauge or the curve to read it here.`;
     const edit = this.touched?.edit;
     this.layButton.hidden = !touched || edit == null;
     if (edit != null) this.layButton.textContent = edit < this.touched.level ? "Take this unit off" : "Lay this unit";
@@ -209,8 +212,10 @@ class RankWall {
   download(format) {
     const { width, height } = { width: this.plot.clientWidth, height: this.frame.height + 26 };
     const title = { text: `Offset ${this.input.value}: ${this.sentence.textContent}`, x: 0.01, xanchor: "left", font: { size: 12 } };
-    const layout = { ...this.figure.layout, title, width, height, margin: { ...this.figure.layout.margin, t: PIXELS.top + 26 }, paper_bgcolor: this.look.background };
-    return this.plotly.downloadImage({ data: this.figure.data, layout }, { format, width, height, scale: format === "png" ? 2 : 1, filename: "rank_wall" });
+    const margin = { ...this.figure.layout.margin, t: PIXELS.top + 26 };
+    const layout = { ...this.figure.layout, title, width, height, margin, paper_bgcolor: this.look.background };
+    const options = { format, width, height, scale: format === "png" ? 2 : 1, filename: "rank_wall" };
+    return this.plotly.downloadImage({ data: this.figure.data, layout }, options);
   }
 
   remove() {
@@ -231,7 +236,12 @@ function lookOf(element, data) {
     return getComputedStyle(probe).color;
   };
   const theme = (name, otherwise) => resolved(style.getPropertyValue(`--st-${name}`).trim() || otherwise);
-  const look = { text: theme("text-color", "#1b2430"), background: theme("background-color", "#ffffff"), secondary: theme("secondary-background-color", "#f3f5f8"), primary: theme("primary-color", "#0b5fa5") };
+  const look = {
+    text: theme("text-color", "#1b2430"),
+    background: theme("background-color", "#ffffff"),
+    secondary: theme("secondary-background-color", "#f3f5f8"),
+    primary: theme("primary-color", "#0b5fa5"),
+  };
   for (const [name, colour] of Object.entries(data.colours)) look[name] = resolved(colour);
   look.curve = resolved(data.curve?.colour ?? data.colours.reference);
   const [red, green, blue] = look.background.match(/[\d.]+/g).map(Number);
@@ -244,7 +254,10 @@ function lookOf(element, data) {
 // The marks of the picture, each with its word; only those that this wall can show.
 function keyOf(data) {
   const entries = [["offset", "offset"], ["rise", data.n_shares ? "rise, wanted by nearly all" : "rise"]];
-  if (data.n_shares) entries.push(["doubt", `paler, hatched: wanted by fewer than 80 % of ${data.n_shares} ${data.shares_of}`], ["ghost", "dotted: wanted by some, not in the plan"]);
+  if (data.n_shares) {
+    entries.push(["doubt", `paler, hatched: wanted by fewer than 80 % of ${data.n_shares} ${data.shares_of}`]);
+    entries.push(["ghost", "dotted: wanted by some, not in the plan"]);
+  }
   if (data.blocks.some((block) => block.modules.some((group) => group.fixed != null))) entries.push(["hand", "set by hand"]);
   if (data.editable) entries.push(["", "click the top brick to take it off, above it to lay one"]);
   return entries.map(([kind, words]) => {

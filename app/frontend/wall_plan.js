@@ -47,7 +47,8 @@ function bricksOf(data, block, offset) {
   const bricks = [];
   for (let level = 1; level <= block.rank; level++) {
     const unit = level - offset;
-    bricks.push({ block, level, kind: unit <= 0 ? "offset" : "rise", share: unit <= 0 ? 1 : shareOf(data, block, unit), params: block.unitParams(level) });
+    const [kind, share] = unit <= 0 ? ["offset", 1] : ["rise", shareOf(data, block, unit)];
+    bricks.push({ block, level, kind, share, params: block.unitParams(level) });
   }
   const wanted = data.n_shares ? block.shares.length : block.rise;
   for (let level = block.rank + 1; level <= Math.min(offset + wanted, block.limit); level++) {
@@ -69,7 +70,7 @@ function editOf(data, brick) {
 
 function wantedBy(data, share) {
   const n = Math.round(share * data.n_shares);
-  return data.shares_of === "estimators" ? `wanted by ${n} of ${data.n_shares} estimators` : `wanted in ${n} of ${data.n_shares} half-samples`;
+  return `wanted ${data.shares_of === "estimators" ? "by" : "in"} ${n} of ${data.n_shares} ${data.shares_of}`;
 }
 
 function brickSentence(data, brick, offset) {

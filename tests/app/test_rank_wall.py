@@ -8,54 +8,17 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
-from made_wall import made_wall, params_at, ranks_at
+from made_wall import made_wall
 from playwright.sync_api import Page, expect
+from wall_reading import contrast, drawn, frames, holds_the_rule, is_at_rest, luminance
 
-from app import rank_wall
 from app.charts.look import OFFSET_COLOUR, RISE_COLOUR
-from gelora.errors import InputError
 
 SCRIPT = Path(__file__).with_name("wall_script.py")
-FRONTEND = Path(rank_wall.__file__).parent / "frontend"
 expect.set_options(timeout=30_000)
-
-# What is drawn, read out of the browser. A shape's path is `M x0,y0 H x1 V y1 H x0 Z` a brick, in the units of the axes; `seen`
-# are the bricks [shape's name, block, level], counted only when the browser holds a path of as many boxes.
-DRAWN = """() => {
-  const plot = document.querySelector(".rank-wall-plot");
-  const trace = (name) => plot.data.find((each) => each.name === name);
-  const bricks = trace("bricks");
-  const seen = [], looks = {};
-  let gauge = 0;
-  for (const path of plot.querySelectorAll(".shapelayer path")) {
-    const shape = plot.layout.shapes[path.dataset.index];
-    if (shape.type !== "path") continue;
-    looks[shape.name] = { fill: shape.fillcolor ?? null, edge: shape.line.dash ?? shape.line.width };
-    if (shape.name === "hatch") continue;
-    const boxes = [...shape.path.matchAll(/M([^,]+),([^H]+)H([^V]+)V([^H]+)H[^Z]+Z/g)].map((found) => found.slice(1).map(Number));
-    if (boxes.length !== path.getAttribute("d").split("M").length - 1) throw Error(`${shape.name} is not what the browser shows`);
-    for (const [left, low, right, high] of boxes) {
-      if (shape.name.startsWith("gauge")) gauge += shape.name === "gauge compare" ? 0 : right - left;
-      else for (let level = Math.floor(low) + 1; level <= Math.ceil(high); level++) seen.push([shape.name, (left + right) / 2, level]);
-    }
-  }
-  return {
-    seen, looks, gauge,
-    bars: bricks.customdata.map((brick, i) => ({ ...brick, base: bricks.base[i], height: bricks.y[i], said: bricks.hovertext[i] })),
-    bars_of_gauge: trace("gauge").x.reduce((total, x) => total + x, 0),
-    marks: trace("marks").x.map((block, i) => [block, trace("marks").text[i]]),
-    curve: trace("curve")?.y,
-    offset: document.querySelector(".rank-wall-slider").valueAsNumber,
-    words: document.querySelector(".rank-wall-line").innerText,
-    axis: plot.layout.yaxis2.range,
-    zoom: plot.layout.xaxis.range,
-  };
-}"""
 
 
 class WallServer:
@@ -131,16 +94,6 @@ def wall(tab, request):
     assert errors == []
 
 
-def frames(page: Page) -> None:
-    """Until what was asked for has been drawn: two frames of the browser."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def drawn(page: Page) -> dict:
-    frames(page)
-    return page.evaluate(DRAWN)
-
-
 def move_to(page: Page, offset: int) -> None:
     """Where the slider stands for `offset`, without releasing anything."""
     page.mouse.move(*place_of(page, offset), steps=4)
@@ -161,8 +114,15 @@ def expect_heard(page: Page, words: str) -> None:
     expect(page.get_by_text(re.compile(r"^heard \["))).to_contain_text(words)
 
 
-def click_unit(page: Page, block: int, level: int) -> None:
-    """A click in the middle of one unit of a block, wherever the axes put it."""
+def click_unit(page: Page, block: int, level: int, rank: int) -> None:
+    """A click in the middle of one unit of a block, wherever the axes put it, once the picture is what Python last answered."""
+    page.wait_for_function(
+        """([block, rank]) => {
+          const bricks = document.querySelector(".rank-wall-plot").data.find((each) => each.name === "bricks").customdata;
+          return bricks.filter((each) => each.block === block && (each.kind === "offset" || each.kind === "rise")).length === rank;
+        }""",
+        arg=[block, rank],
+    )
     x, y = page.evaluate(
         """([block, level]) => {
           const { _fullLayout: full } = document.querySelector(".rank-wall-plot");
@@ -174,26 +134,6 @@ def click_unit(page: Page, block: int, level: int) -> None:
     page.mouse.move(x, y, steps=2)
     frames(page)
     page.mouse.click(x, y)
-
-
-def holds_the_rule(picture: dict, data: dict, offset: int) -> None:
-    """What is seen equals the formula: bricks from the ground up, gauge, sentence."""
-    expected = {block: max(ranks) for block, ranks in ranks_at(data, offset).items()}
-    seen = sorted([round(block), level] for name, block, level in picture["seen"] if name != "ghost")
-    assert seen == [[block, level] for block, rank in expected.items() for level in range(1, rank + 1)]
-    grey = Counter(round(block) for name, block, _ in picture["seen"] if name == "offset")
-    assert grey == {block: min(offset, rank) for block, rank in expected.items() if min(offset, rank)}
-    assert picture["gauge"] == params_at(data, offset)
-    assert picture["words"].startswith(f"{params_at(data, offset):,} adapter parameter")
-    assert picture["offset"] == offset
-
-
-def is_at_rest(picture: dict, data: dict, offset: int) -> None:
-    """What hovering and clicking meet is what is seen."""
-    holds_the_rule(picture, data, offset)
-    units = Counter(bar["block"] for bar in picture["bars"] if bar["kind"] in ("offset", "rise") for _ in range(bar["height"]))
-    assert units == {block: max(ranks) for block, ranks in ranks_at(data, offset).items() if max(ranks)}
-    assert picture["bars_of_gauge"] == params_at(data, offset)
 
 
 @pytest.mark.browser
@@ -305,20 +245,19 @@ def test_doubt_is_seen_and_said(wall):
 @pytest.mark.browser
 def test_a_click_on_the_top_brick_or_above_it_asks_for_an_edit(wall):
     page = wall("offset=1")
-    click_unit(page, 5, 4)  # the top brick
+    click_unit(page, 5, 4, rank=4)  # the top brick
     expect_heard(page, "edits [[5, 3]] answer 1 3")
     expect(page.locator(".rank-wall-key")).to_contain_text("set by hand")
     picture = drawn(page)
     holds_the_rule(picture, made_wall(6, 1, fixed={5: 3}), 1)
     assert picture["marks"] == [[5, "by hand"]]
-    click_unit(page, 5, 4)  # now a ghost
+    click_unit(page, 5, 4, rank=3)  # now a ghost
     expect_heard(page, "edits [[5, 3], [5, 4]] ")
-    click_unit(page, 4, 2)  # an empty place
-    expect_heard(page, "edits [[5, 3], [5, 4], [4, 2]] ")
-    frames(page)
-    click_unit(page, 4, 1)  # not the top: nothing
-    click_unit(page, 1, 1)
-    expect_heard(page, "edits [[5, 3], [5, 4], [4, 2], [1, 0]] ")
+    click_unit(page, 5, 5, rank=4)  # an empty place
+    expect_heard(page, "edits [[5, 3], [5, 4], [5, 5]] ")
+    click_unit(page, 5, 2, rank=5)  # not the top: nothing
+    click_unit(page, 1, 1, rank=1)
+    expect_heard(page, "edits [[5, 3], [5, 4], [5, 5], [1, 0]] ")
     assert [1, "by hand"] in drawn(page)["marks"]
 
 
@@ -459,84 +398,3 @@ def test_an_open_tab_finds_a_restarted_server_again(server, browser):
     expect_heard(page, "heard [3] ")
     holds_the_rule(drawn(page), made_wall(6, 3), 3)
     page.close()
-
-
-def luminance(colour: str) -> float:
-    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
-    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(colour: str, ground: str) -> float:
-    high, low = sorted((luminance(colour), luminance(ground)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-groups = st.fixed_dictionaries(
-    {"n": st.integers(1, 4), "per_rank": st.integers(1, 10**9), "limit": st.integers(1, 9), "fixed": st.none() | st.integers(0, 9)}
-)
-blocks = st.lists(
-    st.fixed_dictionaries(
-        {
-            "rise": st.integers(0, 5),
-            "extra": st.integers(0, 2),
-            "shares": st.lists(st.floats(0, 1), max_size=7).map(lambda shares: sorted(shares, reverse=True)),
-            "modules": st.lists(groups, min_size=1, max_size=3),
-        }
-    ),
-    min_size=1,
-    max_size=4,
-)
-
-
-@pytest.fixture(scope="module")
-def arithmetic(browser):
-    """The browser's own arithmetic, without a page: data and offset in, ranks, parameters and bricks out."""
-    page = browser.new_page()
-    page.add_script_tag(content=(FRONTEND / "wall_plan.js").read_text())
-    yield lambda data, offset: page.evaluate(
-        """([data, offset]) => {
-          const plan = planAt(data, offset);
-          return { params: plan.params, blocks: plan.blocks.map((block) => ({ block: block.block, rank: block.rank, params: block.params,
-            bricks: bricksOf(data, block, offset).map((b) => [b.level, b.kind, b.share, b.params, editOf(data, b)]) })) };
-        }""",
-        [data, offset],
-    )
-    page.close()
-
-
-@pytest.mark.browser
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(parts=blocks, here=st.integers(0, 6), offset=st.integers(0, 9))
-def test_the_browser_reckons_as_the_rule_does(arithmetic, parts, here, offset):
-    data = made_wall(1, here) | {"blocks": [part | {"block": i} for i, part in enumerate(parts, 1)]}
-    found = arithmetic(data, offset)
-    ranks = ranks_at(data, offset)
-    assert found["params"] == params_at(data, offset)
-    for block, part in zip(found["blocks"], data["blocks"], strict=True):
-        rank = max(ranks[block["block"]])
-        assert block["rank"] == rank
-        levels = [level for level, *_ in block["bricks"]]
-        assert levels == sorted(set(levels))  # no unit twice, from the ground up
-        in_plan = [brick for brick in block["bricks"] if brick[1] in ("offset", "rise")]
-        assert [level for level, *_ in in_plan] == list(range(1, rank + 1))
-        assert sum(params for *_, params, _ in in_plan) == block["params"]  # the bricks are the budget
-        assert sum(kind == "offset" for _, kind, *_ in in_plan) == min(offset, rank)
-        for level, kind, share, _, edit in block["bricks"]:
-            unit = level - offset
-            if kind != "slot":
-                assert share == (1 if unit <= 0 else part["shares"][unit - 1] if unit <= len(part["shares"]) else 0)
-            assert edit == (rank - 1 if level == rank else rank + 1 if level > rank else None)
-
-
-def test_an_answer_is_checked_against_what_was_shown():
-    data = made_wall(3, 2)
-    assert rank_wall.wall_answer(data, None, None) == (2, None)
-    assert rank_wall.wall_answer(data, {"value": 5, "nonce": 7}, None) == (5, None)
-    assert rank_wall.wall_answer(data, None, {"block": 3, "rank": 0, "nonce": 7}) == (2, {"block": 3, "rank": 0, "nonce": 7})
-    for offset in ({"value": 9, "nonce": 1}, {"value": -1, "nonce": 1}, {"value": 1.5, "nonce": 1}, {"value": True}, {"value": "1"}, 4, {}):
-        with pytest.raises(InputError):
-            rank_wall.wall_answer(data, offset, None)
-    for edit in ({"block": 4, "rank": 1, "nonce": 1}, {"block": 1, "rank": -1, "nonce": 1}, {"block": 1, "rank": 1}, "1"):
-        with pytest.raises(InputError):
-            rank_wall.wall_answer(data, None, edit)
