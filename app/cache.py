@@ -34,7 +34,7 @@ from gelora.sources import (
     model_structure,
 )
 
-_FORMAT = 2  # raise it when the same measurement would now give other numbers
+_FORMAT = 3  # raise it when the same measurement would now give other numbers
 _ONE_SAMPLE = ("layer_names", "model", "sample_source", "pooling", "max_length")
 
 logger = logging.getLogger(__name__)

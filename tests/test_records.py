@@ -13,12 +13,15 @@ from gelora import records
 from gelora.errors import DataError, GeloraError, InputError
 from gelora.record_json import Record, read_only
 from gelora.records import (
+    BlockTraits,
     Budget,
     DataChoice,
     HiddenStates,
     IdEstimate,
     IdProfile,
+    MemoryEstimate,
     ModelStructure,
+    ModuleScores,
     NeighborGraph,
     RankPlan,
     RunSpec,
@@ -99,6 +102,10 @@ def one_of_each() -> list[Record]:
         a_profile(subsamples={"twonn": np.empty((0, 3))}, scale_curves={}),
         a_plan(),
         Budget(10, 2, 1000, 48, 96),
+        BlockTraits(12, 2, True, False, True, 0, "silu", 0.0, 1),
+        MemoryEstimate(4000, 48, 96, 12_000, 0, 16, 128, "bfloat16", "classification", False),
+        ModuleScores("gradient", {"a": 0.25, "b": 0.75}, {}, "m", "r", 8, "by hand", 0.5),
+        ModuleScores("eva", {"a": 1.0}, {"a": np.array([0.5, 0.25])}, "m", "r", 8, "by hand", 0.5),
         TrainingConfig(learning_rate=1e-3),
         RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig(), 7),
         RunSpec("m", DataChoice("docstrings"), None, TrainingConfig(method="head")),
