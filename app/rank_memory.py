@@ -11,7 +11,7 @@ import streamlit as st
 from app import planning, state
 from app.cache import dataset_info, head_parameters
 from gelora.doctor import GpuMemory, gpu_memory
-from gelora.errors import GeloraError
+from gelora.errors import GeloraError, InputError
 from gelora.ranks import memory_estimate, plan_budget
 from gelora.records import IdProfile, RankPlan
 
@@ -39,10 +39,14 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
         except GeloraError as error:
             st.caption(f"The head is not counted: {error}")
             n_head = 0
-        estimate = memory_estimate(
-            plan, planning.structure_of(profile), batch_size=int(batch), length=int(length), dtype=dtype, n_head_params=n_head,
-            task=task or "classification", gradient_checkpointing=checkpointing,
-        )  # fmt: skip
+        try:
+            estimate = memory_estimate(
+                plan, planning.structure_of(profile), batch_size=int(batch), length=int(length), dtype=dtype, n_head_params=n_head,
+                task=task or "classification", gradient_checkpointing=checkpointing,
+            )  # fmt: skip
+        except InputError as error:  # a profile brought in from before the shapes that this needs were kept
+            st.info(str(error), icon=":material/info:")
+            return
         parts = {
             "weights": estimate.weights_bytes, "gradients": estimate.gradient_bytes, "AdamW's two moments": estimate.optimizer_bytes,
             "activations": estimate.activation_bytes, "in all": estimate.total_bytes,
@@ -83,6 +87,9 @@ def fits_sentence(plan: RankPlan, profile: IdProfile | None) -> str | None:
     gpu = gpu_there()
     if gpu is None:
         return None
-    estimate = memory_estimate(plan, planning.structure_of(profile), batch_size=16, length=st.session_state["length"], dtype="float32")
+    structure = planning.structure_of(profile)
+    if structure.traits is None:
+        return None
+    estimate = memory_estimate(plan, structure, batch_size=16, length=st.session_state["length"], dtype="float32")
     words = "fits" if estimate.fits(gpu.free_bytes) else "does not fit"
     return f"a step with batch 16 {words} the {gpu.name}"

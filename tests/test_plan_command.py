@@ -126,6 +126,17 @@ def test_ranks_by_hand_are_marked_in_every_file(bench, capsys, tmp_path):
     assert from_adapter["strategy"] == "imported" and from_adapter["ranks"] == back.ranks
 
 
+def test_a_profile_from_before_memory_was_estimated_still_has_its_plan(bench, capsys, tmp_path):
+    profile = json.loads(Path(bench[3]).read_text())
+    for name in ("traits", "vocab_size", "n_lm_head_params"):
+        del profile["model"][name]
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(profile))
+    assert main(["plan", "--profile", str(old), "--offset", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "Memory of a training step is not estimated" in said and "adapter parameters" in said
+
+
 def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_path):
     folder, model, _, profile = bench
     other = str(save_tiny_model("llama", tmp_path / "llama"))

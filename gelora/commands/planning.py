@@ -131,18 +131,21 @@ def _cost(made: RankPlan, options: argparse.Namespace, sources: PlanSources) -> 
     from gelora.sources import head_size
 
     n_head = 0 if options.n_labels is None else head_size(sources.model_id, options.n_labels)
-    memory = memory_estimate(
-        made,
-        sources.structure,
-        batch_size=options.batch_size,
-        length=options.max_length,
-        dtype=options.dtype,
-        n_head_params=n_head,
-        task="classification" if options.n_labels is not None or not sources.structure.is_decoder else "causal-lm",
-    )
+    cost: dict[str, Any] = {"budget": json.loads(plan_budget(made, n_head).to_json()), "memory": None, "no_memory": None, "gpu": None}
+    try:
+        memory = memory_estimate(
+            made,
+            sources.structure,
+            batch_size=options.batch_size,
+            length=options.max_length,
+            dtype=options.dtype,
+            n_head_params=n_head,
+            task="classification" if options.n_labels is not None or not sources.structure.is_decoder else "causal-lm",
+        )
+    except InputError as error:  # a profile from before the shapes that it needs were kept still has its plan
+        return cost | {"no_memory": str(error)}
     gpu = gpu_memory()
-    return {
-        "budget": json.loads(plan_budget(made, n_head).to_json()),
+    return cost | {
         "memory": json.loads(memory.to_json()) | {"total_bytes": memory.total_bytes},
         "gpu": None if gpu is None else {"name": gpu.name, "free_bytes": gpu.free_bytes, "fits": memory.fits(gpu.free_bytes)},
     }
@@ -168,15 +171,21 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
         print(f"{made.shortfall:,} of the budget of {made.target_params:,} stay unspent: no unit of rank fits into them.")
     others = ", ".join(f"r={r} {b.n_adapter_params:,}" for r, b in uniform_comparison(made))
     print(f"As one rank everywhere r = {equivalent_uniform_rank(made):.2f}. The same modules with uniform LoRA: {others}")
-    memory = cost["memory"]
-    parts = {"weights": "weights_bytes", "gradients": "gradient_bytes", "AdamW": "optimizer_bytes", "activations": "activation_bytes"}
-    listed = ", ".join(f"{word} {memory[name] / 1e9:.2f}" for word, name in parts.items())
-    step = f"batch {memory['batch_size']}, {memory['length']} tokens, {memory['dtype']}"
-    print(f"Memory of a training step ({step}): about {memory['total_bytes'] / 1e9:.2f} GB ({listed}).")
+    if cost["memory"] is None:
+        print(f"Memory of a training step is not estimated: {cost['no_memory']}")
+    else:
+        _print_memory(cost["memory"])
     gpu = cost["gpu"]
     if gpu:
         print(f"It {'fits' if gpu['fits'] else 'does not fit'} the {gpu['name']}, {gpu['free_bytes'] / 1e9:.1f} GB free.")
     print("The rule is a heuristic for the rank of the update; an even spread of the same size is hard to beat.")
+
+
+def _print_memory(memory: dict[str, Any]) -> None:
+    parts = {"weights": "weights_bytes", "gradients": "gradient_bytes", "AdamW": "optimizer_bytes", "activations": "activation_bytes"}
+    listed = ", ".join(f"{word} {memory[name] / 1e9:.2f}" for word, name in parts.items())
+    step = f"batch {memory['batch_size']}, {memory['length']} tokens, {memory['dtype']}"
+    print(f"Memory of a training step ({step}): about {memory['total_bytes'] / 1e9:.2f} GB ({listed}).")
 
 
 def _csv(made: RankPlan) -> str:
