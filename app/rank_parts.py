@@ -24,6 +24,8 @@ EVEN_SPREAD = (
 def choices(profile: IdProfile | None) -> None:
     """The left third: offset or budget, what the rule is made from, target modules."""
     chosen = st.session_state
+    if profile is None and chosen["offset"] < 1:
+        chosen["offset"] = 1  # without a curve there is no rise that would keep a block at offset 0
     st.number_input(
         "Offset" if profile is not None else "Rank everywhere", 0 if profile is not None else 1, state.MAX_OFFSET, key="offset",
         on_change=state.leave_budget, help="The slider over the wall goes to 8; this field goes on.",

@@ -1,8 +1,10 @@
 """Pictures of every page, taken from a real dashboard with a real measurement and a real run: `make screenshots`.
 
-Writes `assets/screenshots/<page>[-phone][-dark].png`; the README shows the light desktop ones.
+Writes `assets/screenshots/<page>[-phone][-dark].png`; the README shows the light desktop ones. After a change to some pages,
+`python -m docs.screenshots layers ranks` takes those alone; without Fine-tune and Runs among them no run is made.
 """
 
+import argparse
 import json
 import os
 import re
@@ -27,6 +29,11 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 def main() -> None:
     """Start a dashboard, make one measurement and two runs, take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help=f"of {', '.join(PAGES)}; all unless named")
+    wanted = parser.parse_args().pages or list(PAGES)
+    if set(wanted) - set(PAGES):
+        parser.error(f"there is no page {', '.join(set(wanted) - set(PAGES))}")
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("screenshots need a Chromium on the PATH (Debian: apt-get install chromium)")
@@ -39,11 +46,11 @@ def main() -> None:
         _wait_for_server()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            run_id = _newest_finished_run(environment) or _prepare(browser)
+            run_id = _newest_finished_run(environment) or _prepare(browser, with_runs=bool({"finetune", "runs"} & set(wanted)))
             for suffix, (width, height, scheme) in VIEWS.items():
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-                for name, title in PAGES.items():
-                    _shoot(page, name, title, run_id, OUT / f"{name}{suffix}.png")
+                for name in wanted:
+                    _shoot(page, name, PAGES[name], run_id, OUT / f"{name}{suffix}.png")
                 page.close()
             browser.close()
     finally:
@@ -68,7 +75,7 @@ def _newest_finished_run(environment: dict[str, str]) -> str | None:
     return next((run["id"] for run in runs if run["status"] == "finished" and run["method"] == "lora"), None)
 
 
-def _prepare(browser: Browser) -> str:
+def _prepare(browser: Browser, with_runs: bool) -> str:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(f"http://127.0.0.1:{PORT}/")
     expect(page.get_by_role("heading", level=1, name="Layers")).to_be_visible(timeout=60_000)
@@ -84,7 +91,7 @@ def _prepare(browser: Browser) -> str:
             expect(page.get_by_role("button", name="Cancel")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=400_000)
     run_id = ""
-    for what in ("Head only", "These ranks"):
+    for what in ("Head only", "These ranks") if with_runs else ():
         page.goto(f"http://127.0.0.1:{PORT}/?page=finetune")  # without a run in the address, so that none is shown yet
         header = page.get_by_text("A new run", exact=True)
         expect(header).to_be_visible(timeout=60_000)
@@ -103,10 +110,15 @@ def _prepare(browser: Browser) -> str:
 
 
 def _shoot(page: Page, name: str, title: str, run_id: str, target: Path) -> None:
-    choices = {"layers": "&offset=2&layer=4", "ranks": "&offset=2", "estimators": ""}.get(name, f"&run={run_id}")
+    choices = {"layers": "&offset=2&layer=4", "ranks": "&offset=2&n=500&estimators=twonn,mle", "estimators": ""}.get(name, f"&run={run_id}")
     page.goto(f"http://127.0.0.1:{PORT}/?page={name}{choices}")
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible(timeout=60_000)
     page.wait_for_timeout(3500)
+    if name == "ranks":  # at a sample at which some rises show, and their doubt
+        if page.get_by_role("button", name="Measure the curve").count():
+            page.get_by_role("button", name="Measure the curve").click()
+        expect(page.locator(".rank-wall .shapelayer path").first).to_be_attached(timeout=180_000)
+        page.wait_for_timeout(3500)
     if name == "estimators" and page.locator(".st-key-calibrate button").count():
         page.locator(".st-key-calibrate button").click()
         expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=180_000)

@@ -7,8 +7,9 @@ from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
 profile, is_stale = None, False
-if measuring.current_profile() is not None or not st.session_state["plan_only"]:
-    profile, is_stale = measuring.profile_or_invitation(rank_files.doors)
+with st.container():  # what comes and goes over the wall must not move it: moved, it would be built anew under a hand that drags it
+    if measuring.current_profile() is not None or not st.session_state["plan_only"]:
+        profile, is_stale = measuring.profile_or_invitation(rank_files.doors)
 stage, controls = st.columns([2.7, 1], gap="large")  # in this order, so that a phone shows the wall before the choices
 with controls:
     rank_parts.choices(profile)

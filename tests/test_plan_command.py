@@ -156,7 +156,7 @@ def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_pa
         (["--profile", profile, "--set-rank", "two"], "NAME=R"),
         (["--profile", profile, "--target-modules", "conv"], "conv"),
         (["--model", model, "--adapter", str(wrong)], "LoRA"),
-        (["--model", model, "--adapter", str(tmp_path / "nowhere")], "nowhere"),
+        (["--model", model, "--adapter", str(tmp_path / "nowhere")], "There is no file or folder"),
         (["--profile", profile, "--strategy", "all", "--match", "params:10"], "below one rank"),
         (["--profile", profile, "--strategy", "all", "--csv", "x.csv"], "one strategy"),
         (["--profile", str(folder / "rows.jsonl")], "rows.jsonl is no usable profile"),

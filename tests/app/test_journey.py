@@ -30,6 +30,7 @@ def go_to(page: Page, title: str) -> None:
 
 def parameters(page: Page) -> int:
     """What the line over the wall says."""
+    expect(page.locator(".rank-wall-line")).to_have_count(1)  # a page that is being drawn anew may hold the old wall beside the new one
     return int(page.locator(".rank-wall-line").inner_text().split(" adapter parameters")[0].replace(",", ""))
 
 

@@ -62,7 +62,7 @@ def test_results_survive_a_restart(wanted):
 
 def test_two_tabs_that_ask_at_once_lose_nothing_and_measure_nothing_twice(wanted):
     measurements = Measurements()
-    with measurements._turns.next():  # both ask before either has begun
+    with measurements.turns.next():  # both ask before either has begun
         one = measurements.start(wanted, Task("estimators", ("twonn", "mle")))
         other = measurements.start(wanted, Task("estimators", ("twonn", "gride")))
         third = measurements.start(wanted, Task("estimators", ("mle", "gride")))
@@ -86,7 +86,7 @@ def test_two_servers_at_one_state_folder_lose_nothing(wanted):
 def test_a_cancelled_job_ends_in_one_sentence_and_leaves_the_rest(wanted):
     measurements = Measurements()
     done(measurements.start(wanted, TWO))
-    with measurements._turns.next():
+    with measurements.turns.next():
         job = measurements.start(wanted, Task("estimators", ("gride",)))
         job.cancel()
         assert job.wait(60)  # while it is still waiting for its turn

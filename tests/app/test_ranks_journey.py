@@ -6,7 +6,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 from test_journey import go_to, open_page, parameters
-from test_rank_wall import click_unit, frames, place_of
+from test_rank_wall import click_unit, place_of
+from wall_reading import frames
 
 from gelora.records import RankPlan
 from gelora.sources import model_structure
@@ -111,7 +112,8 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     from transformers import AutoModel
 
     before = parameters(page)
-    click_unit(page, 3, rank_of(page, 3) + 1)  # just above the top brick: one more
+    rank = rank_of(page, 3)
+    click_unit(page, 3, rank + 1, rank)  # just above the top brick: one more
     expect(page.get_by_text("4 modules by hand.")).to_be_visible()
     expect(page).to_have_url(re.compile("edits=3"))
     assert parameters(page) == before + UNIT

@@ -125,6 +125,12 @@ def test_plan_only_needs_no_measurement(tiny):
     assert rows_of(app, "parameters")["Uniform"] == 4 * 3 * UNIT
 
 
+def test_plan_only_has_no_offset_zero(tiny):
+    app = open_app("ranks", model=tiny[0], data=tiny[1], n="100", seed="4711", plan_only="1", offset="0")
+    assert not app.exception and not app.error
+    assert app.number_input(key="offset").value == 1
+
+
 def test_names_of_modules_are_targets_and_a_wrong_one_is_one_sentence(ranks):
     app = ranks(targets="query,value")
     assert not app.exception and cost(app) % (2 * 64) == 0
