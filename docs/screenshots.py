@@ -46,7 +46,9 @@ def main() -> None:
         _wait_for_server()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            run_id = _newest_finished_run(environment) or _prepare(browser, with_runs=bool({"finetune", "runs"} & set(wanted)))
+            run_id = _newest_finished_run(environment) or ""
+            if not run_id and set(wanted) - {"ranks", "estimators"}:  # those two measure for themselves
+                run_id = _prepare(browser, with_runs=bool({"finetune", "runs"} & set(wanted)))
             for suffix, (width, height, scheme) in VIEWS.items():
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
                 for name in wanted:

@@ -144,6 +144,6 @@ def test_nothing_overflows_on_a_phone(dashboard, browser, title):
 def test_an_unknown_hub_id_is_one_sentence(dashboard, browser):
     page = open_page(browser, f"{dashboard.url}/?model=nobody/nothing&n=100")
     page.get_by_role("button", name="Measure", exact=True).click()
-    expect(page.get_by_test_id("stAlert").filter(has_text="nobody/nothing").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_test_id("stAlert").filter(has_text="nobody/nothing").first).to_be_visible(timeout=LONG)
     expect(page.get_by_text("Traceback")).to_have_count(0)
     page.close()

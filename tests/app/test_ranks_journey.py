@@ -73,7 +73,7 @@ def to_offset(page: Page, offset: int) -> None:
     page.mouse.move(*place_of(page, offset), steps=4)
 
 
-def test_a_drag_redraws_wall_and_gauge_before_release_and_the_server_hears_the_release(page):
+def test_a_drag_redraws_wall_and_gauge_before_release_and_arrow_keys_do_the_same(page):
     before = parameters(page)
     page.mouse.move(*place_of(page, 1))
     page.mouse.down()
@@ -93,14 +93,13 @@ def test_a_drag_redraws_wall_and_gauge_before_release_and_the_server_hears_the_r
     expect(page).to_have_url(re.compile("offset=4"))
     assert drawn(page)["offset"] == 4 and parameters(page) == before + 3 * N_BLOCKS * UNIT
 
-
-def test_arrow_keys_move_it_and_a_reload_brings_it_back(page):
-    before = parameters(page)
+    # the keyboard does the same, and a reload brings it back
     slider = page.get_by_role("slider", name="Offset")
     slider.focus()
     slider.press("ArrowRight")
-    assert drawn(page)["offset"] == 2
-    slider.press("ArrowRight")
+    assert drawn(page)["offset"] == 5
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
     expect(page).to_have_url(re.compile("offset=3"))
     page.reload()
     expect(page.locator(".rank-wall-line")).to_contain_text(f"{before + 2 * N_BLOCKS * UNIT:,} adapter parameters", timeout=LONG)
@@ -146,9 +145,9 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     page.get_by_role("button", name="Undo").click()
     expect(page.locator(".rank-wall-line")).to_contain_text(f"{before:,} adapter parameters")
 
-
-def test_an_uploaded_adapter_lies_over_the_wall(page, tmp_path):
-    config = tmp_path / "adapter_config.json"
+    # anybody's adapter lies over the wall
+    config = tmp_path / "theirs" / "adapter_config.json"
+    config.parent.mkdir()
     config.write_text(json.dumps({"peft_type": "LORA", "r": 5, "lora_alpha": 10, "target_modules": ["query", "value"]}))
     page.get_by_text("Bring in a profile, a plan or an adapter").click()
     page.locator("input[type=file]").set_input_files(str(config))
