@@ -73,6 +73,7 @@ def scale_section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
     layer = layer_selector(profile)
     if not is_stale:
         measuring.offer(Task("scales", tuple(profile.estimates)), "Measure at other scales", "measure_scales")
+        profile = measuring.current_profile() or profile  # what came in since; what comes in later is the progress line's to tell
     fewer = scale_charts.decimation(profile, layer, estimator, st.session_state["log"])
     whole = profile if is_stale else measurements().find(state.measurement()) or profile  # the plateau is measured with the curve
     farther = scale_charts.neighbor_scales(whole, layer, st.session_state["log"])

@@ -49,8 +49,8 @@ def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tupl
     else can be done where nothing is measured.
     """
     wanted = state.measurement()
+    draw_jobs("estimators")  # first: what ends after this look at the jobs makes the page run again, what ended before is there
     profile = current_profile()
-    draw_jobs("estimators")
     if profile is not None:
         _offer_missing()
         return profile, False

@@ -19,20 +19,21 @@ from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     """Every strategy at the rule's cost, and which of them is to be used."""
     st.subheader("Strategies at this budget")
-    plans, reasons = planning.all_strategies(rule, profile)
     wanted = planning.scoring_of(rule.target_modules)
+    job = scorer().job(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
+    is_at_work, n_results = job is not None and not job.is_over, job.n_results if job is not None else 0
+    plans, reasons = planning.all_strategies(rule, profile)
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
-    job = scorer().job(wanted)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
-        if missing and (job is None or job.is_over) and st.button(
+        if missing and not is_at_work and st.button(
             "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
             help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",
         ):  # fmt: skip
             scorer().start(wanted)
             st.rerun()
-    if job is not None and not job.is_over:
-        _scoring_progress(job.n_results)
+    if is_at_work:
+        _scoring_progress(n_results)
     elif job is not None and job.error and missing:
         st.info(job.error, icon=":material/info:")
     st.plotly_chart(ranks_by_strategy(plans, stale), key="strategies_chart", config=components.CHART_CONFIG)

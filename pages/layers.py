@@ -19,6 +19,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     st.toggle("Log axis", key="log")
     with_baselines = layer_parts.baselines_toggle(profile, estimator)
 measuring.draw_jobs("baselines")
+if not is_stale:
+    profile = measuring.current_profile() or profile
 
 plans, no_plan = planning.plans_by_estimator(profile)
 st.plotly_chart(
