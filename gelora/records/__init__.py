@@ -5,7 +5,20 @@ index 0 the embedding output, index i the output of block i), hidden_size the wi
 Blocks are numbered from 1, as the curve's points are. Knows no model, no file, no chart.
 """
 
-from gelora.records.checks import METHODS, POOLINGS, PRECISIONS, ROUNDINGS, STATUSES, TASKS, Progress, check_choice, check_range
+from gelora.records.checks import (
+    LORA_INITS,
+    METHODS,
+    METHODS_WITH_PLAN,
+    POOLINGS,
+    PRECISIONS,
+    ROUNDINGS,
+    STATUSES,
+    TASK_KINDS,
+    TASKS,
+    Progress,
+    check_choice,
+    check_range,
+)
 from gelora.records.data import DataChoice, HiddenStates, Sample, SampleSource
 from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.memory import MemoryEstimate
@@ -15,13 +28,16 @@ from gelora.records.scores import SCORE_STRATEGIES, ModuleScores
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
+    "LORA_INITS",
     "METHODS",
+    "METHODS_WITH_PLAN",
     "POOLINGS",
     "PRECISIONS",
     "ROUNDINGS",
     "SCORE_STRATEGIES",
     "STATUSES",
     "TASKS",
+    "TASK_KINDS",
     "BlockTraits",
     "Budget",
     "DataChoice",

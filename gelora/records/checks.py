@@ -11,7 +11,10 @@ POOLINGS = ("mean", "cls", "last", "tokens")
 TASKS = ("classification", "regression", "unlabeled")
 STATUSES = ("queued", "running", "finished", "failed", "stopped")
 ROUNDINGS = ("ceil", "round", "round-each")
-METHODS = ("lora", "head")
+METHODS = ("lora", "adalora", "head", "bitfit", "full")
+METHODS_WITH_PLAN = ("lora", "adalora")
+TASK_KINDS = ("classification", "regression", "question-answering", "causal-lm", "instruction")
+LORA_INITS = ("default", "gaussian", "orthogonal", "olora", "pissa")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 

@@ -4,14 +4,22 @@ from dataclasses import dataclass
 
 from gelora.errors import InputError
 from gelora.record_json import Record
-from gelora.records.checks import METHODS, PRECISIONS, check_choice, check_range
+from gelora.records.checks import LORA_INITS, METHODS, METHODS_WITH_PLAN, PRECISIONS, TASK_KINDS, check_choice, check_range
 from gelora.records.data import DataChoice
 from gelora.records.plans import RankPlan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingConfig(Record):
-    """How a run is trained; `eval_every` and `log_every` count optimizer steps (0 = chosen from the length)."""
+    """How a run is trained.
+
+    task: "auto" (what the columns say) or one of `TASK_KINDS`. batch_size: examples an optimizer step takes in each of
+    `gradient_accumulation` parts; with `auto_batch` a part that does not fit in memory is halved, and the parts doubled,
+    so that an optimizer step sees the same examples. eval_every and log_every count optimizer steps (0 = chosen from the
+    length). doc_stride: tokens that two windows of a long context share. probe_size: held-out rows whose intrinsic
+    dimension is measured during training (0 = none), by `probe_estimator`. reallocate_at: shares of the training, between
+    0 and 1, after which ranks are recomputed and adapters resized. use_dora and init_lora_weights are PEFT's.
+    """
 
     method: str = "lora"
     n_train: int = 4000
@@ -27,30 +35,57 @@ class TrainingConfig(Record):
     eval_every: int = 0
     device: str = "auto"
     precision: str = "auto"
+    task: str = "auto"
+    use_dora: bool = False
+    init_lora_weights: str = "default"
+    gradient_accumulation: int = 1
+    gradient_checkpointing: bool = False
+    auto_batch: bool = False
+    doc_stride: int = 128
+    probe_size: int = 256
+    probe_estimator: str = "twonn"
+    reallocate_at: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("device", self.device, ("auto", "cpu", "cuda"))
-        for name, low in (("n_train", 2), ("n_eval", 2), ("batch_size", 1), ("max_length", 4), ("log_every", 0), ("eval_every", 0)):
+        check_choice("task", self.task, ("auto", *TASK_KINDS))
+        check_choice("init_lora_weights", self.init_lora_weights, LORA_INITS)
+        lowest = {"n_train": 2, "n_eval": 2, "batch_size": 1, "max_length": 4, "log_every": 0, "eval_every": 0}
+        for name, low in (lowest | {"gradient_accumulation": 1, "doc_stride": 0, "probe_size": 0}).items():
             check_range(name, getattr(self, name), low)
         check_range("epochs", self.epochs, 0.01, 1000)
         check_range("learning_rate", self.learning_rate, 1e-8, 1.0)
         check_range("weight_decay", self.weight_decay, 0.0, 1.0)
         check_range("warmup_ratio", self.warmup_ratio, 0.0, 1.0)
         check_range("lora_dropout", self.lora_dropout, 0.0, 0.9)
+        for share in self.reallocate_at:
+            check_range("reallocate_at", share, 0.01, 0.99)
+        if self.reallocate_at and self.method != "lora":
+            raise InputError(f"reallocate_at is for method 'lora'; {self.method!r} has no ranks that could be given out anew.")
+        if self.reallocate_at and (self.use_dora or self.init_lora_weights in ("olora", "pissa")):
+            raise InputError("Adapters of DoRA, OLoRA and PiSSA are tied to their base weights and cannot be resized; leave reallocate_at empty.")
+        if self.method != "lora" and (self.use_dora or self.init_lora_weights != "default"):
+            raise InputError(f"use_dora and init_lora_weights are for method 'lora', not {self.method!r}.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunSpec(Record):
-    """Everything that defines a run; its `digest()` is the run's fingerprint. `plan` is None when method is head."""
+    """Everything that defines a run; its `digest()` is the run's fingerprint.
+
+    plan: the ranks of lora and adalora (whose final budget is the plan's), None for the other methods. held_out: where the
+    held-out rows are, a validation file or split; None = they are split off `data`.
+    """
 
     model: str
     data: DataChoice
     plan: RankPlan | None
     training: TrainingConfig
     seed: int = 0
+    held_out: DataChoice | None = None
 
     def __post_init__(self) -> None:
-        if (self.plan is None) != (self.training.method == "head"):
-            raise InputError(f"Method {self.training.method!r} {'needs no plan' if self.plan else 'needs a rank plan'}.")
+        needs_plan = self.training.method in METHODS_WITH_PLAN
+        if (self.plan is not None) != needs_plan:
+            raise InputError(f"Method {self.training.method!r} {'needs a rank plan' if needs_plan else 'needs no plan'}.")

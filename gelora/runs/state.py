@@ -29,7 +29,11 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
 
 @dataclass
 class RunState:
-    """How a run stands, as its worker last said; times are UTC in ISO 8601, `metrics` holds the last finite values."""
+    """How a run stands, as its worker last said; times are UTC in ISO 8601, `metrics` holds the last finite values.
+
+    slot: the device it holds (`cpu`, `cuda:0`), None while it waits; queue_place: 1 for the next one to start;
+    attempts: 1, and 1 more for every time it was resumed; gpu_utilisation: from 0 to 1.
+    """
 
     status: str = "queued"
     reason: str | None = None
@@ -43,9 +47,17 @@ class RunState:
     total_steps: int | None = None
     seconds_left: float | None = None
     examples_per_second: float | None = None
+    tokens_per_second: float | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_memory_total_bytes: int | None = None
+    gpu_utilisation: float | None = None
     device: str | None = None
+    slot: str | None = None
+    queue_place: int | None = None
+    attempts: int = 1
     task: str | None = None
     main_metric: str | None = None
+    higher_is_better: bool = True
     majority_accuracy: float | None = None
     n_adapter_params: int | None = None
     n_head_params: int | None = None
@@ -78,7 +90,15 @@ class RunInfo:
     total_steps: int | None
     seconds_left: float | None
     examples_per_second: float | None
+    tokens_per_second: float | None
+    gpu_memory_bytes: int | None
+    gpu_memory_total_bytes: int | None
+    gpu_utilisation: float | None
     device: str | None
+    queue_place: int | None
+    attempts: int
+    task: str | None
+    higher_is_better: bool
     n_adapter_params: int | None
     n_head_params: int | None
     majority_accuracy: float | None
@@ -236,7 +256,15 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
         total_steps=state.total_steps,
         seconds_left=state.seconds_left,
         examples_per_second=state.examples_per_second,
+        tokens_per_second=state.tokens_per_second,
+        gpu_memory_bytes=state.gpu_memory_bytes,
+        gpu_memory_total_bytes=state.gpu_memory_total_bytes,
+        gpu_utilisation=state.gpu_utilisation,
         device=state.device,
+        queue_place=state.queue_place,
+        attempts=state.attempts,
+        task=state.task,
+        higher_is_better=state.higher_is_better,
         n_adapter_params=state.n_adapter_params,
         n_head_params=state.n_head_params,
         majority_accuracy=state.majority_accuracy,
