@@ -29,10 +29,18 @@ if TYPE_CHECKING:
     from gelora.ranks.adapter_import import plan_from_adapter as plan_from_adapter
     from gelora.ranks.importance import all_module_scores as all_module_scores, module_scores as module_scores
     from gelora.ranks.lora import (
+        INITS_OF_BASE as INITS_OF_BASE,
         apply_plan as apply_plan,
-        count_parameters as count_parameters,
-        modules_to_save as modules_to_save,
+        dora_params as dora_params,
         to_lora_config as to_lora_config,
+    )
+    from gelora.ranks.trained_parts import (
+        count_parameters as count_parameters,
+        head_modules as head_modules,
+        language_head as language_head,
+        modules_to_save as modules_to_save,
+        train_biases as train_biases,
+        train_everything as train_everything,
         train_head_alone as train_head_alone,
     )
 
@@ -40,7 +48,9 @@ if TYPE_CHECKING:
 _LATE = {
     "plan_from_adapter": "adapter_import",
     **dict.fromkeys(("all_module_scores", "module_scores"), "importance"),
-    **dict.fromkeys(("apply_plan", "count_parameters", "modules_to_save", "to_lora_config", "train_head_alone"), "lora"),
+    **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "lora"),
+    **dict.fromkeys(("count_parameters", "head_modules", "language_head", "modules_to_save"), "trained_parts"),
+    **dict.fromkeys(("train_biases", "train_everything", "train_head_alone"), "trained_parts"),
 }
 
 __all__ = [

@@ -1,68 +1,112 @@
-"""How a run says how it stands, in three places at once and with the same floats: its log, state.json and MLflow.
+"""How a run says how it stands, in three places and with the same floats: its log, state.json and MLflow.
 
-Knows nothing of training, processes or signals.
+Knows nothing of training, processes or signals. The log is written at once; the store and state.json by a thread of their
+own, so that training does not wait for a database: about once a second, and more rarely where the store is slow.
 """
 
 import dataclasses
+import json
 import os
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from gelora.errors import StoreError
+from gelora.home import write_atomically
 from gelora.runs.state import RunState, now, write_state
+from gelora.tasks import ShownExample
 
-_HEARTBEAT_SECONDS = 1.0
+_SECONDS = 1.0
+_SLOWEST_SECONDS = 4.0
+_COST_SHARE = 50  # between two writes lies this many times what the last one took: 2% of the time
+
+# Values that stand in state.json under a name of their own too, for the status line.
+_IN_STATE: dict[str, Callable[[float], float]] = {
+    "examples_per_second": float,
+    "tokens_per_second": float,
+    "gpu_memory_bytes": int,
+    "gpu_utilisation": float,
+}
 
 
 class Recorder:
-    """Says how a run stands: log line, state.json, MLflow."""
+    """Says how a run stands. What could not be written to disk is raised at the next call; MLflow's refusals are warnings."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, state: RunState | None = None) -> None:
+        """
+        Args:
+            folder: the run's.
+            state: how it stood before, of a run that was queued or is resumed.
+
+        Raises:
+            StoreError: the state cannot be written.
+        """
         self.folder = folder
-        self.state = RunState(status="running", pid=os.getpid(), pid_create_time=psutil.Process().create_time(), started_at=now())
+        self.state = dataclasses.replace(
+            state or RunState(started_at=now()),
+            status="running",
+            pid=os.getpid(),
+            pid_create_time=psutil.Process().create_time(),
+        )
         self.tracker: Any = None
-        self._last_write = 0.0
+        self._lock = threading.RLock()
+        self._pending: list[tuple[int, dict[str, float]]] = []
+        self._problem: Exception | None = None
+        self._ended = threading.Event()
         self._write()
+        self._thread = threading.Thread(target=self._go_on_writing, name="recorder", daemon=True)
+        self._thread.start()
 
     def line(self, text: str) -> None:
         """One line into the log."""
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
+    def say(self, text: str) -> None:
+        """A sentence into the log, with the time."""
+        self.line(f"[{now()}] {text}")
+
     def stage(self, text: str) -> None:
         """What begins now."""
-        self.state.stage = text
-        self.line(f"[{now()}] {text}")
-        self._write()
+        self.say(text)
+        self.notes(stage=text)
 
     def notes(self, **values: Any) -> None:
-        """Facts of the run into state.json."""
-        self.state = dataclasses.replace(self.state, **values)
-        self._write()
+        """Facts of the run into state.json, at once."""
+        self._raise_problem()
+        with self._lock:
+            self.state = dataclasses.replace(self.state, **values)
+            self._write()
 
     def values(self, step: int, values: dict[str, float]) -> None:
         """Log one event: repr of a float is exact, so that log, store and page agree to the last bit."""
+        self._raise_problem()
         total = self.state.total_steps or "?"
         self.line(f"step {step}/{total} " + " ".join(f"{name}={value!r}" for name, value in values.items()))
-        if self.tracker is not None:  # before state.json, so that who sees a step there finds it in the store
-            self.complain(self.tracker.log(values, step))
-        self.state.metrics |= values
-        self.state.step = step
-        self._write()
+        with self._lock:
+            self._pending.append((step, dict(values)))
 
-    def progress(self, step: int, total_steps: int, seconds_left: float | None, examples_per_second: float | None) -> None:
-        """Keep the heartbeat going, once a second at most."""
-        self.state.step, self.state.total_steps = step, total_steps
-        self.state.seconds_left, self.state.examples_per_second = seconds_left, examples_per_second
-        if step == 0 or time.monotonic() - self._last_write > _HEARTBEAT_SECONDS:
-            self._write()
+    def progress(self, step: int, total_steps: int, seconds_left: float | None) -> None:
+        """How far training is; reaches state.json with the next heartbeat."""
+        with self._lock:
+            self.state.step, self.state.total_steps, self.state.seconds_left = step, total_steps, seconds_left
+
+    def examples(self, step: int, shown: list[ShownExample]) -> None:
+        """A few held-out examples with the present answers, into examples.json."""
+        rows = [dataclasses.asdict(example) for example in shown]
+        write_atomically(self.folder / "examples.json", json.dumps({"step": step, "rows": rows}, indent=1).encode())
 
     def end(self, status: str, reason: str | None) -> None:
         """The last word: MLflow first, so that who sees the end in state.json finds everything there."""
-        self.line(f"[{now()}] {status}{f': {reason}' if reason else ''}")
+        self._ended.set()
+        self._thread.join()
+        self.say(f"{status}{f': {reason}' if reason else ''}")
+        self._flush()
         if self.tracker is not None:
             if reason:
                 self.complain(self.tracker.tag("gelora.reason", reason))
@@ -73,8 +117,38 @@ class Recorder:
     def complain(self, problem: str | None) -> None:
         """A warning into the log, when there is one."""
         if problem is not None:
-            self.line(f"[{now()}] warning: {problem}")
+            self.say(f"warning: {problem}")
+
+    def _go_on_writing(self) -> None:
+        pause = _SECONDS
+        while not self._ended.wait(pause):
+            began = time.monotonic()
+            try:
+                self._flush()
+            except StoreError as error:
+                self._problem = error
+            pause = min(_SLOWEST_SECONDS, max(_SECONDS, _COST_SHARE * (time.monotonic() - began)))
+
+    def _flush(self) -> None:
+        """The store first, then state.json: who sees a value in the state finds it in the store."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+            tracker = self.tracker
+        if tracker is not None:
+            self.complain(tracker.log(pending))
+        with self._lock:
+            for _, values in pending:
+                self.state.metrics |= values
+                for name in _IN_STATE.keys() & values.keys():
+                    setattr(self.state, name, _IN_STATE[name](values[name]))
+            self._write()
 
     def _write(self) -> None:
-        self.state.heartbeat_at, self._last_write = now(), time.monotonic()
+        self.state.heartbeat_at = now()
         write_state(self.folder, self.state)
+
+    def _raise_problem(self) -> None:
+        if self._problem is not None:
+            problem, self._problem = self._problem, None
+            raise problem
+

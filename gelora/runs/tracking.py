@@ -10,7 +10,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +94,8 @@ def _client(uri: str) -> Any:
 class Tracker:
     """One run in the store, as its worker writes it. Values that could not be written are kept and sent with the next."""
 
-    def __init__(self, run_name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Begin a run in the store.
+    def __init__(self, run_name: str, params: Mapping[str, Any], tags: Mapping[str, str], run_id: str | None = None) -> None:
+        """Begin a run in the store, or go on with the one of `run_id`; where the store has lost that one, begin anew.
 
         Raises:
             StoreError: the store cannot be opened or written.
@@ -106,19 +106,37 @@ class Tracker:
         try:
             from mlflow.entities import Param
 
+            if run_id is not None and self._take_up(run_id):
+                self.id: str = run_id
+                return
             experiment = self._client.get_experiment_by_name(EXPERIMENT)
-            self.id: str = self._client.create_run(experiment.experiment_id, run_name=run_name, tags=dict(tags)).info.run_id
+            self.id = self._client.create_run(experiment.experiment_id, run_name=run_name, tags=dict(tags)).info.run_id
             entries = [Param(key, str(value)[:_MAX_PARAM_CHARS]) for key, value in params.items()]
             self._client.log_batch(self.id, params=entries)
         except Exception as error:  # MLflow, SQLAlchemy and requests each have their own base of errors
             raise StoreError(f"The run store {tracking_uri()} cannot be written: {_first_line(error)}.") from error
 
-    def log(self, metrics: Mapping[str, float], step: int) -> str | None:
-        """Send the finite values of one moment in one call; returns what went wrong, in words, or None."""
+    def _take_up(self, run_id: str) -> bool:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        return True
+
+    def log(self, events: Sequence[tuple[int, Mapping[str, float]]]) -> str | None:
+        """Send the finite values of some (step, {name: value}) in one call; returns what went wrong, in words, or None."""
         from mlflow.entities import Metric
 
         moment = int(time.time() * 1000)
-        self._pending += [Metric(name, float(value), moment, step) for name, value in metrics.items() if math.isfinite(value)]
+        self._pending += [
+            Metric(name, float(value), moment, step) for step, values in events for name, value in values.items() if math.isfinite(value)
+        ]
+        if not self._pending:
+            return None
         try:
             for start in range(0, len(self._pending), 1000):  # MLflow's limit for one call
                 self._client.log_batch(self.id, metrics=self._pending[start : start + 1000])
@@ -152,6 +170,8 @@ def _tried(what: str, action: Any) -> str | None:
 def history(run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Every logged value of a run, at full precision: {metric name: [(optimizer step, value), ...] by step}.
 
+    Of a step that was trained again after a resume, the later value counts.
+
     Empty while the run has not yet opened its record in the store.
 
     Raises:
@@ -169,7 +189,12 @@ def history(run_id: str) -> dict[str, list[tuple[int, float]]]:
         series = {name: client.get_metric_history(state.mlflow_run_id, name) for name in names}
     except Exception as error:  # MLflow, SQLAlchemy and requests each have their own base of errors
         raise StoreError(f"The values of {run_id} cannot be read from {tracking_uri()}: {_first_line(error)}. Its log has them.") from error
-    return {name: sorted((int(m.step), float(m.value)) for m in found if math.isfinite(m.value)) for name, found in series.items()}
+    return {name: _by_step(found) for name, found in series.items()}
+
+
+def _by_step(found: Sequence[Any]) -> list[tuple[int, float]]:
+    latest = {int(m.step): float(m.value) for m in sorted(found, key=lambda m: m.timestamp) if math.isfinite(m.value)}
+    return sorted(latest.items())
 
 
 def forget(mlflow_run_id: str) -> None:

@@ -1,39 +1,30 @@
-"""The fine-tuning loop: Hugging Face's Trainer, watched by a callback that reports, stops and notices divergence.
+"""The fine-tuning loop: Hugging Face's Trainer with what users expect of speed, resumed exactly, halved when memory is out.
 
-Knows a built task and a training config; knows nothing of processes, signals, MLflow or where reports go.
+Knows a task, a learner and a training config; knows nothing of processes, signals, MLflow or where reports go.
 """
 
 import dataclasses
+import gc
 import math
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import DataCollatorWithPadding, EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from gelora.errors import InputError, RunError
+from gelora.errors import InputError
 from gelora.records import TrainingConfig
-from gelora.runs.tasks import Task
+from gelora.runs import checkpoints
+from gelora.runs.data_order import GroupedByLength
+from gelora.runs.watch import Last, Report, Watch
+from gelora.tasks import Task
 
-# What the Trainer says beside the point: the same rates in other units, and times that the run's record has.
-_RATES = ("runtime", "samples_per_second", "steps_per_second")
-_LEFT_OUT = frozenset(["total_flos", "eval_model_preparation_time", *(f"{part}_{rate}" for part in ("train", "eval") for rate in _RATES)])
+if TYPE_CHECKING:
+    from gelora.runs.methods import Learner
 
-
-class Diverged(RunError):
-    """The loss is not a finite number any more."""
-
-
-class Report(Protocol):
-    """Who listens to a training run."""
-
-    def values(self, step: int, values: dict[str, float]) -> None:
-        """The values of one log event, as they are: the same floats go to the log, the store and the page."""
-
-    def progress(self, step: int, total_steps: int, seconds_left: float | None, examples_per_second: float | None) -> None:
-        """How far training is; called after every step."""
+_LABELS = ("labels", "start_positions", "end_positions")
 
 
 def choose_device(config: TrainingConfig) -> str:
@@ -48,154 +39,180 @@ def choose_device(config: TrainingConfig) -> str:
     return "cuda" if available and config.device != "cpu" else "cpu"
 
 
-def train(task: Task, config: TrainingConfig, seed: int, checkpoints: Path, report: Report, stop_requested: Callable[[], bool]) -> bool:
-    """Train `task.model` in place; returns whether it came to its planned end (False: it was stopped).
+def total_steps(config: TrainingConfig, n_rows: int) -> int:
+    """Optimizer steps that training on `n_rows` rows takes."""
+    return math.ceil(config.epochs * math.ceil(n_rows / (config.batch_size * config.gradient_accumulation)))
 
-    At the end, at every evaluation and when stopped, a checkpoint (adapter, head, optimizer, scheduler, random states)
-    is saved into `checkpoints`, the last one is kept. The optimizer is AdamW, as in the GeLoRA paper.
+
+def train(
+    task: Task,
+    learner: "Learner",
+    config: TrainingConfig,
+    seed: int,
+    folder: Path,
+    report: Report,
+    stop_requested: Callable[[], bool],
+    resume_from: Path | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> bool:
+    """Train `learner.model` in place; returns whether it came to its planned end (False: it was stopped).
+
+    At the end, at every evaluation and when stopped, a checkpoint (weights, optimizer, scheduler, random states) is saved
+    into `folder` and sealed; the last two are kept. A run that goes on from one ends with the weights of a run that was
+    never interrupted: the order of the rows follows from the seed alone, and evaluating leaves the random states as they
+    are. The optimizer is AdamW, as in the GeLoRA paper.
 
     Args:
         task: what to learn.
+        learner: the model with its method on, and the method's callbacks.
         config: how.
         seed: of the order of the rows and of dropout.
-        checkpoints: folder for checkpoints.
+        folder: for checkpoints.
         report: gets every logged value and the progress.
         stop_requested: asked after every step and every evaluation.
+        resume_from: a whole checkpoint of the same run, whose plan `learner` has.
+        callbacks: more that listen to the Trainer; called after the learner's own.
 
     Raises:
         Diverged: the loss became infinite or not a number.
         InputError: the device is not there.
     """
-    total = math.ceil(config.epochs * math.ceil(len(task.train) / config.batch_size))
-    watch = _Watch(len(task.train), report, stop_requested)
-    trainer = Trainer(
-        model=task.model,
-        args=_arguments(config, seed, checkpoints, total),
+    device = choose_device(config)
+    checkpoints.clear(folder, resume_from)
+    part, n_parts = config.batch_size, config.gradient_accumulation
+    untrained = _trainable(learner.model) if config.auto_batch and device == "cuda" else {}
+    while True:
+        trainer = _trainer(task, learner, config, seed, folder, report, stop_requested, callbacks, device, part, n_parts)
+        try:
+            trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
+        except torch.OutOfMemoryError:
+            if not (config.auto_batch and device == "cuda") or part == 1:
+                raise
+        else:
+            return bool(trainer.state.global_step >= trainer.state.max_steps)
+        part, n_parts = -(-part // 2), n_parts * 2
+        del trainer
+        gc.collect()
+        torch.cuda.empty_cache()
+        resume_from = checkpoints.last_whole(folder)
+        if resume_from is None:
+            _restore(learner.model, untrained)
+        report.say(f"out of memory: now {part} rows at a time, {n_parts} times an optimizer step, from {_where(resume_from)}")
+
+
+def _where(checkpoint: Path | None) -> str:
+    return f"step {checkpoints.step_of(checkpoint)}" if checkpoint else "the start"
+
+
+def _trainable(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: parameter.detach().cpu().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+@torch.no_grad()
+def _restore(model: torch.nn.Module, values: dict[str, torch.Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        if name in values:
+            parameter.copy_(values[name])
+            parameter.grad = None
+
+
+def _trainer(
+    task: Task,
+    learner: "Learner",
+    config: TrainingConfig,
+    seed: int,
+    folder: Path,
+    report: Report,
+    stop_requested: Callable[[], bool],
+    callbacks: Sequence[TrainerCallback],
+    device: str,
+    part: int,
+    n_parts: int,
+) -> "_Trainer":
+    lengths = [len(row["input_ids"]) for row in task.train]
+    order = GroupedByLength(lengths, part * n_parts, seed, lambda: trainer.state.global_step // order.steps_per_epoch)
+    watch = Watch(order, report, stop_requested)
+
+    def metrics(prediction: EvalPrediction) -> dict[str, float]:
+        shown = task.show(prediction.predictions)
+        report.examples(trainer.state.global_step, shown)
+        return task.score(prediction.predictions, prediction.label_ids)
+
+    trainer = _Trainer(
+        order,
+        model=learner.model,
+        args=_arguments(task, config, seed, folder, device, part, n_parts),
         train_dataset=task.train,
         eval_dataset=task.held_out,
-        data_collator=DataCollatorWithPadding(task.tokenizer),
-        compute_metrics=lambda prediction: _metrics(task, prediction),
-        preprocess_logits_for_metrics=_logits_alone,
-        callbacks=[watch],
+        data_collator=task.collate,
+        compute_metrics=metrics,
+        preprocess_logits_for_metrics=task.reduce,
+        callbacks=[watch, *learner.callbacks, *callbacks, Last(watch)],
     )
     trainer.remove_callback(PrinterCallback)  # it prints rounded values; the report has them whole
-    trainer.train()
-    ended = trainer.state.global_step >= trainer.state.max_steps
-    if ended and watch.evaluated_at != trainer.state.global_step:
-        trainer.evaluate()
-    return ended
+    return trainer
 
 
-def _arguments(config: TrainingConfig, seed: int, checkpoints: Path, total: int) -> TrainingArguments:
-    device = choose_device(config)
-    bf16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
+class _Trainer(Trainer):
+    """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them."""
+
+    def __init__(self, order: GroupedByLength, **options: Any) -> None:
+        super().__init__(**options)
+        self._order = order
+
+    def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> GroupedByLength:
+        return self._order
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws a number from the CPU's generator
+            return super().evaluate(*args, **kwargs)
+
+
+def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int, n_parts: int) -> TrainingArguments:
+    total = total_steps(config, len(task.train))
     eval_every = config.eval_every or max(1, math.ceil(total / 4))
-    options: dict[str, Any] = {
-        "output_dir": str(checkpoints),
-        "num_train_epochs": config.epochs,
-        "per_device_train_batch_size": config.batch_size,
-        "per_device_eval_batch_size": max(32, config.batch_size),
-        "learning_rate": config.learning_rate,
-        "weight_decay": config.weight_decay,
-        "warmup_steps": math.ceil(config.warmup_ratio * total),
-        "optim": "adamw_torch",
-        "seed": seed,
-        "data_seed": seed,
-        "use_cpu": device == "cpu",
-        "bf16": bf16,
-        "dataloader_pin_memory": device == "cuda",
-        "logging_strategy": "steps",
-        "logging_steps": config.log_every or max(1, total // 100),
-        "logging_first_step": True,
-        "logging_nan_inf_filter": False,  # the default shows the last good loss in place of NaN
-        "eval_strategy": "steps",
-        "eval_steps": eval_every,
-        "save_strategy": "steps",
-        "save_steps": eval_every,
-        "save_total_limit": 1,
-        "report_to": [],
-        "disable_tqdm": True,
-        "remove_unused_columns": False,
-    }
-    # Texts of like length share a batch: less padding, about a third of the time saved on short texts.
+    bf16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
+    workers = min(4, (os.cpu_count() or 1) - 1) if device == "cuda" else 0
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=part,
+        gradient_accumulation_steps=n_parts,
+        per_device_eval_batch_size=max(32, part),
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        warmup_steps=math.ceil(config.warmup_ratio * total),
+        optim="adamw_torch_fused" if device == "cuda" else "adamw_torch",
+        seed=seed,
+        data_seed=seed,
+        use_cpu=device == "cpu",
+        bf16=bf16,
+        dataloader_pin_memory=device == "cuda",
+        dataloader_num_workers=workers,
+        dataloader_persistent_workers=workers > 0,
+        dataloader_prefetch_factor=4 if workers else None,
+        logging_strategy="steps",
+        logging_steps=config.log_every or max(1, total // 100),
+        logging_first_step=True,
+        logging_nan_inf_filter=False,  # the default shows the last good loss in place of NaN
+        eval_strategy="steps",
+        eval_steps=eval_every,
+        save_strategy="steps",
+        save_steps=eval_every,
+        save_total_limit=checkpoints.KEPT,
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=[name for name in _LABELS if name in task.held_out[0]],
+        **(_recomputing() if config.gradient_checkpointing else {}),
+    )
+
+
+def _recomputing() -> dict[str, Any]:
+    """Activations computed anew in the backward pass, by the name that this transformers has for it."""
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
-    options |= {"train_sampling_strategy": "group_by_length"} if "train_sampling_strategy" in known else {"group_by_length": True}
-    return TrainingArguments(**options)
+    name = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if name in known)
+    return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-def _metrics(task: Task, prediction: EvalPrediction) -> dict[str, float]:
-    return task.metrics(prediction.predictions, prediction.label_ids)
-
-
-def _logits_alone(logits: Any, _labels: Any) -> torch.Tensor:
-    """Some models answer with more than logits (past keys and values); keep what the metric needs."""
-    return logits[0] if isinstance(logits, tuple | list) else logits
-
-
-class _Watch(TrainerCallback):
-    """Reports what the Trainer logs, asks whether to stop, and ends a run whose loss is no number."""
-
-    def __init__(self, n_train: int, report: Report, stop_requested: Callable[[], bool]) -> None:
-        self._n_train = n_train
-        self._report = report
-        self._stop_requested = stop_requested
-        self._started = self._last_time = self._evaluation_began = 0.0
-        self._last_epoch = 0.0
-        self._pause = 0.0
-        self._rate: float | None = None
-        self.evaluated_at = -1
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._started = self._last_time = time.monotonic()
-        self._report.progress(0, state.max_steps, None, None)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._tell(state)
-        if self._stop_requested():
-            control.should_training_stop = control.should_save = True
-            control.should_evaluate = False
-        if control.should_training_stop or state.global_step >= state.max_steps:
-            control.should_log = True  # no step is left out of the log
-        if control.should_evaluate or control.should_save:
-            self._evaluation_began = time.monotonic()
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.evaluated_at = state.global_step
-        if self._stop_requested():
-            control.should_training_stop = control.should_save = True
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._evaluation_began:  # evaluating and saving count for the time left, but not for the throughput
-            self._pause += time.monotonic() - self._evaluation_began
-            self._evaluation_began = 0.0
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        values = {name: float(value) for name, value in (logs or {}).items() if name not in _LEFT_OUT}
-        if "loss" in values:
-            self._measure_rate(state)
-            if self._rate is not None:
-                values["examples_per_second"] = self._rate
-        else:
-            values.pop("epoch", None)  # the loss of this step has it already
-        if values:
-            self._report.values(state.global_step, values)
-            self._tell(state)
-        for name in ("loss", "eval_loss"):
-            if not math.isfinite(values.get(name, 0.0)):
-                what = "loss" if name == "loss" else "loss on the held-out rows"
-                raise Diverged(
-                    f"diverged: the {what} became {values[name]} at step {state.global_step}; "
-                    f"lower the learning rate (now {args.learning_rate:g}) or check the model's weights"
-                )
-
-    def _measure_rate(self, state: Any) -> None:
-        now = time.monotonic()
-        seconds = now - self._last_time - self._pause
-        if seconds > 0:
-            self._rate = (state.epoch - self._last_epoch) * self._n_train / seconds
-        self._last_time, self._last_epoch, self._pause = now, state.epoch, 0.0
-
-    def _tell(self, state: Any) -> None:
-        elapsed, done = time.monotonic() - self._started, state.global_step
-        left = elapsed / done * (state.max_steps - done) if done else None
-        self._report.progress(done, state.max_steps, left, self._rate)
+__all__ = ["choose_device", "total_steps", "train"]

@@ -33,11 +33,27 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     _quiet_libraries()
     recorder.notes(device=choose_device(spec.training))
     stop.arm(raises=False)  # a record that is opened halfway would stay open for ever
-    recorder.tracker = Tracker(recorder.folder.name, _params(spec), _tags(spec, recorder.folder.name))
+    recorder.tracker = Tracker(recorder.folder.name, _params(spec), _tags(spec, recorder.folder.name), recorder.state.mlflow_run_id)
     recorder.notes(mlflow_run_id=recorder.tracker.id)
     stop.arm(raises=True)
     recorder.stage("loading data and model")
-    task = build_task(spec, _progress_lines(recorder))
+    old = build_task(spec, _progress_lines(recorder))
+    from types import SimpleNamespace
+
+    from transformers import DataCollatorWithPadding
+
+    from gelora.runs.checkpoints import last_whole
+    from gelora.tasks import Task
+
+    task = old
+    new = Task(
+        kind=old.kind, model=old.model, tokenizer=old.tokenizer, entry=old.entry, train=old.train, held_out=old.held_out,
+        collate=DataCollatorWithPadding(old.tokenizer), reduce=lambda x, _: x[0] if isinstance(x, tuple | list) else x,
+        score=old.metrics, show=lambda _: [], main_metric=old.main_metric, higher_is_better=True, label_names=old.label_names,
+        majority_accuracy=old.majority_accuracy, random_keys=(), reloaded_keys=old.reloaded_keys, peft_task_type="SEQ_CLS",
+        auto_class="AutoModelForSequenceClassification", texts_digest=old.texts_digest,
+    )  # fmt: skip
+    learner = SimpleNamespace(model=old.model, callbacks=[])
     recorder.notes(
         task=task.kind,
         main_metric=task.main_metric,
@@ -56,7 +72,8 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
 
     stop.arm(raises=False)
     recorder.stage("training")
-    done = train(task, spec.training, spec.seed, recorder.folder / "checkpoints", recorder, stop)
+    checkpoint = last_whole(recorder.folder / "checkpoints") if recorder.state.attempts > 1 else None
+    done = train(new, learner, spec.training, spec.seed, recorder.folder / "checkpoints", recorder, stop, checkpoint)
     recorder.stage("saving the adapter")
     adapter = save_adapter(task, recorder.folder / "adapter", recorder.state.metrics)
     recorder.complain(recorder.tracker.keep(adapter, "adapter"))

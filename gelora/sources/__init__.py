@@ -25,9 +25,11 @@ if TYPE_CHECKING:
         HeadedModel as HeadedModel,
         load_causal_lm as load_causal_lm,
         load_classifier as load_classifier,
+        load_question_answerer as load_question_answerer,
         longest_input as longest_input,
     )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
+    from gelora.sources.labelled_rows import LabelledRows as LabelledRows, labelled_rows as labelled_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
         describe_dataset as describe_dataset,
@@ -41,7 +43,12 @@ if TYPE_CHECKING:
         structure_of as structure_of,
         without_weights as without_weights,
     )
-    from gelora.sources.tables import FILE_ENDINGS as FILE_ENDINGS
+    from gelora.sources.tables import (
+        FILE_ENDINGS as FILE_ENDINGS,
+        Table as Table,
+        is_missing as is_missing,
+        read_table as read_table,
+    )
     from gelora.sources.target_choice import TARGETS as TARGETS, select_modules as select_modules
     from gelora.sources.target_kinds import expert_shape as expert_shape
     from gelora.sources.tokenized import TokenizedSample as TokenizedSample, tokenize as tokenize
@@ -49,14 +56,15 @@ if TYPE_CHECKING:
 _FILE_OF = {
     **dict.fromkeys(("BUNDLED_DATASET", "BUNDLED_MODEL", "DatasetEntry", "ModelEntry", "bundled_datasets", "bundled_models"), "catalog"),
     **dict.fromkeys(("find_model", "load_base_model", "load_config", "load_tokenizer"), "catalog"),
-    **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "longest_input"), "heads"),
+    **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
+    **dict.fromkeys(("LabelledRows", "labelled_rows"), "labelled_rows"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
     **dict.fromkeys(("base_model_of", "find_blocks", "model_structure", "structure_of", "without_weights"), "structure"),
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
     **dict.fromkeys(("expert_shape",), "target_kinds"),
     **dict.fromkeys(("head_size",), "head_sizes"),
-    **dict.fromkeys(("FILE_ENDINGS",), "tables"),
+    **dict.fromkeys(("FILE_ENDINGS", "Table", "is_missing", "read_table"), "tables"),
     **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),
 }
 

@@ -1,4 +1,4 @@
-"""A base checkpoint with a task head on it: a sequence classifier (or regression), or a causal language model.
+"""A base checkpoint with a task head on it: sequence classifier (or regression), question answerer, causal language model.
 
 Says which weights the checkpoint lacks, which are then random numbers. Knows nothing of adapters, training or scores.
 """
@@ -50,8 +50,7 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
     from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
-    if tokenizer.pad_token_id is None:
-        raise ModelError(f"The tokenizer of {entry.model_id} has no padding token, so that texts cannot be batched; choose another model.")
+    _check_padding(entry, tokenizer)
     options: dict[str, Any] = {"num_labels": 1, "problem_type": "regression"}
     if label_names:
         labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
@@ -66,7 +65,31 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"{entry.model_id} cannot be loaded as a sequence classifier: {reason}") from error
     model.config.pad_token_id = tokenizer.pad_token_id
-    return _headed(model, info)
+    return _headed(entry, model, info)
+
+
+def load_question_answerer(entry: ModelEntry, tokenizer: Any, seed: int) -> HeadedModel:
+    """The checkpoint with two outputs a token, the start and the end of an answer; drawn from `seed` where it has none.
+
+    Torch's CPU generator is seeded and goes on from there, as in `load_classifier`.
+
+    Args:
+        entry: from `find_model`.
+        tokenizer: the model's, with a padding token, whose id the model is told.
+        seed: of the head, at least 0.
+
+    Raises:
+        ModelError, InputError: the model has no such form, its weights cannot be read, or the tokenizer cannot pad.
+    """
+    import torch
+    from transformers import AutoModelForQuestionAnswering
+
+    _check_padding(entry, tokenizer)
+    torch.default_generator.manual_seed(seed)
+    with load_errors(entry, "question answering model"), quiet():
+        model, info = AutoModelForQuestionAnswering.from_pretrained(entry.path, ignore_mismatched_sizes=True, **_always(entry))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return _headed(entry, model, info)
 
 
 def load_causal_lm(entry: ModelEntry, seed: int) -> HeadedModel:
@@ -87,13 +110,25 @@ def load_causal_lm(entry: ModelEntry, seed: int) -> HeadedModel:
     torch.default_generator.manual_seed(seed)
     with load_errors(entry, "causal language model"), quiet():
         model, info = AutoModelForCausalLM.from_pretrained(entry.path, **_always(entry))
-    return _headed(model, info)
+    return _headed(entry, model, info)
 
 
-def longest_input(wanted: int, tokenizer: Any, config: Any) -> int:
-    """The wanted length in tokens, cut to what tokenizer and position embeddings can hold."""
+def longest_input(wanted: int, tokenizer: Any, config: Any, model: "nn.Module | None" = None) -> int:
+    """The wanted length in tokens, cut to what tokenizer and position embeddings can hold.
+
+    With the model itself, the positions that RoBERTa and its kin keep for padding count as taken.
+    """
     positions = getattr(config, "max_position_embeddings", None) or math.inf
+    for name, module in model.named_modules() if model is not None else ():
+        padding = getattr(module, "padding_idx", None)
+        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
+            positions = min(positions, int(module.num_embeddings) - padding - 1)
     return int(min(wanted, tokenizer.model_max_length or math.inf, positions))
+
+
+def _check_padding(entry: ModelEntry, tokenizer: Any) -> None:
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"The tokenizer of {entry.model_id} has no padding token, so that texts cannot be batched; choose another model.")
 
 
 def _always(entry: ModelEntry) -> dict[str, Any]:
@@ -103,9 +138,17 @@ def _always(entry: ModelEntry) -> dict[str, Any]:
     return options | ({"use_safetensors": True} if entry.origin == "bundled" else {})
 
 
-def _headed(model: "nn.Module", info: dict[str, Any]) -> HeadedModel:
+def _headed(entry: ModelEntry, model: Any, info: dict[str, Any]) -> HeadedModel:
     config: Any = model.config
     if getattr(config, "use_cache", False):
         config.use_cache = False  # keys and values of past tokens serve generation, and here only cost memory
     mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
-    return HeadedModel(model, tuple(sorted(info["missing_keys"])), tuple(mismatched))
+    headed = HeadedModel(model, tuple(sorted(info["missing_keys"])), tuple(mismatched))
+    # A pooler belongs to the head, since many checkpoints have none; a block that is random is no pretrained model.
+    lacking = [key for key in headed.random_keys if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
+    if lacking:
+        raise ModelError(
+            f"The weights of {entry.model_id} are not those of its config: {len(lacking)} are missing or have another size, such as "
+            f"{lacking[0]}. Choose another checkpoint."
+        )
+    return headed
