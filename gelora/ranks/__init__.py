@@ -22,18 +22,29 @@ from gelora.ranks.edits import edit_ranks, undo_edits
 from gelora.ranks.lora_form import lora_arguments
 from gelora.ranks.matching import match_budget
 from gelora.ranks.memory import memory_estimate
+from gelora.ranks.renewal import check_renewable, plan_with_ranks, renewed_plan, rule_ranks
 from gelora.ranks.stability import estimator_shares, half_sample_shares
 from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
 
 if TYPE_CHECKING:
+    from gelora.ranks.adalora import (
+        allocate as allocate,
+        allocator_state as allocator_state,
+        apply_adalora as apply_adalora,
+        restore_allocator as restore_allocator,
+        to_adalora_config as to_adalora_config,
+    )
+    from gelora.ranks.adalora_export import found_plan as found_plan, save_found_lora as save_found_lora
     from gelora.ranks.adapter_import import plan_from_adapter as plan_from_adapter
     from gelora.ranks.importance import all_module_scores as all_module_scores, module_scores as module_scores
+    from gelora.ranks.initial_adapter import InitialAdapter as InitialAdapter
     from gelora.ranks.lora import (
         INITS_OF_BASE as INITS_OF_BASE,
         apply_plan as apply_plan,
         dora_params as dora_params,
         to_lora_config as to_lora_config,
     )
+    from gelora.ranks.resize import Resized as Resized, resize_adapters as resize_adapters
     from gelora.ranks.trained_parts import (
         count_parameters as count_parameters,
         head_modules as head_modules,
@@ -48,7 +59,11 @@ if TYPE_CHECKING:
 _LATE = {
     "plan_from_adapter": "adapter_import",
     **dict.fromkeys(("all_module_scores", "module_scores"), "importance"),
+    **dict.fromkeys(("allocate", "allocator_state", "apply_adalora", "restore_allocator", "to_adalora_config"), "adalora"),
+    **dict.fromkeys(("found_plan", "save_found_lora"), "adalora_export"),
+    "InitialAdapter": "initial_adapter",
     **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "lora"),
+    **dict.fromkeys(("Resized", "resize_adapters"), "resize"),
     **dict.fromkeys(("count_parameters", "head_modules", "language_head", "modules_to_save"), "trained_parts"),
     **dict.fromkeys(("train_biases", "train_everything", "train_head_alone"), "trained_parts"),
 }
@@ -62,6 +77,7 @@ __all__ = [
     "allocate_ranks",
     "budget_by_block",
     "budget_params",
+    "check_renewable",
     "check_same_model",
     "edit_ranks",
     "equivalent_uniform_rank",
@@ -72,8 +88,11 @@ __all__ = [
     "memory_estimate",
     "plan_at_budget",
     "plan_budget",
+    "plan_with_ranks",
     "rank_agreement",
+    "renewed_plan",
     "rise_units",
+    "rule_ranks",
     "undo_edits",
     "uniform_comparison",
     "uniform_ranks",

@@ -158,5 +158,6 @@ def _check_init(plan: RankPlan, modules: Sequence[nn.Module], init_lora_weights:
         )
     if init_lora_weights == "olora" and any(is_conv1d(module) for module in modules):
         raise InputError(
-            "PEFT's init_lora_weights 'olora' does not know the transposed maps of GPT-2 and would change the model; choose 'pissa' or 'default'."
+            "PEFT's init_lora_weights 'olora' does not know the transposed maps of GPT-2 and would change the model; "
+            "choose 'pissa' or 'default'."
         )

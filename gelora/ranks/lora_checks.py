@@ -6,7 +6,7 @@ Knows PEFT's layers; builds no config. PEFT matches names leniently and only war
 import copy
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from peft import PeftConfig, PeftModel
 from peft.tuners.lora import LoraLayer
@@ -81,7 +81,7 @@ def check_adapters(peft_model: PeftModel, plan: RankPlan, names: dict[str, str])
             raise ModelError(f"PEFT gave {name} rank {layer.r[ADAPTER]} and alpha / r {layer.scaling[ADAPTER]}; planned {r} and {scaling}.")
 
 
-def check_names(layers: dict[str, LoraLayer], wanted: Sequence[str] | dict[str, object]) -> None:
+def check_names(layers: dict[str, LoraLayer], wanted: Collection[str]) -> None:
     """Raise ModelError unless exactly the wanted modules are adapted."""
     if set(layers) != set(wanted):
         raise ModelError(f"PEFT adapted other modules than the plan names: {listed(sorted(set(layers) ^ set(wanted)))}.")

@@ -76,8 +76,9 @@ def language_head(model: nn.Module) -> str:
     Raises:
         ModelError: the model has none.
     """
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    name = next((name for name, module in model.named_modules() if module is head), None) if head is not None else None
+    find = getattr(model, "get_output_embeddings", None)
+    head = find() if callable(find) else None
+    name = next((name for name, module in model.named_modules() if head is not None and module is head), None)
     if name is None:
         raise ModelError(f"{type(model).__name__} has no language-model head that could be trained alone; choose method 'lora' or 'full'.")
     return name
@@ -124,7 +125,8 @@ def train_biases(model: nn.Module, head: Sequence[str]) -> tuple[int, int]:
     Raises:
         ModelError: there are no biases outside the head.
     """
-    biases, inside = {}, {}
+    biases: dict[str, int] = {}
+    inside: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         in_head = any(is_inside(name, module) for module in head)
         parameter.requires_grad_(in_head or name.endswith(".bias"))

@@ -13,7 +13,6 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from gelora.home import runs_dir, write_atomically
 from gelora.records import RunSpec
 
 LIVE = ("queued", "running")
+SILENT_SECONDS = 60.0  # a worker speaks every few seconds; one that lives and says nothing for so long hangs or was halted
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
 
 
@@ -71,7 +71,8 @@ class RunInfo:
 
     status: queued, running, finished, failed or stopped, with `reason` where it needs one; stage: what the process is
     doing now, in words; metrics: {name: last value}; main_metric: the name of the task's metric (`eval_accuracy`, say);
-    strategy: the plan's, None for a head-only run; spec: None when its file is damaged.
+    strategy: the plan's, None for a method without one; spec: None when its file is damaged; silent_seconds: how long a
+    running process has said nothing, None unless that is long (the reason says so, the run is not given up).
     """
 
     id: str
@@ -95,8 +96,10 @@ class RunInfo:
     gpu_memory_total_bytes: int | None
     gpu_utilisation: float | None
     device: str | None
+    slot: str | None
     queue_place: int | None
     attempts: int
+    silent_seconds: float | None
     task: str | None
     higher_is_better: bool
     n_adapter_params: int | None
@@ -113,14 +116,23 @@ class RunInfo:
         """Whether the run is queued or running."""
         return self.status in LIVE
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether `resume_run` takes it: it was stopped or failed, and what it was asked to do is readable."""
+        return self.status in ("stopped", "failed") and self.spec is not None
+
 
 def now() -> str:
     """The time as it is written in every record: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def create_folder(spec: RunSpec) -> Path:
-    """Make the folder of a new run, with spec.json in it; its name is the run's id (time, model, data, a random end)."""
+def create_folder(spec: RunSpec, launch: dict[str, Any] | None = None) -> Path:
+    """Make the folder of a new run, with spec.json (and launch.json) in it; its name is the run's id: time, model, data, a random end.
+
+    Raises:
+        StoreError: there is no room, or the folder of all runs is not writable.
+    """
     parts = [_slug(spec.model.removesuffix("/")), _slug(Path(spec.data.dataset).stem)]
     root = runs_dir()
     for _ in range(100):
@@ -129,12 +141,15 @@ def create_folder(spec: RunSpec) -> Path:
         try:
             unfinished.mkdir()
             write_atomically(unfinished / "spec.json", spec.to_json(indent=1).encode())
+            if launch is not None:
+                write_json(unfinished / "launch.json", launch)
             return unfinished.rename(root / run_id)  # a folder with an id is always one with a whole spec
         except FileExistsError:
             continue
-        except OSError as error:
+        except (OSError, StoreError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            raise StoreError(f"Cannot create a run in {root}: {error.strerror or error}. Free some space or set GELORA_HOME.") from error
+            why = error if isinstance(error, StoreError) else getattr(error, "strerror", None) or error
+            raise StoreError(f"Cannot create a run in {root}: {why}. Free some space or set GELORA_HOME.") from error
     raise StoreError(f"Cannot find a free name for a run in {root}.")
 
 
@@ -239,6 +254,9 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
     except GeloraError as error:
         if status in LIVE:
             status, reason = "failed", f"damaged: {error}"
+    silent = _silent_seconds(state) if status in LIVE else None
+    if silent is not None and reason is None:
+        reason = f"silent for {silent:.0f} s: the process lives, but says nothing; wait, or stop it and resume"
     return RunInfo(
         id=folder.name,
         status=status,
@@ -261,8 +279,10 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
         gpu_memory_total_bytes=state.gpu_memory_total_bytes,
         gpu_utilisation=state.gpu_utilisation,
         device=state.device,
+        slot=state.slot,
         queue_place=state.queue_place,
         attempts=state.attempts,
+        silent_seconds=silent,
         task=state.task,
         higher_is_better=state.higher_is_better,
         n_adapter_params=state.n_adapter_params,
@@ -276,13 +296,10 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
     )
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint of the latest step that was saved whole, or None."""
-    found = [
-        p for p in _children(folder / "checkpoints") if re.fullmatch(r"checkpoint-\d+", p.name) and (p / "trainer_state.json").is_file()
-    ]
-    return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
-
-
-def _children(folder: Path) -> Iterator[Path]:
-    return folder.iterdir() if folder.is_dir() else iter(())
+def _silent_seconds(state: RunState) -> float | None:
+    try:
+        spoke = datetime.fromisoformat(state.heartbeat_at or "")
+    except ValueError:
+        return None  # it has not spoken yet
+    seconds = (datetime.now(UTC) - spoke).total_seconds()
+    return seconds if seconds > SILENT_SECONDS else None

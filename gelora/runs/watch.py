@@ -6,6 +6,7 @@ Knows the Trainer's events; knows nothing of where reports go. Reading a clock a
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -60,8 +61,12 @@ class Watch(TrainerCallback):
         self._first_step = self._logged_step = state.global_step
         self._report.progress(state.global_step, state.max_steps, None)
 
+    def pause(self) -> None:
+        """What comes until the next step counts for the time left, but not for the throughput."""
+        self._pause_began = time.monotonic()
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._pause_began:  # evaluating and saving count for the time left, but not for the throughput
+        if self._pause_began:
             self._pause += time.monotonic() - self._pause_began
             self._pause_began = 0.0
 
@@ -122,11 +127,9 @@ class Last(TrainerCallback):
         if control.should_evaluate or control.should_save or control.should_training_stop:
             # The loss is a mean since the last log, which no checkpoint holds: a resumed run has to begin a new mean too.
             control.should_log = True
-            self._watch._pause_began = time.monotonic()  # noqa: SLF001  (two halves of one watch)
+            self._watch.pause()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        from pathlib import Path
-
         seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 

@@ -1,0 +1,167 @@
+"""The intrinsic dimension while a run trains: the curve as it moves, the ranks the rule would want, the map of its drift.
+
+Pure functions, no Streamlit. A measurement is one line of a run's geometry: step, dimension of every layer (None where it
+has none), ranks wanted and installed by block.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.charts.look import GRID, REFERENCE_COLOUR, RISE_COLOUR, estimator_style, finish, with_alpha
+
+Measurement = Mapping[str, Any]
+FELL, SAME, ROSE = "#0072B2", "#DADDE2", "#D55E00"
+_OUTLINE = "#7A8594"
+_GHOSTS = 6  # earlier curves that are drawn at most, spread evenly from the first to the last
+_CELL, _EDGE = 30, 96  # pixels: height of a layer's row in the map, of everything else in it
+
+
+def moving_curve(measurements: Sequence[Measurement], shown: int) -> go.Figure:
+    """The curve of measurement `shown` thick, earlier ones fading, over the ranks in use (outline) and wanted (fill).
+
+    Layer i stands between blocks i and i + 1, so that the segment over a block is that block's rise. Axes are those of
+    all measurements together: they stay while the step is moved. Without ranks (head only, full fine-tuning) the curve
+    is alone.
+    """
+    now = measurements[shown]
+    has_ranks = any(m.get("wanted") or m.get("installed") for m in measurements)
+    n_layers = len(now["dimensions"])
+    places = [layer + 0.5 for layer in range(n_layers)]
+    label, colour, _, symbol = estimator_style(now["estimator"])
+    figure = make_subplots(
+        rows=2 if has_ranks else 1, cols=1, shared_xaxes=True, vertical_spacing=0.12, row_heights=[0.6, 0.4] if has_ranks else [1.0]
+    )  # fmt: skip
+    for age, index in enumerate(_ghosts(shown)):
+        ghost = measurements[index]
+        opacity = 0.2 + 0.35 * age / _GHOSTS
+        figure.add_trace(
+            go.Scatter(
+                x=places, y=list(ghost["dimensions"]), mode="lines", line={"color": with_alpha(colour, opacity), "width": 2},
+                name=f"step {ghost['step']:,}", hovertemplate=f"Step {ghost['step']:,}: %{{y:.2f}}<extra></extra>",
+            ), row=1, col=1,
+        )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=places, y=list(now["dimensions"]), mode="lines+markers", line={"color": colour, "width": 4},
+            marker={"symbol": symbol, "size": 9}, name=f"step {now['step']:,}", text=list(now["layer_names"]),
+            hovertemplate=f"%{{text}}, step {now['step']:,}: {label} %{{y:.2f}}<extra></extra>",
+        ), row=1, col=1,
+    )  # fmt: skip
+    low, high = _range(measurements)
+    _undefined(figure, now, places, low)
+    figure.update_yaxes(title_text="intrinsic dimension", range=[low, high], gridcolor=GRID, row=1, col=1)
+    words = f'<span style="color:{colour}">━ <b>{label} at step {now["step"]:,}</b></span>'
+    if shown:
+        words += f'   <span style="color:{REFERENCE_COLOUR}">earlier ones fade</span>'
+    _over(figure, words, "y")
+    if has_ranks:
+        _ranks(figure, measurements, now, n_layers - 1)
+    step = max(1, round((n_layers - 1) / 12))
+    figure.update_xaxes(range=[0.3, n_layers - 0.3], tickvals=list(range(1, n_layers, step)), gridcolor=GRID)
+    figure.update_xaxes(title_text="block", row=2 if has_ranks else 1, col=1)
+    finish(figure, height=500 if has_ranks else 340)
+    figure.update_layout(showlegend=False, barmode="overlay", uirevision="geometry")
+    return figure
+
+
+def _ranks(figure: go.Figure, measurements: Sequence[Measurement], now: Measurement, n_blocks: int) -> None:
+    blocks = list(range(1, n_blocks + 1))
+    wanted = [now.get("wanted", {}).get(str(block)) for block in blocks]
+    installed = [now.get("installed", {}).get(str(block)) for block in blocks]
+    figure.add_trace(
+        go.Bar(
+            x=blocks, y=wanted, width=0.56, name="the rule would want now", marker={"color": RISE_COLOUR, "line": {"width": 0}},
+            hovertemplate="Block %{x}: the rule would want rank %{y} now<extra></extra>",
+        ), row=2, col=1,
+    )  # fmt: skip
+    figure.add_trace(
+        go.Bar(
+            x=blocks, y=installed, width=0.82, name="in use", marker={"color": "rgba(0,0,0,0)", "line": {"color": _OUTLINE, "width": 2.5}},
+            hovertemplate="Block %{x}: rank %{y} in use<extra></extra>",
+        ), row=2, col=1,
+    )  # fmt: skip
+    highest = max([1, *(r for m in measurements for key in ("wanted", "installed") for r in m.get(key, {}).values())])
+    figure.update_yaxes(title_text="rank", range=[0, highest * 1.08], gridcolor=GRID, nticks=6, tickformat="d", row=2, col=1)
+    fill = '<span style="color:#A8780A">■ <b>the rule would want</b></span>'
+    _over(figure, f'{fill}   <span style="color:{_OUTLINE}">▯ <b>in use</b></span>', "y2")
+
+
+def _undefined(figure: go.Figure, measurement: Measurement, places: Sequence[float], low: float) -> None:
+    gaps = [place for place, value in zip(places, measurement["dimensions"], strict=True) if value is None]
+    if gaps:
+        figure.add_trace(
+            go.Scatter(
+                x=gaps, y=[low] * len(gaps), mode="text", text=["⊘"] * len(gaps), textposition="top center", name="no dimension",
+                textfont={"size": 16, "color": REFERENCE_COLOUR}, cliponaxis=False,
+                hovertemplate=f"No dimension here: {measurement.get('note') or 'it could not be estimated'}<extra></extra>",
+            ), row=1, col=1,
+        )  # fmt: skip
+
+
+def _ghosts(shown: int) -> list[int]:
+    """Indices of the earlier measurements that are drawn: the first one always, the others evenly spread."""
+    n = min(shown, _GHOSTS)
+    return sorted({round(i * shown / n) for i in range(n)})
+
+
+def _range(measurements: Sequence[Measurement]) -> tuple[float, float]:
+    values = [value for m in measurements for value in m["dimensions"] if value is not None]
+    return (0.0, max(values) * 1.1) if values else (0.0, 1.0)
+
+
+def _over(figure: go.Figure, text: str, axis: str) -> None:
+    figure.add_annotation(
+        text=text, x=0, xref="paper", xanchor="left", y=1, yref=f"{axis} domain", yanchor="bottom", yshift=3, showarrow=False,
+        font={"size": 12},
+    )  # fmt: skip
+
+
+def drift_limit(all_measurements: Sequence[Sequence[Measurement]]) -> float:
+    """The largest change from the first measurement in any of the runs, at least 0.5: one colour scale for all maps."""
+    changes = [abs(change) for found in all_measurements for row in _changes(found) for change in row if change is not None]
+    return max([0.5, *changes])
+
+
+def drift_map(measurements: Sequence[Measurement], limit: float | None = None) -> go.Figure:
+    """Layer by step: colour is the change of the dimension since its first measurement, the number in a cell the dimension.
+
+    limit: the change at which the colour is full; that of these measurements when None. ↻ marks steps at which ranks were
+    given out anew, ⊘ cells without a dimension.
+    """
+    limit = limit or drift_limit([measurements])
+    names = [str(name) for name in measurements[-1]["layer_names"]]
+    steps = [f"{m['step']:,}{' ↻' if m.get('reallocated') else ''}" for m in measurements]
+    values = [[m["dimensions"][layer] for m in measurements] for layer in range(len(names))]
+    changes = _changes(measurements)
+    few = len(steps) <= 10
+    figure = go.Figure(
+        go.Heatmap(
+            x=steps, y=names, z=changes, zmin=-limit, zmax=limit, colorscale=[[0, FELL], [0.5, SAME], [1, ROSE]], xgap=1, ygap=1,
+            text=[["⊘" if value is None else f"{value:.1f}" for value in row] for row in values],
+            texttemplate="%{text}" if few else None, textfont={"size": 11}, hoverongaps=False,
+            hovertemplate="%{y}, step %{x}: dimension %{text}, %{z:+.2f} since the start<extra></extra>",
+            colorbar={"title": {"text": "change", "side": "top"}, "thickness": 10, "len": 0.9, "tickformat": "+.1f", "nticks": 5},
+        )
+    )  # fmt: skip
+    for layer, row in enumerate(values):
+        for column, value in enumerate(row):
+            if value is None:
+                figure.add_annotation(x=steps[column], y=names[layer], text="⊘", showarrow=False, font={"color": REFERENCE_COLOUR})
+    figure.update_xaxes(title_text="optimizer step", type="category", nticks=10, showgrid=False)
+    figure.update_yaxes(showgrid=False, automargin=True)
+    finish(figure, height=_CELL * len(names) + _EDGE if len(names) < 20 else 620)
+    figure.update_layout(margin={"l": 10, "r": 8})
+    return figure
+
+
+def _changes(measurements: Sequence[Measurement]) -> list[list[float | None]]:
+    """[layer][measurement]: the dimension minus the layer's first defined one, None where it is not defined."""
+    rows = []
+    for layer in range(len(measurements[0]["dimensions"]) if measurements else 0):
+        values = [m["dimensions"][layer] for m in measurements]
+        first = next((value for value in values if value is not None), None)
+        rows.append([None if value is None or first is None else value - first for value in values])
+    return rows

@@ -1,0 +1,79 @@
+"""What pages read of runs, through the face of `gelora.runs`, kept for as long as nothing has changed.
+
+Draws nothing.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+import gelora.runs
+from app.run_words import metric_word
+from gelora.errors import GeloraError
+from gelora.runs import RunInfo, history
+
+experiments: Any = importlib.import_module("gelora.runs.experiments")
+
+
+def series_of(run: RunInfo) -> dict[str, list[tuple[int, float]]]:
+    """The run's metrics; read anew only when its state says that something was logged."""
+    return _history(run.id, (run.status, run.step, run.attempts, tuple(sorted(run.metrics.items()))))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _history(run_id: str, state: tuple[object, ...]) -> dict[str, list[tuple[int, float]]]:
+    return history(run_id)
+
+
+def geometry_of(run: RunInfo) -> list[dict[str, Any]]:
+    """The measurements of the dimension during training, the earliest first; none where there was no probe."""
+    return _asked("geometry", run.id) or []
+
+
+def examples_of(run: RunInfo) -> dict[str, Any] | None:
+    """Held-out examples with the latest prediction, or None before the first evaluation."""
+    return _asked("examples", run.id)
+
+
+def provenance_of(run: RunInfo) -> dict[str, Any]:
+    """Versions, commit, data digest and what else tells where a run came from."""
+    return _asked("provenance", run.id) or {}
+
+
+def _asked(name: str, run_id: str) -> Any:
+    read: Callable[[str], Any] | None = getattr(gelora.runs, name, None)
+    try:
+        return read(run_id) if read is not None else None
+    except GeloraError:
+        return None
+
+
+def short_name(run: RunInfo) -> str:
+    """A run in a few words: method and ranks, seed, and the end of its id, which tells it from its siblings."""
+    if run.spec is None:
+        return run.id
+    return f"{experiments.describe_method(run.spec)}, seed {run.spec.seed} · {run.id[-4:]}"
+
+
+def reference_scores(run: RunInfo, runs: list[RunInfo], metric: str) -> dict[str, float]:
+    """What the run is held against: the majority class, and a finished head-only run of the same model, data and seed."""
+    found = {}
+    if run.majority_accuracy is not None and metric == "eval_accuracy":
+        found["majority class"] = run.majority_accuracy
+    if run.method == "head" or run.spec is None:
+        return found
+    for other in runs:
+        if other.method != "head" or other.status != "finished" or other.spec is None or metric not in other.metrics:
+            continue
+        same = all(getattr(other.spec, name) == getattr(run.spec, name) for name in ("model", "data", "held_out", "seed"))
+        if same and other.spec.training.n_train == run.spec.training.n_train:
+            return found | {"head only": other.metrics[metric]}
+    return found
+
+
+def metric_names(all_series: list[dict[str, list[tuple[int, float]]]], first: str) -> list[str]:
+    """Every metric that any of the runs has, the one they are judged by first, then by its words."""
+    names = {name for series in all_series for name in series} - {"majority_accuracy", "epoch"}
+    return sorted(names, key=lambda name: (name != first, name.startswith("id/"), metric_word(name)))

@@ -1,0 +1,237 @@
+"""Fine-tuning on a GPU, checked first and then timed: `python -m benchmarks.training_gpu --data FOLDER [--json FILE]`.
+
+1. RTE, MRPC and SQuAD on the bundled model and an Alpaca sample on stories260K are started through the very function that
+   the page's Start button calls; the page's own readers have to return their metrics while they run; all have to finish.
+2. Throughput: the same adapters on the same rows by a plain script (Trainer defaults: float32, every row padded to the
+   greatest length) and by our loop with everything live; whole training, in one process, in turns.
+3. What live telemetry costs: our loop with nobody listening against the same with log, state, MLflow and GPU counters.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import record
+from gelora.ranks import apply_plan, uniform_ranks
+from gelora.records import DataChoice, RunSpec, TrainingConfig
+from gelora.runs import geometry, history, log_tail, run_info, start_run
+from gelora.runs.methods import put_on
+from gelora.runs.recorder import Recorder
+from gelora.runs.tracking import Tracker, ensure_store
+from gelora.runs.training import total_steps, train
+from gelora.sources import model_structure
+from gelora.tasks import Task, build_task
+
+
+class Nobody:
+    """Listens to nothing."""
+
+    def values(self, step: int, values: dict[str, float]) -> None: ...
+
+    def progress(self, step: int, total_steps: int, seconds_left: float | None) -> None: ...
+
+    def examples(self, step: int, shown: Any) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def cases(model: str, data: Path) -> dict[str, RunSpec]:
+    """What is trained."""
+    bundled = uniform_ranks(model_structure(model), 4)
+    stories = str(data / "models" / "stories260K")
+    small = uniform_ranks(model_structure(stories), 4)
+
+    def glue(task: str, text: str, pair: str) -> tuple[DataChoice, DataChoice]:
+        files = (str(data / "glue" / task / f"{part}.jsonl") for part in ("train", "validation"))
+        train_file, dev_file = (DataChoice(file, text_column=text, pair_column=pair, label_column="label") for file in files)
+        return train_file, dev_file
+
+    squad = [DataChoice(str(data / "squad" / f"{part}.jsonl")) for part in ("train", "validation")]
+    base = TrainingConfig(batch_size=16, n_train=100_000, n_eval=2500, device="cuda", learning_rate=5e-4)
+    of = dataclasses.replace
+    rte, mrpc = glue("rte", "sentence1", "sentence2"), glue("mrpc", "sentence1", "sentence2")
+    alpaca = DataChoice(str(data / "alpaca-1k" / "train.jsonl"))
+    return {
+        "RTE": RunSpec(model, rte[0], bundled, of(base, epochs=4.0, max_length=256), 0, rte[1]),
+        "MRPC": RunSpec(model, mrpc[0], bundled, of(base, epochs=4.0, max_length=128), 0, mrpc[1]),
+        "SQuAD": RunSpec(model, squad[0], bundled, of(base, epochs=2.0, max_length=384, task="question-answering"), 0, squad[1]),
+        "Alpaca": RunSpec(stories, alpaca, small, of(base, epochs=4.0, max_length=256, n_eval=100, task="instruction"), 0),
+    }
+
+
+def launched(name: str, spec: RunSpec) -> dict[str, Any]:
+    """One run through the Start button's function, read by the page's readers while it runs.
+
+    Raises:
+        SystemExit: it did not finish, was not on the GPU, or its metrics could not be read before its end.
+    """
+    began = time.monotonic()
+    run_id = start_run(spec)
+    seen_while_running = 0
+    while (info := run_info(run_id)).is_live:
+        if info.device == "cuda" and info.status == "running":
+            seen_while_running = max(seen_while_running, len(history(run_id).get("loss", [])))
+        if time.monotonic() - began > 280:
+            raise SystemExit(f"{name} takes too long:\n{log_tail(run_id)}")
+        time.sleep(0.5)
+    series = history(run_id)
+    if info.status != "finished" or info.device != "cuda":
+        raise SystemExit(f"{name} is {info.status} on {info.device}: {info.reason}\n{log_tail(run_id)}")
+    if not seen_while_running:
+        raise SystemExit(f"no loss of {name} could be read while it ran")
+    measured = geometry(run_id)
+    return {
+        "case": f"{name}, started as the page does",
+        "status": info.status,
+        "device": info.device,
+        "seconds": round(time.monotonic() - began, 1),
+        "losses_read_while_running": seen_while_running,
+        "losses_at_the_end": len(series["loss"]),
+        "metrics": {key: round(points[-1][1], 4) for key, points in series.items() if key.startswith("eval_")},
+        "examples_per_second": round(statistics.median(value for _, value in series["examples_per_second"])),
+        "tokens_per_second": round(statistics.median(value for _, value in series["tokens_per_second"])),
+        "gpu_memory_mb": round(max(value for _, value in series.get("gpu_memory_bytes", [(0, 0.0)])) / 1e6),
+        "profiles_measured": len(measured),
+        "probe_share_of_training": round(measured[-1]["share"], 4) if measured else None,
+    }
+
+
+def ours(spec: RunSpec, listening: bool) -> tuple[float, Task]:
+    """Seconds of one training by our loop, and its task."""
+    task = build_task(spec)
+    learner = put_on(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
+    with tempfile.TemporaryDirectory() as folder:
+        config, listener, recorder = spec.training, Nobody(), None
+        if listening:
+            (Path(folder) / "run").mkdir()
+            recorder = Recorder(Path(folder) / "run")
+            recorder.line = lambda _text: None  # type: ignore[method-assign]  (the log is a file in a real run)
+            recorder.tracker = Tracker("benchmark", {}, {})
+        else:
+            config = dataclasses.replace(config, log_every=total_steps(config, len(task.train)))
+        seconds = timed(lambda: train(task, learner, config, spec.seed, Path(folder) / "c", recorder or listener, lambda: False))
+        if recorder:
+            recorder.end("finished", None)
+    return seconds, task
+
+
+def plain(spec: RunSpec, task: Task, batch_size: int) -> float:
+    """Seconds of the same training by a plain script: Trainer defaults, every row padded to the greatest length."""
+    from transformers import Trainer, TrainingArguments
+
+    fresh = build_task(spec)
+    if spec.plan is None:
+        raise SystemExit("the plain script needs a plan")
+    model = apply_plan(fresh.model, spec.plan, task_type=fresh.peft_task_type)
+    pad_id, length = fresh.tokenizer.pad_token_id or 0, spec.training.max_length
+    fill = {"input_ids": pad_id, "labels": -100}
+
+    def padded(row: dict[str, Any]) -> dict[str, Any]:
+        names = [name for name in row if name in _INPUTS]
+        return {n: row[n] + [fill.get(n, 0)] * (length - len(row[n])) if isinstance(row[n], list) else row[n] for n in names}
+
+    rows = [padded(row) for row in task.train]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            num_train_epochs=spec.training.epochs,
+            per_device_train_batch_size=batch_size,
+            report_to=[],
+            disable_tqdm=True,
+            remove_unused_columns=False,
+        )
+        trainer = Trainer(model=model, args=arguments, train_dataset=rows)
+        return timed(trainer.train)
+
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "labels", "start_positions", "end_positions")
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Wall seconds of an action, the GPU's work included."""
+    torch.cuda.synchronize()
+    began = time.monotonic()
+    action()
+    torch.cuda.synchronize()
+    return time.monotonic() - began
+
+
+def throughput(name: str, spec: RunSpec, repeats: int) -> dict[str, Any]:
+    """Our loop, live, against the plain script at the same batch size and at the Trainer's own."""
+    spec = dataclasses.replace(spec, training=dataclasses.replace(spec.training, epochs=1.0, n_eval=16, probe_size=0))
+    ours(spec, True)  # warm
+    mine, same, default = [], [], []
+    for _ in range(repeats):
+        seconds, task = ours(spec, True)
+        mine.append(seconds)
+        same.append(plain(spec, task, spec.training.batch_size))
+        default.append(plain(spec, task, 8))
+    n = len(task.train)
+    rates = {key: n / statistics.median(times) for key, times in (("ours", mine), ("same", same), ("default", default))}
+    return {
+        "case": f"throughput, {name}, {n} rows of at most {spec.training.max_length} tokens, batch {spec.training.batch_size}",
+        "ours": round(rates["ours"]),
+        "peer": round(rates["same"]),
+        "peer_name": "plain Trainer script, float32, padded to the greatest length, same batch size",
+        "ratio": round(rates["ours"] / rates["same"], 2),
+        "peer_at_batch_8": round(rates["default"]),
+        "ratio_to_trainer_defaults": round(rates["ours"] / rates["default"], 2),
+        "unit": "rows/s, evaluation and checkpoints included",
+        "seconds": [round(s, 2) for s in mine],
+        "peer_seconds": [round(s, 2) for s in same],
+    }
+
+
+def telemetry(name: str, spec: RunSpec, repeats: int) -> dict[str, Any]:
+    """Our loop with everything live against itself with nobody listening."""
+    spec = dataclasses.replace(spec, training=dataclasses.replace(spec.training, n_eval=16, probe_size=0))
+    ours(spec, True)
+    live, silent = [], []
+    for i in range(repeats):
+        for listening in (True, False) if i % 2 else (False, True):
+            (live if listening else silent).append(ours(spec, listening)[0])
+    cost = statistics.median(live) / statistics.median(silent) - 1
+    return {
+        "case": f"live telemetry, {name}, {spec.training.epochs:g} epochs",
+        "ours": round(statistics.median(live), 3),
+        "peer": round(statistics.median(silent), 3),
+        "peer_name": "the same loop with nobody listening",
+        "ratio": round(1 + cost, 4),
+        "cost": f"{cost:+.2%}",
+        "unit": "s",
+        "seconds": [round(s, 3) for s in live],
+        "peer_seconds": [round(s, 3) for s in silent],
+    }
+
+
+def main() -> None:
+    """Check, then time."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--data", type=Path, required=True, help="folder with glue/, squad/, alpaca-1k/ and models/")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("runs", "speed"), help="one half alone")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("this benchmark needs a CUDA device")
+    ensure_store()
+    wanted = cases(options.model, options.data)
+    rows = []
+    if options.only != "speed":
+        rows += [launched(name, spec) for name, spec in wanted.items()]
+    if options.only != "runs":
+        rows += [throughput(name, wanted[name], options.repeats) for name in ("RTE", "MRPC", "SQuAD", "Alpaca")]
+        rows += [telemetry(name, wanted[name], 2 * options.repeats + 1) for name in ("RTE", "SQuAD")]
+    record.write("training_gpu", rows, options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""How runs stand, for whoever asks: any number of dashboards and shells, with the same answer, since disk is the only truth.
+
+Who finds a run whose process died without a word settles it: no process of it stays, and its end is written down. Knows
+the records of a run's folder and its process; knows nothing of training or MLflow.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+
+from gelora.errors import StoreError
+from gelora.runs import last_words, processes, reasons
+from gelora.runs.checkpoints import last_whole
+from gelora.runs.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
+
+_START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
+_ORPHAN_SECONDS = 2.0  # and when its starter is dead
+_EXIT_SECONDS = 1.0  # how long the starter, when it lives, gets to say how the process ended
+
+
+def run_info(run_id: str) -> RunInfo:
+    """How a run stands now; one whose process is gone without a word is settled as failed.
+
+    Raises:
+        RunError: no run has this id.
+    """
+    return look(run_folder(run_id))
+
+
+def list_runs() -> list[RunInfo]:
+    """All runs, newest first; a damaged folder is a failed run that says what is damaged."""
+    found = []
+    for folder in run_folders():
+        try:
+            found.append(look(folder))
+        except FileNotFoundError:
+            continue  # deleted by another process since the folder was listed
+    return found
+
+
+def wait_for(run_id: str, on_update: Callable[[RunInfo], None] | None = None, poll_seconds: float = 0.5) -> RunInfo:
+    """Wait until a run has ended; `on_update` gets its state at every look. Interrupting the wait leaves the run alone.
+
+    Raises:
+        RunError: no run has this id.
+    """
+    while True:
+        info = run_info(run_id)
+        if on_update is not None:
+            on_update(info)
+        if not info.is_live:
+            return info
+        time.sleep(poll_seconds)
+
+
+def look(folder: Path) -> RunInfo:
+    """The run in a folder as it stands now."""
+    launch: dict[str, Any] = {}
+    try:
+        launch = read_json(folder / "launch.json") or {}
+        state = read_state(folder) or RunState()
+    except StoreError as error:
+        return describe(folder, RunState(status="failed", reason=f"damaged: {error}", started_at=launch.get("started_at")), launch)
+    if state.status in LIVE and not _lives(folder, state, launch):
+        state = _settle(folder)
+    return describe(folder, state, launch)
+
+
+def process_of(folder: Path) -> psutil.Process | None:
+    """The run's process, None when there is none."""
+    state, launch = read_state(folder) or RunState(), read_json(folder / "launch.json") or {}
+    pid, created = _identity(state, launch)
+    if pid is not None:
+        return processes.find(pid, created, folder.name)
+    return next(iter(processes.of_run(folder.name)), None)  # started, but not on record yet
+
+
+def settle_lock(folder: Path) -> FileLock:
+    """Held while state.json is written by another process than the worker, and by the worker when it takes over."""
+    return FileLock(folder / ".settle.lock", timeout=10)
+
+
+def _identity(state: RunState, launch: dict[str, Any]) -> tuple[int | None, float | None]:
+    known = (state.pid, state.pid_create_time), (launch.get("pid"), launch.get("pid_create_time"))
+    return next(((pid, created) for pid, created in known if pid is not None and created is not None), (None, None))
+
+
+def _lives(folder: Path, state: RunState, launch: dict[str, Any]) -> bool:
+    pid, created = _identity(state, launch)
+    if pid is not None:
+        return processes.find(pid, created, folder.name) is not None
+    if processes.of_run(folder.name):
+        return True
+    return time.time() - folder.stat().st_mtime < (_START_SECONDS if _starter_lives(launch) else _ORPHAN_SECONDS)
+
+
+def _starter_lives(launch: dict[str, Any]) -> bool:
+    return processes.find(launch.get("starter_pid"), launch.get("starter_create_time")) is not None
+
+
+def _settle(folder: Path) -> RunState:
+    """End a run whose process is dead. The worker writes its own end before it dies, so look again first."""
+    state = RunState(status="failed", reason=reasons.LOST)
+    try:
+        with settle_lock(folder):
+            state = read_state(folder) or RunState()
+            launch = read_json(folder / "launch.json") or {}
+            if state.status not in LIVE or _lives(folder, state, launch):
+                return state
+            processes.kill_leftovers(folder.name)
+            state.status, state.reason = _verdict(folder, state, launch)
+            state.ended_at, state.seconds_left, state.stage = now(), None, "ended"
+            state.slot, state.queue_place = None, None
+            write_state(folder, state)
+    except (OSError, StoreError) as error:  # a full disk: say it now, write it down when there is room
+        state.status = "failed" if state.status in LIVE else state.status
+        state.reason = f"{state.reason or reasons.LOST} ({error})"
+    return state
+
+
+def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:
+    words = last_words.heard(folder)
+    if words is not None:
+        return words
+    stop = read_json(folder / "stop.json")
+    if stop is None:
+        return "failed", _how_it_died(folder, state, launch)
+    checkpoint = last_whole(folder / "checkpoints")
+    kept = f"the last checkpoint is checkpoints/{checkpoint.name}" if checkpoint else "there is no checkpoint"
+    if stop.get("killed"):
+        return "stopped", f"it did not stop within {stop.get('grace_seconds', 0):g} s and was killed; {kept}"
+    if state.step == 0:
+        return "stopped", "stopped before training began"
+    return "stopped", f"the process ended while it was stopping; {kept}"
+
+
+def _how_it_died(folder: Path, state: RunState, launch: dict[str, Any]) -> str:
+    pid, created = _identity(state, launch)
+    if created is not None and created < psutil.boot_time() - 60:
+        return "lost: the machine was started anew while the run was going; resume it"
+    deadline = time.monotonic() + _EXIT_SECONDS
+    while (ended := read_json(folder / "exit.json")) is None or ended.get("pid") != pid:
+        if time.monotonic() > deadline or not _starter_lives(launch):
+            return reasons.of_death(None)
+        time.sleep(0.02)
+    return reasons.of_death(ended.get("returncode"))

@@ -1,0 +1,70 @@
+"""What a method keeps beside the weights, in every checkpoint: AdaLoRA's allocator, and where PiSSA and OLoRA began.
+
+Knows the Trainer's events and the folder of a checkpoint; what is kept, `gelora.ranks` knows.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from transformers import TrainerCallback
+
+from gelora.errors import StoreError
+from gelora.home import write_atomically
+from gelora.ranks import InitialAdapter, allocate, allocator_state, restore_allocator
+
+
+class AllocatorState(TrainerCallback):
+    """Tells AdaLoRA of every optimizer step, while gradients are still there, and keeps what it has gathered."""
+
+    FILE = "adalora.safetensors"
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 0:
+            restore_allocator(self._model, {}, None)
+            return
+        averages, metadata = _read(_checkpoint(args, state) / self.FILE)
+        restore_allocator(self._model, averages, json.loads(metadata.get("kept", "null")))
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        allocate(self._model, state.global_step + 1)  # the Trainer counts the step a little later
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        averages, kept = allocator_state(self._model)
+        write_atomically(_checkpoint(args, state) / self.FILE, save(averages, {"kept": json.dumps(kept)}))
+
+
+class BeginningState(TrainerCallback):
+    """Keeps the A0 and B0 that were taken out of the base weights, so that a resumed run has the same base weights."""
+
+    FILE = "initial_adapter.safetensors"
+
+    def __init__(self, model: Any, initial: InitialAdapter) -> None:
+        self._model = model
+        self._initial = initial
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step > 0:
+            self._initial.put_back(self._model, _read(_checkpoint(args, state) / self.FILE)[0])
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        write_atomically(_checkpoint(args, state) / self.FILE, save(self._initial.weights))
+
+
+def _checkpoint(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            f"The checkpoint {path.parent} has no readable {path.name}, so the run cannot go on from it; start it anew."
+        ) from error

@@ -1,0 +1,79 @@
+"""What a run has left for those who look: its examples, its geometry and its provenance, as its folder has them.
+
+Knows the files' names and form; knows nothing of how they come to be.
+"""
+
+import json
+import os
+from typing import Any
+
+from gelora.errors import StoreError
+from gelora.runs.state import read_json, run_folder
+
+
+def examples(run_id: str) -> dict[str, Any] | None:
+    """A few held-out examples at the latest evaluation, {"step", "rows": [{"given", "truth", "prediction", "right"}]}; None before it.
+
+    Raises:
+        RunError: no run has this id.
+        StoreError: the file is damaged.
+    """
+    return read_json(run_folder(run_id) / "examples.json")
+
+
+def provenance(run_id: str) -> dict[str, Any]:
+    """What a run was made with and of: versions, commit, digests, device, the command to repeat it; {} before it is known.
+
+    Raises:
+        RunError: no run has this id.
+        StoreError: the file is damaged.
+    """
+    return read_json(run_folder(run_id) / "provenance.json") or {}
+
+
+def geometry(run_id: str) -> list[dict[str, Any]]:
+    """The measurements of intrinsic dimension during training, in the order of their steps, one for each step.
+
+    Of a step that was measured twice (a run that was killed and resumed) the later one counts. A line that is being
+    written is left out.
+
+    Raises:
+        RunError: no run has this id.
+        StoreError: the file cannot be read.
+    """
+    path = run_folder(run_id) / "geometry.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"geometry.jsonl of {run_id} cannot be read ({error.strerror})") from error
+    found: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            found[int(entry["step"])] = entry
+        except (ValueError, KeyError, TypeError):
+            continue  # cut short: the process was killed while it wrote, or writes now
+    return [found[step] for step in sorted(found)]
+
+
+def log_tail(run_id: str, n_lines: int = 40) -> str:
+    """The last lines of a run's log, "" when there is none yet.
+
+    Raises:
+        RunError: no run has this id.
+    """
+    path = run_folder(run_id) / "log.txt"
+    n_bytes = 400 * max(n_lines, 1)
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - n_bytes))
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    lines = text.splitlines()
+    if size > n_bytes and len(lines) > 1:
+        lines = lines[1:]  # the first one is cut
+    return "\n".join(lines[-n_lines:])

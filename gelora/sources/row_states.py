@@ -1,0 +1,75 @@
+"""Hidden states of rows that are tokenised already, from a model that is in memory and may be in training.
+
+Knows tokenised rows, and how a model runs from `hidden_states`; knows no text and no dataset.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gelora.records import HiddenStates, ModelStructure, SampleSource
+from gelora.sources.hidden_states import _forward, _Tap
+from gelora.sources.structure import base_model_of
+from gelora.sources.tokenized import TokenizedSample
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def states_of_rows(
+    model: "nn.Module",
+    rows: Sequence[Mapping[str, Any]],
+    structure: ModelStructure,
+    source: SampleSource,
+    *,
+    pad_token_id: int = 0,
+    pad_token_type_id: int = 0,
+    pooling: str = "mean",
+    batch_size: int = 32,
+    max_length: int,
+    dtype: str = "float32",
+) -> HiddenStates:
+    """The pooled hidden states of tokenised rows in every layer of a model, as `extract_hidden_states` gives those of texts.
+
+    The model runs as it is, with its adapters, in evaluation mode and without gradients; afterwards every module is in
+    the mode in which it was. Call it inside `torch.autocast` for the states of mixed precision.
+
+    Args:
+        model: a transformers model, with or without a head or adapters, on any device.
+        rows: `input_ids` and, where the model wants it, `token_type_ids`, as lists that are not padded.
+        structure: of the base model, without adapters.
+        source: recorded as given, as is max_length.
+        pad_token_id, pad_token_type_id: what fills a batch on the right; masked.
+        pooling: "mean", "cls" or "last", as in `extract_hidden_states`.
+        batch_size: rows a forward pass; halved while the GPU's memory does not hold it.
+        dtype: recorded, and named in the error of states that are not finite.
+
+    Returns:
+        float32 [n_layers + 1, n_rows, hidden_size], in the order of the rows.
+
+    Raises:
+        ModelError: the model is no stack of transformer blocks, or one row is too much for the GPU.
+        DataError: a layer's states are NaN or infinite.
+    """
+    lengths = np.array([len(row["input_ids"]) for row in rows])
+    padding = dict(zip(_INPUTS, (pad_token_id, 0, pad_token_type_id), strict=True))
+    columns = {name: ([list(row[name]) for row in rows], padding[name]) for name in _INPUTS if name in rows[0]}
+    columns["attention_mask"] = ([[1] * int(length) for length in lengths], 0)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with _Tap(base_model_of(model), structure.hidden_size, final_norm=False) as tap:
+            values = _forward(tap, TokenizedSample(columns, lengths, pooling, None), batch_size, structure, dtype, _silent)
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
+    values.flags.writeable = False  # the record then keeps this array instead of a copy
+    names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))
+    return HiddenStates(values, names, pooling, max_length, dtype, False, structure, source)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Nobody waits for a pass of some hundred rows."""

@@ -1,0 +1,187 @@
+"""Which task a dataset's columns are made for, and which column is what: a proposal that a person can change.
+
+Knows names and values of columns; knows nothing of models or training.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gelora.errors import DataError
+from gelora.records import TASK_KINDS, DataChoice, Progress, check_choice
+from gelora.sources import Table, is_missing, labelled_rows, read_table
+
+_QUESTIONS = ("question", "query")
+_CONTEXTS = ("context", "passage", "paragraph", "document", "article")
+_ANSWERS = ("answers", "answer")
+_INSTRUCTIONS = ("instruction", "prompt", "question", "query")
+_INPUTS = ("input",)
+_OUTPUTS = ("output", "response", "completion", "answer")
+_LOOKED_AT = 200
+
+_NEEDS = {
+    "question-answering": "a column of questions, one of contexts, and one of answers ({text, answer_start}, as SQuAD has it)",
+    "instruction": "a column of instructions and one of outputs",
+    "classification": "a column of texts and a label column with few different values",
+    "regression": "a column of texts and a label column with numbers",
+    "causal-lm": "a column of texts",
+}
+
+Roles = tuple[str, str | None, str | None]
+"""Columns of text, pair and label."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a dataset's columns look made for.
+
+    kind: one of `gelora.records.TASK_KINDS`; text_column, pair_column, label_column: as in `DataChoice`, None where there
+    is none; reasons: sentences that say why; alternatives: other kinds that the columns allow.
+    """
+
+    kind: str
+    text_column: str
+    pair_column: str | None
+    label_column: str | None
+    reasons: tuple[str, ...]
+    alternatives: tuple[str, ...]
+
+    def applied_to(self, choice: DataChoice) -> DataChoice:
+        """The choice with these columns in it, so that nothing is left to detection."""
+        columns = {"pair_column": self.pair_column or "", "label_column": self.label_column or ""}
+        return dataclasses.replace(choice, text_column=self.text_column, **columns)
+
+
+def propose(choice: DataChoice, kind: str | None = None, progress: Progress | None = None) -> Proposal:
+    """Task and columns of a dataset: columns that the choice names are kept, the others are found by name and content.
+
+    Args:
+        choice: the data.
+        kind: None to have it proposed, or the kind whose columns are wanted.
+        progress: told how far reading is.
+
+    Raises:
+        InputError, DataError, HubError: the data cannot be read, or has not the columns that the kind needs.
+    """
+    return propose_for(read_table(choice, progress), choice, kind)
+
+
+def propose_for(table: Table, choice: DataChoice, kind: str | None = None) -> Proposal:
+    """`propose` of a table that is already read."""
+    if kind is not None:
+        check_choice("task", kind, TASK_KINDS)
+    found: dict[str, tuple[Roles, str]] = {}
+    for name, find in _FINDERS.items():
+        roles = find(table, choice) if kind in (None, name) else None
+        if roles is not None:
+            found[name] = roles
+        if name == "instruction" and not found and kind in (None, "classification", "regression"):
+            found |= _labelled(table, choice, kind)
+    if kind is not None and kind not in found:
+        raise DataError(
+            f"{choice.dataset} has not the columns for {kind}: it needs {_NEEDS[kind]}; there are: {', '.join(table.columns)}. "
+            "Choose the columns, or another task."
+        )
+    chosen = kind or next(iter(found))
+    (text, pair, label), reason = found[chosen]
+    return Proposal(chosen, text, pair, label, (reason,), tuple(name for name in found if name != chosen))
+
+
+def _question_answering(table: Table, choice: DataChoice) -> tuple[Roles, str] | None:
+    question = choice.text_column or _by_name(table, _QUESTIONS)
+    context = choice.pair_column or _by_name(table, _CONTEXTS)
+    answers = choice.label_column or _by_name(table, _ANSWERS)
+    if not (question and context and answers) or len({question, context, answers}) < 3:
+        return None
+    values = [value for value in table.columns[answers][:_LOOKED_AT] if value is not None]
+    if not values:
+        return None
+    if all(isinstance(value, dict | list) for value in values):
+        return (question, context, answers), f"The column {answers!r} holds answers with their place in {context!r}."
+    pairs = list(zip(table.columns[answers], table.columns[context], strict=True))[:_LOOKED_AT]
+    texts = [(answer, where) for answer, where in pairs if isinstance(answer, str) and answer and isinstance(where, str)]
+    if texts and sum(answer in where for answer, where in texts) > len(texts) / 2:
+        return (question, context, answers), f"The texts of {answers!r} stand in those of {context!r}."
+    return None
+
+
+def _instruction(table: Table, choice: DataChoice) -> tuple[Roles, str] | None:
+    output = choice.label_column or _by_name(table, _OUTPUTS)
+    text = choice.text_column or next((name for name in [_by_name(table, (one,)) for one in _INSTRUCTIONS] if name and name != output), None)
+    if not (output and text) or output == text or not _are_texts(table.columns[output]) or not _are_texts(table.columns[text]):
+        return None
+    if choice.label_column and labelled_rows_or_none(table, choice):
+        return None  # few different words: classes
+    pair = choice.pair_column if choice.pair_column is not None else _by_name(table, _INPUTS)
+    if pair in (text, output):
+        pair = None
+    return (text, pair or None, output), f"The column {output!r} holds texts that answer {text!r}."
+
+
+def _labelled(table: Table, choice: DataChoice, kind: str | None) -> dict[str, tuple[Roles, str]]:
+    """Classification and regression, the likelier first."""
+    settled = table.choice
+    rows = labelled_rows(table)
+    label = settled.label_column
+    if rows.labels is None or not label:
+        return {}
+    roles = (str(settled.text_column), settled.pair_column or None, label)
+    n_values = len(set(rows.labels.tolist()))
+    reasons = {
+        "classification": f"The column {label!r} has {n_values} different values, which are taken for classes.",
+        "regression": f"The column {label!r} holds {n_values} different numbers, which are taken for a quantity.",
+    }
+    if kind is not None:  # asked for; whether the labels fit is said where they are read
+        return {kind: (roles, f"The column {label!r} was taken for the label.")}
+    if rows.task == "regression":
+        return {"regression": (roles, reasons["regression"])}
+    found = {"classification": (roles, reasons["classification"])}
+    if all(_is_number(name) for name in rows.label_names or ()):
+        found["regression"] = (roles, reasons["regression"])
+    return found
+
+
+def labelled_rows_or_none(table: Table, choice: DataChoice) -> bool:
+    """Whether the label column that was asked for holds classes or numbers rather than free text."""
+    values = [value for value in table.columns[str(choice.label_column)] if not is_missing(value)]
+    n_different = len(set(values)) if all(isinstance(value, str | int | float) for value in values) else 0
+    return not all(isinstance(value, str) for value in values) or n_different <= min(50, max(2, len(values) // 2))
+
+
+def _texts(table: Table, choice: DataChoice) -> tuple[Roles, str] | None:
+    text = str(table.choice.text_column)
+    lengths = {name: _mean_length(values) for name, values in table.columns.items() if _are_texts(values)}
+    if choice.text_column is None and text not in ("text", "content") and lengths:
+        text = max(lengths, key=lambda name: lengths[name])
+    return (text, None, None), f"The column {text!r} holds texts."
+
+
+_FINDERS: dict[str, Callable[[Table, DataChoice], tuple[Roles, str] | None]] = {
+    "question-answering": _question_answering,
+    "instruction": _instruction,
+    "causal-lm": _texts,
+}
+
+
+def _by_name(table: Table, names: tuple[str, ...]) -> str | None:
+    by_lower = {name.lower(): name for name in table.columns}
+    return next((by_lower[name] for name in names if name in by_lower), None)
+
+
+def _are_texts(values: list[Any]) -> bool:
+    first = [value for value in values[:_LOOKED_AT] if value is not None]
+    return bool(first) and all(isinstance(value, str) for value in first)
+
+
+def _mean_length(values: list[Any]) -> float:
+    first = [len(value) for value in values[:_LOOKED_AT] if isinstance(value, str)]
+    return sum(first) / max(1, len(first))
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,46 @@
+"""A checkpoint counts when its seal lists all its files in their sizes; anything else is as if it were not there."""
+
+from gelora.runs import checkpoints
+
+
+def make(folder, step, sealed=True):
+    checkpoint = folder / f"checkpoint-{step}"
+    (checkpoint / "inner").mkdir(parents=True)
+    (checkpoint / "weights.bin").write_bytes(b"w" * 10)
+    (checkpoint / "inner" / "state.json").write_text("{}")
+    if sealed:
+        checkpoints.seal(checkpoint)
+    return checkpoint
+
+
+def test_the_last_whole_one_is_found(tmp_path):
+    assert checkpoints.last_whole(tmp_path / "none") is None
+    make(tmp_path, 9)
+    ten = make(tmp_path, 10)
+    make(tmp_path, 30, sealed=False)
+    (tmp_path / "checkpoint-x").mkdir()
+    assert checkpoints.last_whole(tmp_path) == ten
+    assert checkpoints.step_of(ten) == 10
+
+
+def test_a_file_that_is_cut_or_gone_breaks_the_seal(tmp_path):
+    cut, gone, whole = make(tmp_path, 30), make(tmp_path, 20), make(tmp_path, 10)
+    (cut / "weights.bin").write_bytes(b"w" * 9)
+    (gone / "inner" / "state.json").unlink()
+    assert checkpoints.last_whole(tmp_path) == whole
+
+
+def test_a_seal_that_is_no_json_counts_for_nothing(tmp_path):
+    for step, text in enumerate(("", "[]", '{"files": []}', '{"files": 3}', "null", '{"files": {"weights.bin": "ten"}}')):
+        (make(tmp_path, step) / checkpoints.SEAL).write_text(text)
+    assert checkpoints.last_whole(tmp_path) is None
+
+
+def test_what_is_broken_or_later_is_cleared(tmp_path):
+    old, kept = make(tmp_path, 5), make(tmp_path, 10)
+    make(tmp_path, 15, sealed=False)
+    make(tmp_path, 20)
+    checkpoints.clear(tmp_path, kept)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, old.name]
+    checkpoints.clear(tmp_path, None)
+    assert list(tmp_path.iterdir()) == []
