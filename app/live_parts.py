@@ -13,12 +13,12 @@ import streamlit as st
 
 from app import components, state
 from app.charts import training as charts
-from app.run_reading import examples_of, geometry_of, provenance_of, reference_scores, series_of, short_name
+from app.run_reading import geometry_of, reference_scores, series_of, short_name
 from app.run_words import METHOD_WORDS, STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
 from gelora.errors import GeloraError
-from gelora.runs import RunInfo, log_tail, resume_run, run_info, stop_run
+from gelora.runs import RunInfo, examples as read_examples, log_tail, provenance, resume_run, run_info, stop_run
 
-CURVES = {"loss": "Loss and metric", "rate": "Learning rate and gradient", "speed": "Speed and memory"}
+CURVES = {"loss": "Loss · metric", "rate": "Rate · gradient", "speed": "Speed · memory"}
 _SILENT_SECONDS = 20
 
 
@@ -29,14 +29,15 @@ def heading(run: RunInfo, runs: list[RunInfo]) -> None:
         icon = ":material/error:" if run.status == "failed" else ":material/info:"
         (st.error if run.status == "failed" else st.info)(run.reason, icon=icon)
     words = [run.model, f"on {run.dataset}", TASK_WORDS.get(run.task or "", ""), METHOD_WORDS.get(run.method, run.method)]
-    words += [run.strategy or "", run.device or "", f"attempt {run.attempts}" if run.attempts > 1 else ""]
+    words += [run.strategy or "", f"{run.n_adapter_params:,} parameters" if run.n_adapter_params else "", run.device or ""]
+    words.append(f"attempt {run.attempts}" if run.attempts > 1 else "")
     st.caption(" · ".join(filter(None, words)))
     if run.status == "queued":
         n = waits_for(run, runs)
         place = f"place {run.queue_place} in the queue; " if run.queue_place else ""
         waits = f"waits for {count(n, 'run')}" if n else "starts in a moment"
-        words = f"Queued: {place}{waits}. It starts by itself, also when this page and the dashboard are closed."
-        st.info(words, icon=":material/hourglass:")
+        turn = f"Queued: {place}{waits}. It starts by itself, also when this page and the dashboard are closed."
+        st.info(turn, icon=":material/hourglass:")
 
 
 def status_line(run: RunInfo) -> None:
@@ -58,7 +59,6 @@ def status_line(run: RunInfo) -> None:
         "Tokens/s": _whole(run.tokens_per_second or run.metrics.get("tokens_per_second")),
         "GPU memory": _memory(run),
         "GPU in use": None if run.gpu_utilisation is None else f"{run.gpu_utilisation:.0%}",
-        "Adapter parameters": f"{run.n_adapter_params:,}" if run.n_adapter_params else None,
     }
     with st.container(horizontal=True, gap="medium"):
         for title, value in shown.items():
@@ -73,7 +73,8 @@ def _whole(value: float | None) -> str | None:
 def _memory(run: RunInfo) -> str | None:
     if run.gpu_memory_bytes is None:
         return None
-    return size(run.gpu_memory_bytes) + (f" of {size(run.gpu_memory_total_bytes)}" if run.gpu_memory_total_bytes else "")
+    share = f" ({run.gpu_memory_bytes / run.gpu_memory_total_bytes:.0%})" if run.gpu_memory_total_bytes else ""
+    return size(run.gpu_memory_bytes) + share
 
 
 def _silence(run: RunInfo) -> float:
@@ -154,7 +155,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
 
 def examples(run: RunInfo) -> None:
     """A few held-out rows, what is right, and what the model says now."""
-    found = examples_of(run)
+    found = read_examples(run.id)
     if not found or not found.get("rows"):
         return
     st.markdown(f"**Held-out examples at step {found['step']:,}**")
@@ -164,7 +165,7 @@ def examples(run: RunInfo) -> None:
         for row in found["rows"]
     ]
     st.dataframe(
-        pd.DataFrame(rows), hide_index=True, key=f"examples_{run.id}",
+        pd.DataFrame(rows), hide_index=True, key=f"examples_{run.id}", row_height=62,
         column_config={"": st.column_config.TextColumn(width=30), "given": st.column_config.TextColumn(width="large")},
     )  # fmt: skip
 
@@ -178,7 +179,7 @@ def log(run: RunInfo) -> None:
 def origin(run: RunInfo) -> None:
     """Where the run came from and where it lies: versions, commit, data, device, the command that repeats it."""
     with st.expander("Provenance and files", icon=":material/fingerprint:"):
-        found = dict(provenance_of(run))
+        found = dict(provenance(run.id))
         command = found.pop("command", None)
         if command:
             st.caption("The same again:")

@@ -3,6 +3,8 @@
 Asks the library for plans; knows where a profile and scores lie, not how a page shows any of it.
 """
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import measuring, state
@@ -148,19 +150,44 @@ def focus(profile: IdProfile) -> str:
     return chosen if chosen in profile.estimates else next(iter(profile.estimates))
 
 
-def training_plan(what: str, r: int) -> RankPlan | None:
-    """The plan that a run is to use: "plan" these ranks, "uniform" one rank everywhere, "head" none.
+def training_plan() -> RankPlan:
+    """The ranks that a run is to use, as they stand on Ranks.
 
     Raises:
-        GeloraError: these ranks need a curve that is not measured, or the choices give no plan.
+        GeloraError: they need a curve that is not measured, or the choices give no plan.
     """
-    if what == "head":
-        return None
-    if what == "uniform":
-        return uniform_ranks(structure_of(None), r, st.session_state["targets"])
+    return chosen_plan(None if st.session_state["plan_only"] and measuring.current_profile() is None else _measured())
+
+
+def uniform_plan(r: int) -> RankPlan:
+    """Rank r on every targeted matrix of the chosen model.
+
+    Raises:
+        GeloraError: the model cannot be found, or r is below 1.
+    """
+    return uniform_ranks(structure_of(None), r, st.session_state["targets"])
+
+
+def plans_to_compare(offsets: Sequence[int], estimators: Sequence[str]) -> dict[str, RankPlan]:
+    """The rule's plan at each offset by each estimator; an empty list stands for the chosen one. Edits by hand are left out.
+
+    Raises:
+        GeloraError: nothing is measured, or an offset gives no plan.
+    """
+    profile = _measured()
+    chosen = st.session_state
+    plans = {}
+    for estimator in estimators or [focus(profile)]:
+        for offset in offsets or [chosen["offset"]]:
+            name = f"{measuring.labels([estimator])}, offset {offset}"
+            plans[name] = allocate_ranks(profile, chosen["targets"], offset, chosen["rounding"], estimator, scale=chosen["scale"])
+    return plans
+
+
+def _measured() -> IdProfile:
     profile = measuring.current_profile()
-    if profile is None and not st.session_state["plan_only"]:
+    if profile is None:
         raise InputError(
             "These ranks need a measured curve of the chosen model and data: press Measure first, or train one rank everywhere."
         )
-    return chosen_plan(profile)
+    return profile

@@ -7,25 +7,24 @@ data they are of in `app.run_task`.
 import dataclasses
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
-from app import measuring, planning, state
+from app import measuring, planning, run_task, state
 from app.components import estimator_words
 from app.run_reading import experiments
 from app.run_task import TaskChoice
-from app.run_words import METHOD_WORDS
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS
-from gelora.records import LORA_INITS, METHODS_WITH_PLAN, PRECISIONS, RankPlan, RunSpec, TrainingConfig
+from gelora.records import LORA_INITS, PRECISIONS, RankPlan, RunSpec, TrainingConfig
 
 WHAT = {
     "plan": "These ranks", "uniform": "One rank everywhere", "adalora": "AdaLoRA", "head": "Head only", "bitfit": "BitFit",
     "full": "Full fine-tuning",
 }  # fmt: skip
 DEFAULTS = TrainingConfig()
-_KEEP: dict[str, Literal["session"]] = {"persist_state": "session"}
+_KEEP: dict[str, Any] = {"persist_state": "session"}
 _NOT_SETTINGS = ("method", "task", "reallocate_at")
 _HELP = {
     "batch_size": "Examples a step, for each of the accumulated parts.",
@@ -89,7 +88,7 @@ def _number(label: str, name: str, low: float, high: float, step: float | None, 
 
 def _sweeps() -> tuple[str, list[str]]:
     with st.expander("Compare several", icon=":material/compare_arrows:"):
-        st.caption("Every run of one form has the same data, data order, seeds and settings. Tick several methods above, give several seeds.")
+        st.caption("Tick several methods above, give several seeds: all runs of one form share data, data order and settings.")
         offsets = st.text_input(
             "Offsets", key="train_offsets", placeholder="as on Ranks", help="The rule's ranks at each of them: 0, 1, 2, 4.", **_KEEP
         )
@@ -130,7 +129,7 @@ def _more() -> tuple[str, int]:
             _choice("Probe's estimator", "probe_estimator", tuple(ESTIMATORS), estimator_words)
             reallocate = st.text_input(
                 "Give ranks anew at", key="train_reallocate_at", placeholder="never",
-                help="Shares of the training, such as 0.25, 0.5: the rule is asked again there and adapters are resized. For these ranks only.",
+                help="Shares of the training (0.25, 0.5) at which the rule is asked again and the adapters of these ranks are resized.",
                 **_KEEP,
             )  # fmt: skip
             at_once = st.number_input(
@@ -171,9 +170,7 @@ def specs_of(form: Form, task: TaskChoice) -> list[RunSpec]:
         raise InputError("Choose what to train: at least one of the methods.")
     seeds = whole_numbers("Seeds", form.seeds)
     settings = form.settings | {"max_length": form.settings["max_length"] or st.session_state["length"], "task": task.kind}
-    numbers = {name: int(value) for name, value in settings.items() if isinstance(getattr(DEFAULTS, name), int) and name != "auto_batch"}
-    settings |= {name: value for name, value in numbers.items() if not isinstance(getattr(DEFAULTS, name), bool)}
-    plain = [what for what in form.what if what not in ("plan", "uniform", *METHODS_WITH_PLAN)]
+    plain = [what for what in form.what if what not in ("plan", "uniform", "adalora")]
     lora_only = {"use_dora": settings.pop("use_dora"), "init_lora_weights": settings.pop("init_lora_weights")}
     common = RunSpec(state.measurement().model, task.data, None, TrainingConfig(method="head", **settings), held_out=task.held_out)
     found: list[RunSpec] = []
@@ -248,11 +245,12 @@ def fill(run_id: str, spec: RunSpec) -> None:
         if field.name not in _NOT_SETTINGS:
             st.session_state[f"train_{field.name}"] = getattr(spec.training, field.name)
     st.session_state["train_reallocate_at"] = ", ".join(map(str, spec.training.reallocate_at))
-    st.session_state |= {"train_seeds": str(spec.seed), "train_offsets": "", "train_estimators": [], "train_task": spec.training.task}
-    st.session_state["train_held_out"] = spec.held_out.dataset if spec.held_out else ""
+    lists = {"train_seeds": str(spec.seed), "train_offsets": "", "train_estimators": []}
+    st.session_state.update(lists | {"train_task": spec.training.task, "train_held_out": run_task.held_out_words(spec.data, spec.held_out)})
     plan, method = spec.plan, spec.training.method
     if plan is not None and method == "lora" and plan.strategy == "uniform" and not plan.edits and len(set(plan.ranks.values())) == 1:
-        st.session_state |= {"train_what": ["uniform"], "train_uniform": str(max(plan.ranks.values())), "targets": plan.target_modules}
+        uniform = {"train_what": ["uniform"], "train_uniform": str(max(plan.ranks.values())), "targets": plan.target_modules}
+        st.session_state.update(uniform)
         plan = None
     else:
         st.session_state["train_what"] = ["plan" if method == "lora" else method]

@@ -4,15 +4,12 @@ Draws nothing.
 """
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-import gelora.runs
 from app.run_words import metric_word
-from gelora.errors import GeloraError
-from gelora.runs import RunInfo, history
+from gelora.runs import RunInfo, geometry, history
 
 experiments: Any = importlib.import_module("gelora.runs.experiments")
 
@@ -28,26 +25,8 @@ def _history(run_id: str, state: tuple[object, ...]) -> dict[str, list[tuple[int
 
 
 def geometry_of(run: RunInfo) -> list[dict[str, Any]]:
-    """The measurements of the dimension during training, the earliest first; none where there was no probe."""
-    return _asked("geometry", run.id) or []
-
-
-def examples_of(run: RunInfo) -> dict[str, Any] | None:
-    """Held-out examples with the latest prediction, or None before the first evaluation."""
-    return _asked("examples", run.id)
-
-
-def provenance_of(run: RunInfo) -> dict[str, Any]:
-    """Versions, commit, data digest and what else tells where a run came from."""
-    return _asked("provenance", run.id) or {}
-
-
-def _asked(name: str, run_id: str) -> Any:
-    read: Callable[[str], Any] | None = getattr(gelora.runs, name, None)
-    try:
-        return read(run_id) if read is not None else None
-    except GeloraError:
-        return None
+    """The measurements of the dimension during training that have a value, the earliest first; none where there was no probe."""
+    return [found for found in geometry(run.id) if found.get("dimensions")]
 
 
 def short_name(run: RunInfo) -> str:

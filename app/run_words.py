@@ -2,7 +2,7 @@
 
 from gelora.runs import RunInfo
 
-STATUS_ICONS = {"queued": "⏳", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
+STATUS_ICONS = {"queued": "◌", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
 METHOD_WORDS = {"lora": "LoRA", "adalora": "AdaLoRA", "head": "head only", "bitfit": "BitFit", "full": "full fine-tuning"}
 TASK_WORDS = {
     "classification": "Classification",
@@ -67,3 +67,9 @@ def waits_for(run: RunInfo, runs: list[RunInfo]) -> int:
 def count(n: int, what: str) -> str:
     """A number with its word: 1 run, 3 runs."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def short_path(name: str) -> str:
+    """The end of a path that says what it is: rte/train.jsonl, a model's folder; anything else as it is."""
+    parts = name.split("/")
+    return name if not name.startswith("/") else "/".join(parts[-2:] if "." in parts[-1] else parts[-1:])

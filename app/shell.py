@@ -5,6 +5,7 @@ Pure but for the choices, which it reads from `app.state`.
 
 import dataclasses
 import shlex
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -12,19 +13,47 @@ from app import state
 from gelora.records import DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
 
 
-def train_command(spec: RunSpec) -> str:
-    """`gelora train` for a run."""
+def train_command(spec: RunSpec, seeds: Sequence[int] = ()) -> str:
+    """`gelora train` for a run, or for the same run with several seeds."""
     words = ["gelora", "train", *_model_and_data(spec.model, spec.data)]
-    if spec.plan is None:
-        words.append("--head-only")
-    elif spec.plan.strategy == "uniform" and not spec.plan.edits and spec.plan.target_params is None:
-        words += ["--rank", str(max(spec.plan.ranks.values())), "--target-modules", spec.plan.target_modules]
-    else:
+    plan, method = spec.plan, spec.training.method
+    if plan is not None and is_plain_uniform(plan):
+        words += ["--rank", str(max(plan.ranks.values())), "--target-modules", plan.target_modules]
+    elif plan is not None:
         words += ["--plan", "rank_plan.json"]  # the download on Ranks
-    default = TrainingConfig(method=spec.training.method)
+    if method == "head":
+        words.append("--head-only")
+    elif method != "lora":
+        words += ["--method", method]
+    if spec.held_out is not None:
+        words += ["--held-out", spec.held_out.dataset if spec.held_out.dataset != spec.data.dataset else str(spec.held_out.split)]
+    default = TrainingConfig(method=method)
     changed = [f.name for f in dataclasses.fields(default) if getattr(spec.training, f.name) != getattr(default, f.name)]
-    words += [word for name in changed for word in ("--set", f"{name}={getattr(spec.training, name)}")]
-    return shlex.join([*words, *(["--seed", str(spec.seed)] if spec.seed else [])])
+    words += [word for name in changed for word in ("--set", f"{name}={_value(getattr(spec.training, name))}")]
+    if len(seeds) > 1:
+        words += ["--seeds", ",".join(map(str, seeds))]
+    elif spec.seed:
+        words += ["--seed", str(spec.seed)]
+    return shlex.join(words)
+
+
+def train_commands(specs: Sequence[RunSpec]) -> list[str]:
+    """`gelora train` for several runs: one command for those that differ in their seed alone."""
+    seeds: dict[str, list[int]] = {}
+    for spec in specs:
+        seeds.setdefault(dataclasses.replace(spec, seed=0).digest(), []).append(spec.seed)
+    first = {dataclasses.replace(spec, seed=0).digest(): spec for spec in reversed(specs)}
+    return [train_command(first[key], found) for key, found in seeds.items()]
+
+
+def is_plain_uniform(plan: RankPlan) -> bool:
+    """Whether `--rank` alone says the plan."""
+    same = len(set(plan.ranks.values())) == 1
+    return plan.strategy == "uniform" and not plan.edits and plan.target_params is None and same
+
+
+def _value(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> str:

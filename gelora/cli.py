@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import gelora.commands as commands
 from gelora.errors import Cancelled, GeloraError
-from gelora.records import POOLINGS, ROUNDINGS
+from gelora.records import METHODS, POOLINGS, ROUNDINGS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,36 +103,56 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--lora-config", metavar="DIR", help="write adapter_config.json, as LoraConfig.from_pretrained reads it, into DIR")
     plan.set_defaults(command=commands.plan)
 
-    train = verbs.add_parser("train", help="start a fine-tuning run in a process of its own")
-    _add_model_and_data(train)
+    train = verbs.add_parser("train", help="start fine-tuning runs, each in a process of its own")
+    train.add_argument("--spec", metavar="FILE", help="a run as it was written (spec.json of a run's folder); other options change it")
+    _add_model_and_data(train, default_model=None, default_dataset=None)
+    train.add_argument(
+        "--preset", metavar="NAME", help="cola, sst2, ..., squad, alpaca: its data from the hub, or from the folder --dataset"
+    )
+    train.add_argument("--held-out", metavar="FILE", help="held-out rows: a file with the same columns, or a split of the same dataset")
     method = train.add_mutually_exclusive_group()
     method.add_argument("--plan", metavar="FILE", help="what `gelora plan --json` wrote")
     method.add_argument("--rank", type=int, help="the same rank everywhere")
-    method.add_argument("--head-only", action="store_true", help="train the head alone, for comparison")
+    method.add_argument("--head-only", action="store_true", help="train the head alone, for comparison (--method head)")
+    train.add_argument("--method", choices=METHODS, help="lora (default) and adalora need ranks, the others have none")
     train.add_argument("--target-modules", default="attention", help="for --rank (default attention)")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--seed", type=int, help="default 0")
+    train.add_argument("--seeds", metavar="S,S,...", help="a run for each of them, one after another")
     train.add_argument("--epochs", type=float)
     train.add_argument("--device", choices=("auto", "cpu", "cuda"))
     train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=f"any of: {', '.join(commands.training_fields())}")
-    train.add_argument("--detach", action="store_true", help="return at once; the run goes on without this shell")
-    train.add_argument("--json", action="store_true")
+    _add_start(train)
     train.set_defaults(command=commands.train)
 
-    runs = verbs.add_parser("runs", help="list the runs, or show one")
-    runs.add_argument("id", nargs="?", metavar="ID")
+    runs = verbs.add_parser("runs", help="list the runs, show or delete some")
+    runs.add_argument("id", nargs="*", metavar="ID")
     runs.add_argument("--json", action="store_true")
+    runs.add_argument("--csv", metavar="OUT", help="write the table, or every logged value of the given runs (- for standard output)")
+    runs.add_argument("--log", metavar="N", type=int, nargs="?", const=40, help="the last lines of the log (default 40)")
+    runs.add_argument("--delete", action="store_true", help="delete the given runs: log, checkpoints, adapter, metrics")
     runs.set_defaults(command=commands.runs)
 
     stop = verbs.add_parser("stop", help="stop a run; it saves a checkpoint first")
-    stop.add_argument("id", metavar="ID")
+    stop.add_argument("id", metavar="ID", help="a run, or all")
     stop.add_argument("--grace-seconds", type=float, default=30.0, help="wait this long before the process is killed (default 30)")
     stop.add_argument("--json", action="store_true")
     stop.set_defaults(command=commands.stop)
+
+    resume = verbs.add_parser("resume", help="let a stopped, failed or killed run go on from its last checkpoint")
+    resume.add_argument("id", metavar="ID")
+    _add_start(resume)
+    resume.set_defaults(command=commands.resume)
 
     doctor = verbs.add_parser("doctor", help="say what is on this machine and whether it is in order")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=commands.doctor)
     return parser
+
+
+def _add_start(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs-at-once", type=int, default=1, help="how many runs its device may have, this one included (default 1)")
+    parser.add_argument("--detach", action="store_true", help="return at once; the run goes on without this shell")
+    parser.add_argument("--json", action="store_true")
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:

@@ -86,7 +86,7 @@ def _ranks(figure: go.Figure, measurements: Sequence[Measurement], now: Measurem
     highest = max([1, *(r for m in measurements for key in ("wanted", "installed") for r in m.get(key, {}).values())])
     figure.update_yaxes(title_text="rank", range=[0, highest * 1.08], gridcolor=GRID, nticks=6, tickformat="d", row=2, col=1)
     fill = '<span style="color:#A8780A">■ <b>the rule would want</b></span>'
-    _over(figure, f'{fill}   <span style="color:{_OUTLINE}">▯ <b>in use</b></span>', "y2")
+    _over(figure, f'{fill}   <span style="color:{_OUTLINE}">□ <b>in use</b></span>', "y2")
 
 
 def _undefined(figure: go.Figure, measurement: Measurement, places: Sequence[float], low: float) -> None:

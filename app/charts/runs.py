@@ -1,98 +1,108 @@
-"""The metrics of runs as Plotly figures. Pure functions, no Streamlit."""
+"""Runs beside each other as Plotly figures: one metric over the steps, and against what was trained. Pure, no Streamlit."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from app.charts.look import GRID, REFERENCE_COLOUR, finish
+from app.charts.look import GRID, REFERENCE_COLOUR, STRATEGY_COLOURS, finish
 
-SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+if TYPE_CHECKING:
+    from gelora.runs import RunGroup
+
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#2F8F4E", "#D6337C", "#8A5CF0", "#A8780A", "#008FA3", "#7A8594")
 SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-
-
-def training_curves(
-    loss: Sequence[tuple[int, float]],
-    eval_loss: Sequence[tuple[int, float]],
-    metric_name: str,
-    metric: Sequence[tuple[int, float]],
-    references: Mapping[str, float],
-    total_steps: int | None = None,
-) -> go.Figure:
-    """Loss (each logged value, and smoothed) over the task metric on held-out rows, with reference lines.
-
-    The step axis reaches to the run's end from the start, so that a live chart fills instead of shrinking.
-    """
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.55, 0.45])
-    steps, values = [s for s, _ in loss], [v for _, v in loss]
-    figure.add_trace(
-        go.Scatter(
-            x=steps, y=values, name="loss as logged", mode="markers", marker={"color": "#56B4E9", "size": 5, "opacity": 0.65},
-            hovertemplate="Step %{x}: loss %{y:.6g}<extra></extra>",
-        ), row=1, col=1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=steps, y=smoothed(values), name="loss, smoothed", mode="lines", line={"color": "#0072B2", "width": 3}, hoverinfo="skip"
-        ), row=1, col=1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=[s for s, _ in eval_loss], y=[v for _, v in eval_loss], name="loss on held-out rows", mode="lines+markers",
-            line={"color": "#CC79A7", "width": 2, "dash": "dash"}, marker={"symbol": "diamond", "size": 8},
-            hovertemplate="Step %{x}: held-out loss %{y:.6g}<extra></extra>",
-        ), row=1, col=1,
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=[s for s, _ in metric], y=[v for _, v in metric], name=f"{metric_name} on held-out rows", mode="lines+markers",
-            line={"color": "#D55E00", "width": 3}, marker={"size": 9},
-            hovertemplate="Step %{x}: " + metric_name + " %{y:.4f}<extra></extra>",
-        ), row=2, col=1,
-    )  # fmt: skip
-    for i, (name, value) in enumerate(references.items()):
-        figure.add_hline(
-            y=value, row=2, col=1, line={"color": REFERENCE_COLOUR, "dash": SERIES_DASHES[1 + i % 4], "width": 1.5},
-            annotation_text=f"{name} {value:.3f}", annotation_position="bottom right" if i % 2 == 0 else "top left",
-        )  # fmt: skip
-    figure.update_xaxes(gridcolor=GRID)
-    last = max([total_steps or 1, *steps, *(s for s, _ in metric)])
-    figure.update_xaxes(title_text="optimizer step", row=2, col=1)
-    figure.update_xaxes(range=[-0.01 * last, 1.02 * last])
-    figure.update_yaxes(title_text="loss", gridcolor=GRID, row=1, col=1)
-    lowest = min([0.0, *(v for _, v in metric), *references.values()])
-    figure.update_yaxes(title_text=metric_name, gridcolor=GRID, range=[lowest, 1.04] if metric_name != "MSE" else None, row=2, col=1)
-    finish(figure, height=500)
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, uirevision="live", margin={"t": 56})
-    return figure
-
-
-def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
-    """Exponential moving average, corrected for its start."""
-    result, mean, total = [], 0.0, 0.0
-    for value in values:
-        mean, total = weight * mean + (1 - weight) * value, weight * total + (1 - weight)
-        result.append(mean / total)
-    return result
+SERIES_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "pentagon")
+METHOD_LOOKS = {"lora": ("#0072B2", "circle"), "adalora": ("#8A5CF0", "diamond"), "head": ("#7A8594", "x"),
+                "bitfit": ("#008FA3", "triangle-up"), "full": ("#2F8F4E", "square")}  # fmt: skip
+_PLOT, _TOP, _AXIS, _LINE = 300, 16, 62, 21  # pixels: drawing area, over it, under it, a name in the list under that
 
 
 def compare_runs(metric_name: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
-    """One metric of several runs on one axis."""
+    """One metric of several runs on one axis; their names are listed under it, so that long ones cover nothing."""
     figure = go.Figure()
-    for i, (run_id, points) in enumerate(series.items()):
+    for i, (name, points) in enumerate(series.items()):
+        few = len(points) <= 40
         figure.add_trace(
             go.Scatter(
                 x=[s for s, _ in points],
                 y=[v for _, v in points],
-                name=run_id,
-                mode="lines+markers",
+                name=name,
+                mode="lines+markers" if few else "lines",
                 line={"color": SERIES_COLOURS[i % len(SERIES_COLOURS)], "dash": SERIES_DASHES[i % len(SERIES_DASHES)], "width": 2},
-                marker={"size": 5},
-                hovertemplate=f"{run_id}, step %{{x}}: {metric_name} %{{y:.5g}}<extra></extra>",
+                marker={"size": 7, "symbol": SERIES_SYMBOLS[i % len(SERIES_SYMBOLS)]},
+                hovertemplate=f"{name}, step %{{x}}: {metric_name} %{{y:.5g}}<extra></extra>",
             )
         )
+    below = _AXIS + _LINE * len(series)
+    height = _TOP + _PLOT + below
     figure.update_xaxes(title_text="optimizer step", gridcolor=GRID)
     figure.update_yaxes(title_text=metric_name, gridcolor=GRID)
-    finish(figure, height=380)
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
+    finish(figure, height=height)
+    figure.update_layout(
+        legend={"orientation": "v", "y": -(_AXIS - 14) / _PLOT, "yanchor": "top", "x": 0, "xanchor": "left", "font": {"size": 12}},
+        showlegend=True, margin={"t": _TOP, "b": below},
+    )  # fmt: skip
     return figure
+
+
+def metric_against_parameters(metric_name: str, groups: "Sequence[RunGroup]", front: "Sequence[RunGroup]") -> go.Figure:
+    """Mean of the metric over seeds against trained parameters, with its spread, every single run, and the Pareto front.
+
+    front: the groups on the Pareto front, the cheapest first. Groups carry the number under which a table lists them (1 is
+    the first). A group that trains nothing beside the head is a line across, since a logarithmic axis has no 0.
+    """
+    figure = go.Figure()
+    beside = [group for group in groups if group.n_params > 0]
+    front = [group for group in front if group.n_params > 0]
+    if len(front) > 1:
+        figure.add_trace(
+            go.Scatter(
+                x=[g.n_params for g in front], y=[g.mean for g in front], mode="lines", name="Pareto front", hoverinfo="skip",
+                line={"color": REFERENCE_COLOUR, "width": 2, "dash": "dash", "shape": "hv"},
+            )
+        )  # fmt: skip
+    for number, group in enumerate(groups, start=1):
+        if group.n_params == 0:
+            figure.add_hline(
+                y=group.mean, line={"color": REFERENCE_COLOUR, "width": 1.5, "dash": "dot"},
+                annotation_text=f"{number}: {group.label} {group.mean:.3f}", annotation_position="bottom right",
+            )  # fmt: skip
+            continue
+        _add_group(figure, metric_name, number, group)
+    costs = [group.n_params for group in beside]
+    is_log = bool(costs) and max(costs) > 8 * min(costs)
+    figure.update_xaxes(title_text="trained parameters beside the head", gridcolor=GRID, type="log" if is_log else "linear")
+    if is_log:
+        figure.update_xaxes(dtick=1, exponentformat="SI")
+    figure.update_yaxes(title_text=metric_name, gridcolor=GRID)
+    finish(figure, height=400)
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def _add_group(figure: go.Figure, metric_name: str, number: int, group: "RunGroup") -> None:
+    colour, symbol = METHOD_LOOKS[group.method]
+    if group.method == "lora":
+        colour = STRATEGY_COLOURS.get(group.strategy or "", colour)
+    if len(group.values) > 1:
+        figure.add_trace(
+            go.Scatter(
+                x=[group.n_params] * len(group.values), y=list(group.values), mode="markers", name=f"{group.label}, single runs",
+                marker={"color": colour, "size": 5, "opacity": 0.55},
+                hovertemplate=f"{group.label}: {metric_name} %{{y:.4f}}<extra></extra>",
+            )
+        )  # fmt: skip
+    spread = "" if group.spread is None else f" ± {group.spread:.4f}"
+    figure.add_trace(
+        go.Scatter(
+            x=[group.n_params], y=[group.mean], mode="markers+text", name=group.label, text=[f"<b>{number}</b>"],
+            textposition="middle right", textfont={"size": 13, "color": colour},
+            marker={"color": colour, "symbol": symbol, "size": 13, "line": {"color": "white", "width": 1}},
+            error_y=None if group.spread is None else {"type": "data", "array": [group.spread], "color": colour, "thickness": 1.5},
+            hovertemplate=(
+                f"{number}: {group.label}<br>{metric_name} {group.mean:.4f}{spread}, {len(group.values)} "
+                f"run{'s' if len(group.values) > 1 else ''}<br>{group.n_params:,} parameters<extra></extra>"
+            ),
+        )
+    )  # fmt: skip

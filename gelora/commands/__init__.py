@@ -4,11 +4,13 @@ Knows nothing of how anything is computed, and nothing of how options are spelle
 it runs, so that `gelora --help` stays quick.
 """
 
+from gelora.commands.listing import runs
 from gelora.commands.machine import doctor
 from gelora.commands.measuring import calibrate, estimators, measure, sensitivity
 from gelora.commands.options import strategy_names
 from gelora.commands.planning import plan
-from gelora.commands.running import runs, stop, train, training_fields
+from gelora.commands.run_specs import training_fields
+from gelora.commands.running import resume, stop, train
 
 __all__ = [
     "calibrate",
@@ -16,6 +18,7 @@ __all__ = [
     "estimators",
     "measure",
     "plan",
+    "resume",
     "runs",
     "sensitivity",
     "stop",

@@ -1,151 +1,119 @@
-"""`gelora train`, `gelora runs`, `gelora stop`: runs started, listed and ended."""
+"""`gelora train`, `gelora resume`, `gelora stop`: runs started, followed and ended."""
 
 import argparse
-import dataclasses
 import json
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gelora.commands.options import data_choice
-from gelora.errors import InputError
-from gelora.records import METHODS, RankPlan, RunSpec, TrainingConfig
-from gelora.terminal import print_table, read_text
+from gelora.commands.listing import print_run, run_json
+from gelora.commands.run_specs import run_specs
+from gelora.errors import GeloraError, InputError
 
-
-def training_fields() -> list[str]:
-    """The settings that `--set` takes."""
-    return [field.name for field in dataclasses.fields(TrainingConfig)]
+_EXIT = {"finished": 0, "stopped": 130}
 
 
 def train(options: argparse.Namespace) -> int:
-    """Start a run; follow it unless it is detached."""
-    from gelora.runs import run_info, start_run, stop_run, wait_for
+    """Start one run, or one a seed; follow them unless they are detached."""
+    from gelora.runs import start_run
 
-    run_id = start_run(_run_spec(options))
-    if options.detach:
-        print(
-            json.dumps({"id": run_id})
-            if options.json
-            else f"Started {run_id}\nFollow it: gelora runs {run_id}    Stop it: gelora stop {run_id}"
-        )
-        return 0
+    specs = run_specs(options)
+    return _start(options, [lambda spec=spec: start_run(spec, options.runs_at_once) for spec in specs], "Started")
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Let a run go on; follow it unless it is detached."""
+    from gelora.runs import resume_run
+
+    return _start(options, [lambda: resume_run(options.id, options.runs_at_once)], "Resumed")
+
+
+def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str) -> int:
+    """Start runs; unless detached, follow each to its end. Ctrl-C stops them all and lets each save a checkpoint."""
+    ids: list[str] = []
     try:
-        if not options.json:
-            print(f"Started {run_id} (Ctrl-C stops it and saves a checkpoint)", file=sys.stderr)
-        info = wait_for(run_id, on_update=None if options.json else _print_update())
+        for start in starts:
+            ids.append(start())
+            if not options.json:
+                hint = f"Follow it: gelora runs {ids[-1]}    Stop it: gelora stop {ids[-1]}"
+                if options.detach:
+                    print(f"{word} {ids[-1]}\n{hint}")
+                else:
+                    print(f"{word} {ids[-1]} (Ctrl-C stops it and saves a checkpoint)", file=sys.stderr)
+        if options.detach:
+            if options.json:
+                _print_json([{"id": run_id} for run_id in ids])
+            return 0
+        infos = [_follow(run_id, options) for run_id in ids]
     except KeyboardInterrupt:
-        print("\nStopping; the run saves a checkpoint first ...", file=sys.stderr)
-        stop_run(run_id)
-        info = run_info(run_id)
+        infos = _stop_all(ids)
+    except GeloraError:
+        if ids:
+            print(f"Going on nevertheless: {', '.join(ids)}. Stop them: gelora stop ID", file=sys.stderr)
+        raise
     if options.json:
-        print(json.dumps(_run_json(info)))
+        _print_json([run_json(info) for info in infos])
     else:
-        _print_run(info)
-    return {"finished": 0, "stopped": 130}.get(info.status, 1)
+        for info in infos:
+            print_run(info)
+    return max((_EXIT.get(info.status, 1) for info in infos), key=(0, 130, 1).index, default=130)
 
 
-def _run_spec(options: argparse.Namespace) -> RunSpec:
-    from gelora.ranks import uniform_ranks
-    from gelora.sources import model_structure
+def _follow(run_id: str, options: argparse.Namespace) -> Any:
+    from gelora.runs import wait_for
 
-    settings = dict(_setting(item) for item in options.set)
-    for name in ("epochs", "device"):
-        if getattr(options, name) is not None:
-            settings[name] = getattr(options, name)
-    if options.head_only:
-        plan = None
-        settings["method"] = "head"
-    elif options.plan:
-        plan = RankPlan.from_json(read_text(options.plan, "plan"))
-    elif options.rank is not None:
-        plan = uniform_ranks(model_structure(options.model), options.rank, options.target_modules)
-    else:
-        raise InputError(f"Say what to train: --plan FILE, --rank R or --head-only (methods: {', '.join(METHODS)}).")
-    return RunSpec(options.model, data_choice(options), plan, TrainingConfig(**settings), options.seed)
+    return wait_for(run_id, on_update=None if options.json else _print_update())
 
 
-def _setting(item: str) -> tuple[str, Any]:
-    key, separator, value = item.partition("=")
-    kinds = {field.name: field.type for field in dataclasses.fields(TrainingConfig)}
-    if not separator or key not in kinds:
-        raise InputError(f"--set {item!r} is not KEY=VALUE with one of these keys: {', '.join(kinds)}.")
-    kind: Any = kinds[key]
-    try:
-        return key, kind(value)
-    except ValueError as error:
-        raise InputError(f"--set {key}: {value!r} is not {'a whole number' if kind is int else 'a number'}.") from error
+def _stop_all(ids: Sequence[str], grace_seconds: float = 30.0) -> list[Any]:
+    """Stop runs, the last of the queue first, so that none begins meanwhile."""
+    from gelora.runs import stop_run
+
+    print("\nStopping; each run saves a checkpoint first ...", file=sys.stderr)
+    return [stop_run(run_id, grace_seconds) for run_id in reversed(ids)][::-1]
 
 
-def _print_update() -> Any:
-    last: list[int] = [-1]
+def _print_json(answers: list[dict[str, Any]]) -> None:
+    print(json.dumps(answers[0] if len(answers) == 1 else answers))
+
+
+def _print_update() -> Callable[[Any], None]:
+    last: list[Any] = [None]
 
     def show(info: Any) -> None:
-        if info.step != last[0]:
-            last[0] = info.step
-            metrics = "  ".join(f"{k} {v:.4g}" for k, v in sorted(info.metrics.items()) if k in ("loss", info.main_metric))
-            left = "" if info.seconds_left is None else f"  {info.seconds_left:.0f} s left"
-            print(f"{info.status} step {info.step}/{info.total_steps or '?'}  {metrics}{left}", file=sys.stderr)
+        now = (info.status, info.queue_place, info.step)
+        if now == last[0]:
+            return
+        last[0] = now
+        if info.status == "queued":
+            print(f"queued, place {info.queue_place}" if info.queue_place else "queued", file=sys.stderr)
+            return
+        metrics = "  ".join(f"{k} {v:.4g}" for k, v in sorted(info.metrics.items()) if k in ("loss", info.main_metric))
+        left = "" if info.seconds_left is None else f"  {info.seconds_left:.0f} s left"
+        print(f"{info.status} step {info.step}/{info.total_steps or '?'}  {metrics}{left}", file=sys.stderr)
 
     return show
 
 
-def _run_json(info: Any) -> dict[str, Any]:
-    names = ("id", "status", "reason", "model", "dataset", "method", "started_at", "ended_at", "step", "total_steps", "metrics")
-    return {name: getattr(info, name) for name in names} | {"folder": str(info.folder)}
-
-
-def runs(options: argparse.Namespace) -> int:
-    """List the runs, or show one."""
-    from gelora.runs import history, list_runs, run_info
-
-    if options.id is None:
-        found = list_runs()
-        if options.json:
-            print(json.dumps([_run_json(info) for info in found]))
-        elif not found:
-            print("No runs yet. Start one: gelora train --rank 2")
-        else:
-            rows = [
-                [i.id, i.status, i.model, i.dataset, i.strategy or i.method, f"{i.step}/{i.total_steps or '?'}", _main_metric(i)]
-                for i in found
-            ]
-            print_table("Runs", ["id", "status", "model", "data", "strategy", "step", "metric"], rows)
-        return 0
-    info = run_info(options.id)
-    if options.json:
-        print(json.dumps(_run_json(info) | {"history": history(info.id)}))
-    else:
-        _print_run(info)
-    return 0
-
-
-def _main_metric(info: Any) -> str:
-    for name in (info.main_metric, "eval_loss", "loss"):
-        if name in info.metrics:
-            return f"{name} {info.metrics[name]:.4f}"
-    return ""
-
-
-def _print_run(info: Any) -> None:
-    rows = [[name, f"{value:.6g}"] for name, value in sorted(info.metrics.items())]
-    state = info.status + (f" ({info.reason})" if info.reason else "")
-    print_table(f"{info.id}: {state}", ["metric", "last value"], rows)
-    print(f"{info.model} on {info.dataset}, {info.strategy or info.method}, step {info.step}/{info.total_steps or '?'}")
-    print(f"Files: {info.folder}")
-
-
 def stop(options: argparse.Namespace) -> int:
-    """Stop a run."""
-    from gelora.runs import run_info, stop_run
+    """Stop a run, or all."""
+    from gelora.runs import list_runs, run_info, stop_run
 
-    before = run_info(options.id)
-    if not before.is_live:
-        raise InputError(f"{before.id} is already {before.status}; there is nothing to stop.")
-    stop_run(options.id, grace_seconds=options.grace_seconds)
-    info = run_info(options.id)
-    print(
-        json.dumps(_run_json(info))
-        if options.json
-        else f"{info.id} is {info.status}{f': {info.reason}' if info.reason else ''}. Files: {info.folder}"
-    )
+    if options.id == "all":
+        live = [info.id for info in reversed(list_runs()) if info.is_live]
+        infos = _stop_all(live, options.grace_seconds)
+        if options.json:
+            print(json.dumps([run_json(info) for info in infos]))
+        elif not infos:
+            print("No run is going.")
+    else:
+        before = run_info(options.id)
+        if not before.is_live:
+            raise InputError(f"{before.id} is already {before.status}; there is nothing to stop.")
+        infos = [stop_run(options.id, grace_seconds=options.grace_seconds)]
+        if options.json:
+            print(json.dumps(run_json(infos[0])))
+    if not options.json:
+        for info in infos:
+            print(f"{info.id} is {info.status}{f': {info.reason}' if info.reason else ''}. Files: {info.folder}")
     return 0

@@ -3,15 +3,26 @@
 Knows nothing of dimensions, training or files. This file, `adalora` and `trained_parts` are those that build PEFT configs.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 
+import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
 
 from gelora.errors import InputError, ModelError
 from gelora.ranks.budget import plan_budget
-from gelora.ranks.lora_checks import ADAPTER, check_adapters, check_fresh, check_not_renamed, check_saved, saved_modules, trainable
+from gelora.ranks.lora_checks import (
+    ADAPTER,
+    adapted_layers,
+    check_adapters,
+    check_fresh,
+    check_not_renamed,
+    check_saved,
+    saved_modules,
+    trainable,
+)
 from gelora.ranks.lora_form import lora_arguments
 from gelora.ranks.lora_names import is_conv1d, listed, names_in_model
 from gelora.records import LORA_INITS, RankPlan, TargetModule, check_choice, check_range
@@ -46,7 +57,7 @@ def to_lora_config(
             al. 2024, arXiv 2402.09353), which adds out_features parameters to each adapted module.
         init_lora_weights: "default" (A uniform at random, B zero), "gaussian" (A normal, B zero), "orthogonal", "olora"
             (Büyükakyüz 2024, arXiv 2406.01775) or "pissa" (Meng et al. 2024, arXiv 2404.02948). The last two take the
-            first B·A out of the base weights.
+            first alpha / r · B·A out of the base weights.
 
     Raises:
         InputError: an option is illegal, or does not go with the plan's ranks or modules.
@@ -89,6 +100,10 @@ def apply_plan(
     The model is changed in place, as PEFT does it; names and shapes are checked before that. The adapter has as many
     parameters as the plan costs, and with DoRA out_features more for each adapted module.
 
+    OLoRA begins as PiSSA does, with alpha / r · B·A equal to the part of W that it stands for. PEFT begins with B·A equal to
+    it and takes alpha / r times as much out of W: at 32, what is left of W is -31 times that part, and the sum is lost in
+    16-bit arithmetic.
+
     Args:
         model: a transformers model, without or with a head, that has no adapter yet.
         plan: the ranks.
@@ -114,10 +129,14 @@ def apply_plan(
         use_dora=use_dora,
         init_lora_weights=init_lora_weights,
     )
+    weights = (
+        {name: model.get_parameter(f"{name}.weight").detach().clone() for name in names.values()} if init_lora_weights == "olora" else {}
+    )
     with warnings.catch_warnings():
         # PEFT looks for the patterns' keys among modules alone and says that those of parameters were ignored; they are not.
         warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
         peft_model = get_peft_model(model, config)
+    _divide_beginning(peft_model, weights)
     check_adapters(peft_model, plan, names)
     check_saved(peft_model, saved, task_type)
     n_adapter = sum(trainable(peft_model)[0].values())
@@ -128,6 +147,17 @@ def apply_plan(
     if made.modules_to_save:  # PEFT adds its own names to ours without looking; the saved config should read well
         made.modules_to_save = sorted(set(made.modules_to_save))
     return peft_model
+
+
+@torch.no_grad()
+def _divide_beginning(peft_model: PeftModel, weights: dict[str, torch.Tensor]) -> None:
+    """Divide the A and B that adapters begin with by the root of alpha / r, and take as much less out of their base weights."""
+    for name, layer in adapted_layers(peft_model).items():
+        if name in weights:
+            a, b, scaling = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, layer.scaling[ADAPTER]
+            a /= math.sqrt(scaling)
+            b /= math.sqrt(scaling)
+            layer.get_base_layer().weight.copy_(weights[name] - scaling * b @ a)
 
 
 def dora_params(plan: RankPlan) -> int:

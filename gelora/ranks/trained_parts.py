@@ -3,6 +3,7 @@
 These are the references that adapters are compared with. Knows nothing of ranks, training loops or files.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -104,7 +105,9 @@ def train_head_alone(model: nn.Module, modules_to_save: Sequence[str], task_type
     check_fresh(model)
     saved = saved_modules(model, modules_to_save, [])
     config = LoraConfig(task_type=task_type, target_modules=DUMMY_TARGET_MODULES, modules_to_save=list(modules_to_save) or None)
-    peft_model = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")  # the copy is meant
+        peft_model = get_peft_model(model, config)
     check_saved(peft_model, saved, task_type)
     made = peft_model.peft_config[ADAPTER]
     if made.modules_to_save:

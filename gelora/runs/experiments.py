@@ -155,8 +155,10 @@ def _labels(specs: Mapping[str, RunSpec]) -> dict[str, str]:
     """What sets each apart: method and ranks, and the settings that differ beside them where that is not enough."""
     words = {key: describe_method(spec) for key, spec in specs.items()}
     said = {"method", "strategy", "offset", "estimator", "ranks by block", "adapter parameters", "seed", *_LORA_ONLY[:1]}
-    differing = {name: values for name, values in differences(specs).items() if name not in said}
-    return {key: ", ".join([text, *(f"{name} {values[key]}" for name, values in differing.items())]) for key, text in words.items()}
+    table = differences(specs)
+    differing = [name for name, values in table.items() if name not in said and len({str(v) for v in values.values() if v is not None}) > 1]
+    return {key: ", ".join([text, *(f"{name} {table[name][key]}" for name in differing if table[name][key] is not None)])
+            for key, text in words.items()}  # fmt: skip
 
 
 def pareto_front(groups: Sequence[RunGroup], higher_is_better: bool = True) -> list[RunGroup]:

@@ -1,8 +1,7 @@
-"""Run processes: start, find again, stop, list, delete.
+"""Start, resume, stop and delete runs.
 
-Knows processes, signals and the records of a run's folder; knows nothing of training or MLflow beyond opening the
-store. A process is known by pid and create time, never by pid alone; it has its own session and writes into a file,
-so that it outlives whoever started it. Disk is the only truth: any number of dashboards and shells may look at once.
+Each is a process of its own that outlives whoever started it, waits for its turn and then trains. Knows the records of a
+run's folder and the queue; knows nothing of training or MLflow beyond opening the store.
 """
 
 import dataclasses
@@ -12,166 +11,131 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
 
-from gelora.errors import RunError, StoreError
+from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import home
 from gelora.records import RunSpec, check_range
-from gelora.runs import tracking
+from gelora.runs import processes, queue, tracking
+from gelora.runs.checkpoints import last_whole, step_of
+from gelora.runs.looking import look, process_of, settle_lock
 from gelora.runs.state import (
     LIVE,
     RunInfo,
     RunState,
     create_folder,
-    describe,
-    last_checkpoint,
     now,
     read_json,
+    read_spec,
     read_state,
     run_folder,
-    run_folders,
     write_json,
     write_state,
 )
 from gelora.sources import bundled_models
 
-LOST = "killed or lost: the process ended without a word; see the log"
-_START_SECONDS = 60.0  # how long a folder may be without a process before its starter counts as dead
-_POLL_SECONDS = 0.05
+_OF_AN_ATTEMPT = ("stop.json", "exit.json", "last_words.json")
 
 
-def start_run(spec: RunSpec) -> str:
-    """Start a fine-tuning run in a detached process and return its id at once.
+def start_run(spec: RunSpec, runs_at_once: int = 1) -> str:
+    """Start a fine-tuning run in a detached process and return its id at once; it is queued while its device is busy.
 
     Args:
         spec: what to train on what, and how; local paths in it are made absolute, so that it can be repeated anywhere.
+        runs_at_once: how many runs its device may have when it begins, itself included; at least 1.
 
     Raises:
+        InputError: `runs_at_once` is not legal.
         RunError: the process cannot be started.
-        StoreError: the run store or the run's folder cannot be made.
+        StoreError: the run store, the queue or the run's folder cannot be written.
     """
+    check_range("runs_at_once", runs_at_once, 1)
     tracking.ensure_store()  # once, here: a database made by several children at a time would cost each of them seconds
     spec = _with_absolute_paths(spec)
-    folder = create_folder(spec)
-    command = [sys.executable, "-P", "-m", "gelora.runs.worker", folder.name]  # -P: the working folder's files shadow no module
-    # Threads that wait without spinning: on a machine that is busy otherwise, spinning made a run up to ten times slower.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
-    environment |= {"GELORA_HOME": str(home()), "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    launch = {"started_at": now(), "fingerprint": spec.digest()}
+    folder = create_folder(spec, launch | _of_starter(runs_at_once))
     try:
-        with (folder / "log.txt").open("ab") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True, close_fds=True
-            )
-        identity = {"pid": process.pid, "pid_create_time": psutil.Process(process.pid).create_time()}
-    except (OSError, psutil.Error) as error:
+        _launch(folder, spec, launch, runs_at_once)
+    except GeloraError:
         shutil.rmtree(folder, ignore_errors=True)
-        raise RunError(f"The run's process cannot be started: {error}. Check memory and the limit on processes, then try again.") from error
-    # Whoever lives on must fetch the child's exit status, or it stays a zombie; a thread does, and dies with us.
-    threading.Thread(target=process.wait, name=f"reap {folder.name}", daemon=True).start()
-    write_json(folder / "launch.json", identity | {"started_at": now(), "fingerprint": spec.digest(), "command": command})
+        raise
     return folder.name
 
 
-def _with_absolute_paths(spec: RunSpec) -> RunSpec:
-    data = spec.data
-    file = Path(data.dataset).expanduser()
-    if file.suffix and file.is_file():
-        data = dataclasses.replace(data, dataset=str(file.resolve()))
-    folder = Path(spec.model).expanduser()
-    is_folder = (folder / "config.json").is_file() and spec.model not in {entry.model_id for entry in bundled_models()}
-    model = str(folder.resolve()) if is_folder else spec.model
-    return dataclasses.replace(spec, data=data, model=model)
+def resume_run(run_id: str, runs_at_once: int = 1) -> str:
+    """Let a run that was stopped, failed or was killed go on in the same record, from its last whole checkpoint.
 
+    Without a checkpoint it begins again. It takes a new place in the queue. Returns its id, at once.
 
-def run_info(run_id: str) -> RunInfo:
-    """How a run stands now; one whose process is gone without a word is settled as failed.
+    Args:
+        run_id: which run.
+        runs_at_once: as for `start_run`.
 
     Raises:
-        RunError: no run has this id.
+        InputError: `runs_at_once` is not legal.
+        RunError: no run has this id, it is still going or finished, what it was asked to do is unreadable, or the process
+            cannot be started.
+        StoreError: the run store, the queue or the run's folder cannot be written.
     """
-    return _look(run_folder(run_id))
-
-
-def list_runs() -> list[RunInfo]:
-    """All runs, newest first; a damaged folder is a failed run that says what is damaged."""
-    found = []
-    for folder in run_folders():
+    check_range("runs_at_once", runs_at_once, 1)
+    folder = run_folder(run_id)
+    look(folder)  # settles it, when it is dead
+    tracking.ensure_store()
+    with settle_lock(folder):
         try:
-            found.append(_look(folder))
-        except FileNotFoundError:
-            continue  # deleted by another process since the folder was listed
-    return found
-
-
-def _look(folder: Path) -> RunInfo:
-    launch: dict[str, Any] = {}
-    try:
-        launch = read_json(folder / "launch.json") or {}
-        state = read_state(folder) or RunState()
-    except StoreError as error:
-        return describe(folder, RunState(status="failed", reason=f"damaged: {error}", started_at=launch.get("started_at")), launch)
-    if state.status in LIVE and not _lives(folder, state, launch):
-        state = _settle(folder)
-    return describe(folder, state, launch)
-
-
-def _lives(folder: Path, state: RunState, launch: dict[str, Any]) -> bool:
-    identities = [(state.pid, state.pid_create_time), (launch.get("pid"), launch.get("pid_create_time"))]
-    known = [(pid, created) for pid, created in identities if pid is not None and created is not None]
-    if not known:
-        return time.time() - folder.stat().st_mtime < _START_SECONDS
-    return _process(*known[0]) is not None
-
-
-def _process(pid: int, create_time: float) -> psutil.Process | None:
-    """The process with this pid and create time (to 2 s, for the clock may be set), None when it is gone or a zombie."""
-    try:
-        process = psutil.Process(pid)
-        if abs(process.create_time() - create_time) > 2.0 or process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return None
-    except psutil.NoSuchProcess:
-        return None
-    return process
-
-
-def _settle(folder: Path) -> RunState:
-    """Write the end of a run whose process is dead. The worker writes its own end before it dies, so look again first."""
-    try:
-        with FileLock(folder / ".settle.lock", timeout=10):
-            state = read_state(folder) or RunState()
-            if state.status not in LIVE:
-                return state
-            state.status, state.reason = _verdict(folder, state)
-            state.ended_at, state.seconds_left, state.stage = now(), None, "ended"
-            write_state(folder, state)
-            return state
-    except (OSError, StoreError) as error:  # a full disk: say it, and settle the run when there is room
-        return RunState(status="failed", reason=f"{LOST} ({error})")
-
-
-def _verdict(folder: Path, state: RunState) -> tuple[str, str]:
-    stop = read_json(folder / "stop.json")
-    if stop is None:
-        return "failed", LOST
-    checkpoint = last_checkpoint(folder)
-    kept = f"the last checkpoint is checkpoints/{checkpoint.name}" if checkpoint else "there is no checkpoint"
-    if stop.get("killed"):
-        return "stopped", f"it did not stop within {stop.get('grace_seconds', 0):g} s and was killed; {kept}"
-    if state.step == 0:
-        return "stopped", "stopped before training began"
-    return "stopped", f"the process ended while it was stopping; {kept}"
+            before = read_state(folder) or RunState(status="failed")
+        except StoreError:
+            before = RunState(status="failed")  # a damaged state is begun anew; spec and checkpoints are what counts
+        if before.status in LIVE:
+            raise RunError(f"Run {run_id} is {before.status}; it needs no resuming. Follow it: gelora runs {run_id}")
+        if before.status == "finished":
+            raise RunError(f"Run {run_id} is finished; there is nothing to resume. Repeat it: gelora train --spec {folder / 'spec.json'}")
+        try:
+            spec = read_spec(folder)
+        except GeloraError as error:
+            raise RunError(f"Run {run_id} cannot be resumed: {error}. Start a new one.") from error
+        processes.kill_leftovers(run_id)
+        checkpoint = last_whole(folder / "checkpoints")
+        old_launch = _readable(folder / "launch.json")
+        launch = {"started_at": old_launch.get("started_at") or before.started_at or now(), "fingerprint": spec.digest()}
+        for name in _OF_AN_ATTEMPT:
+            (folder / name).unlink(missing_ok=True)
+        write_json(folder / "launch.json", launch | _of_starter(runs_at_once))  # without a pid, before state.json is live again
+        again = dataclasses.replace(
+            before,
+            status="queued",
+            reason=None,
+            stage="starting",
+            pid=None,
+            pid_create_time=None,
+            ended_at=None,
+            heartbeat_at=None,
+            step=step_of(checkpoint) if checkpoint else 0,
+            seconds_left=None,
+            slot=None,
+            queue_place=None,
+            attempts=before.attempts + 1,
+        )
+        write_state(folder, again)
+        where = f"from {checkpoint.name}" if checkpoint else "from the beginning: there is no whole checkpoint"
+        with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"[{now()}] resumed {where} (attempt {again.attempts})\n")
+        try:
+            _launch(folder, spec, launch, runs_at_once)
+        except GeloraError:
+            write_state(folder, before)
+            raise
+    return run_id
 
 
 def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
     """Ask a run to stop: it finishes its step, saves a checkpoint and its adapter, and ends; after the grace it is killed.
 
-    Waits until the process is gone. A run that has already ended is left as it is.
+    Waits until the process and its children are gone. One that waits for its turn ends at once; one that has already
+    ended is left as it is.
 
     Args:
         run_id: which run.
@@ -182,86 +146,25 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
     """
     check_range("grace_seconds", grace_seconds, 0)
     folder = run_folder(run_id)
-    info = _look(folder)
+    info = look(folder)
     if not info.is_live:
         return info
     request: dict[str, Any] = {"requested_at": now(), "grace_seconds": grace_seconds}
     write_json(folder / "stop.json", request)
-    process = _wait_for_process(folder)
-    if process is None:
-        return _look(folder)
-    try:
-        process.send_signal(signal.SIGTERM)
-        if not _gone(process, grace_seconds):
-            write_json(folder / "stop.json", request | {"killed": True})
-            if os.getpgid(process.pid) == process.pid:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-            _gone(process, 10.0)
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        pass  # it ended by itself in between
-    except (psutil.AccessDenied, PermissionError) as error:
-        raise RunError(f"Run {run_id} belongs to another user; process {process.pid} cannot be stopped from here.") from error
-    return _look(folder)
-
-
-def _wait_for_process(folder: Path) -> psutil.Process | None:
-    """The run's process; a run that is just being started gets some seconds to have one."""
-    deadline = time.monotonic() + 5.0
-    while True:
-        state, launch = read_state(folder) or RunState(), read_json(folder / "launch.json") or {}
-        pid, created = (state.pid, state.pid_create_time) if state.pid else (launch.get("pid"), launch.get("pid_create_time"))
-        if pid is not None and created is not None:
-            return _process(pid, created)
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(_POLL_SECONDS)
-
-
-def _gone(process: psutil.Process, seconds: float) -> bool:
-    created, deadline = process.create_time(), time.monotonic() + seconds
-    while _process(process.pid, created) is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
-def wait_for(run_id: str, on_update: Callable[[RunInfo], None] | None = None, poll_seconds: float = 0.5) -> RunInfo:
-    """Wait until a run has ended; `on_update` gets its state at every look. Interrupting the wait leaves the run alone.
-
-    Raises:
-        RunError: no run has this id.
-    """
-    while True:
-        info = run_info(run_id)
-        if on_update is not None:
-            on_update(info)
-        if not info.is_live:
-            return info
-        time.sleep(poll_seconds)
-
-
-def log_tail(run_id: str, n_lines: int = 40) -> str:
-    """The last lines of a run's log, "" when there is none yet.
-
-    Raises:
-        RunError: no run has this id.
-    """
-    path = run_folder(run_id) / "log.txt"
-    n_bytes = 400 * max(n_lines, 1)
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - n_bytes))
-            text = file.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-    lines = text.splitlines()
-    if size > n_bytes and len(lines) > 1:
-        lines = lines[1:]  # the first one is cut
-    return "\n".join(lines[-n_lines:])
+    process = process_of(folder)
+    if process is not None:
+        try:
+            process.send_signal(signal.SIGTERM)
+            if not processes.wait_until_gone(process, grace_seconds):
+                write_json(folder / "stop.json", request | {"killed": True})
+                processes.kill_group(process)
+                processes.wait_until_gone(process, 10.0)
+        except psutil.NoSuchProcess:
+            pass  # it ended by itself in between
+        except (psutil.AccessDenied, PermissionError) as error:
+            raise RunError(f"Run {run_id} belongs to another user; process {process.pid} cannot be stopped from here.") from error
+        processes.kill_leftovers(run_id)
+    return look(folder)
 
 
 def delete_run(run_id: str) -> None:
@@ -272,14 +175,86 @@ def delete_run(run_id: str) -> None:
         StoreError: the run store cannot be opened; nothing is deleted then.
     """
     folder = run_folder(run_id)
-    info = _look(folder)
+    info = look(folder)
     if info.is_live:
         raise RunError(f"Run {run_id} is {info.status}; stop it first (`gelora stop {run_id}`), then delete it.")
     if info.mlflow_run_id is not None:
         tracking.forget(info.mlflow_run_id)
-    doomed = folder.with_name(f".deleted-{run_id}")
+    queue.drop(run_id)
     try:
-        folder.rename(doomed)  # at once out of every list, however long the removal takes
-        shutil.rmtree(doomed)
+        folder.rename(folder.with_name(f".deleted-{run_id}"))  # at once out of every list, however long the removal takes
+        for doomed in folder.parent.glob(".deleted-*"):  # those too whose removal was cut short
+            shutil.rmtree(doomed)
+    except FileNotFoundError:
+        return  # somebody else deletes it at this moment
     except OSError as error:
         raise StoreError(f"The folder of {run_id} cannot be removed: {error}.") from error
+
+
+def _with_absolute_paths(spec: RunSpec) -> RunSpec:
+    data = dataclasses.replace(spec.data, dataset=_absolute(spec.data.dataset))
+    held_out = spec.held_out and dataclasses.replace(spec.held_out, dataset=_absolute(spec.held_out.dataset))
+    folder = Path(spec.model).expanduser()
+    is_folder = (folder / "config.json").is_file() and spec.model not in {entry.model_id for entry in bundled_models()}
+    return dataclasses.replace(spec, data=data, held_out=held_out, model=str(folder.resolve()) if is_folder else spec.model)
+
+
+def _absolute(dataset: str) -> str:
+    file = Path(dataset).expanduser()
+    return str(file.resolve()) if file.suffix and file.is_file() else dataset
+
+
+def _of_starter(runs_at_once: int) -> dict[str, Any]:
+    """What launch.json says of who starts a process, so that others know whether one is still to come."""
+    pid, created = processes.me()
+    return {"starter_pid": pid, "starter_create_time": created, "runs_at_once": runs_at_once, "launched_at": now()}
+
+
+def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: int) -> None:
+    """Take a place in the queue and start the run's process.
+
+    Raises:
+        RunError: the process cannot be started.
+        StoreError: queue or folder cannot be written; no process is left then.
+    """
+    ticket = queue.take(folder.name, spec.training.device, runs_at_once)
+    launch = launch | _of_starter(runs_at_once) | {"taken_at_ns": ticket.taken_at_ns}
+    command = [sys.executable, "-P", "-m", "gelora.runs.worker", folder.name]  # -P: the working folder's files shadow no module
+    # Threads that wait without spinning: on a machine that is busy otherwise, spinning made a run up to ten times slower.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    environment |= {"GELORA_HOME": str(home()), "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    try:
+        process = processes.start(command, folder / "log.txt", folder.name, environment)
+    except OSError as error:
+        queue.drop(folder.name)
+        raise RunError(f"The run's process cannot be started: {error}. Check memory and the limit on processes, then try again.") from error
+    # Whoever lives on must fetch the child's exit status, or it stays a zombie; a thread does, and dies with us.
+    threading.Thread(target=_fetch, args=(process, folder), name=f"reap {folder.name}", daemon=True).start()
+    try:
+        created = psutil.Process(process.pid).create_time()
+        write_json(folder / "launch.json", launch | {"pid": process.pid, "pid_create_time": created, "command": command})
+        queue.hand_over(folder.name, process.pid, created)
+    except psutil.NoSuchProcess:
+        return  # it has ended already; its exit status says how
+    except StoreError:
+        process.kill()
+        queue.drop(folder.name)
+        raise
+
+
+def _fetch(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+    """Wait for the end of a process; how it ended goes to exit.json, for those who find a run without a last word."""
+    returncode = process.wait()
+    if returncode == 0:
+        return
+    try:
+        write_json(folder / "exit.json", {"pid": process.pid, "returncode": returncode, "ended_at": now()})
+    except StoreError:
+        return  # the run was deleted, or the disk is full: then nobody can be told more than that the process is gone
+
+
+def _readable(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path) or {}
+    except StoreError:
+        return {}

@@ -4,6 +4,7 @@ Who finds a run whose process died without a word settles it: no process of it s
 the records of a run's folder and its process; knows nothing of training or MLflow.
 """
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,9 @@ def _lives(folder: Path, state: RunState, launch: dict[str, Any]) -> bool:
         return processes.find(pid, created, folder.name) is not None
     if processes.of_run(folder.name):
         return True
-    return time.time() - folder.stat().st_mtime < (_START_SECONDS if _starter_lives(launch) else _ORPHAN_SECONDS)
+    written = folder / ("launch.json" if launch else "spec.json")
+    age = time.time() - written.stat().st_mtime if written.exists() else math.inf
+    return age < (_START_SECONDS if _starter_lives(launch) else _ORPHAN_SECONDS)
 
 
 def _starter_lives(launch: dict[str, Any]) -> bool:
@@ -114,7 +117,7 @@ def _settle(folder: Path) -> RunState:
             processes.kill_leftovers(folder.name)
             state.status, state.reason = _verdict(folder, state, launch)
             state.ended_at, state.seconds_left, state.stage = now(), None, "ended"
-            state.slot, state.queue_place = None, None
+            state.queue_place = None
             write_state(folder, state)
     except (OSError, StoreError) as error:  # a full disk: say it now, write it down when there is room
         state.status = "failed" if state.status in LIVE else state.status

@@ -4,7 +4,8 @@ Knows a task and a spec; knows nothing of the training loop, of processes or of 
 its own, so that a resumed run and a run with another order of things begin with the same adapter.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,11 +109,11 @@ def _lora(task: Task, spec: RunSpec, plan: RankPlan) -> Learner:
         init_lora_weights=training.init_lora_weights,
     )
     callbacks: list[TrainerCallback] = []
-    export: Callable[[Path], None] = lambda folder: _save_pretrained(model, folder)  # noqa: E731
+    export = functools.partial(_save_adapter, model)
     if training.init_lora_weights in INITS_OF_BASE:
         initial = InitialAdapter(model)
         callbacks.append(BeginningState(model, initial))
-        export = lambda folder: initial.save_as_plain_lora(model, folder)  # noqa: E731
+        export = functools.partial(initial.save_as_plain_lora, model)
     return Learner(model, "lora", plan, *count_parameters(model), callbacks, export)
 
 
@@ -134,42 +135,47 @@ def _adalora(task: Task, spec: RunSpec, plan: RankPlan, total_steps: int) -> Lea
         n_adapter_params=plan.n_adapter_params,
         n_head_params=n_head,
         callbacks=[AllocatorState(model)],
-        export=lambda folder: _export_adalora(model, plan, folder),
+        export=functools.partial(_save_found, model, plan),
         notes=(note,),
     )
 
 
 def _head(task: Task) -> Learner:
-    names, notes = _head_names(task), ()
+    names = _head_names(task)
+    notes: tuple[str, ...] = ()
     if task.peft_task_type == "CAUSAL_LM":
         names = sorted({*names, language_head(task.model)})
         if getattr(task.model.config, "tie_word_embeddings", False):
             notes = ("the head shares its weight with the embeddings: a copy of it is trained, the embeddings stay as they are",)
     model = train_head_alone(task.model, names, task.peft_task_type)
-    return Learner(model, "head", None, *count_parameters(model), [], lambda folder: _save_pretrained(model, folder), notes)
+    return Learner(model, "head", None, *count_parameters(model), [], functools.partial(_save_adapter, model), notes)
 
 
 def _plain(task: Task, method: str) -> Learner:
     names = _head_names(task)
     counts = train_biases(task.model, names) if method == "bitfit" else train_everything(task.model, names)
-    return Learner(task.model, method, None, *counts, [], lambda folder: _save_whole(task.model, folder))
+    return Learner(task.model, method, None, *counts, [], functools.partial(_save_whole, task.model))
 
 
 def _head_names(task: Task) -> list[str]:
     return head_modules(task.model, task.random_keys, task.peft_task_type)
 
 
-def _save_pretrained(model: Any, folder: Path) -> None:
+def _save_adapter(model: Any, folder: Path) -> None:
     # The embeddings are not trained; left to itself, PEFT asks the hub whether they have changed their size.
     model.save_pretrained(folder, save_embedding_layers=False)
 
 
-def _save_whole(model: Any, folder: Path) -> None:
-    model.save_pretrained(folder)
-
-
-def _export_adalora(model: Any, plan: RankPlan, folder: Path) -> None:
+def _save_found(model: Any, plan: RankPlan, folder: Path) -> None:
     save_found_lora(model, plan, folder)
 
 
-__all__: Sequence[str] = ["Learner", "put_on"]
+def _save_whole(model: Any, folder: Path) -> None:
+    cached = getattr(model.config, "use_cache", None)
+    try:
+        if cached is False:
+            model.config.use_cache = True  # training had it off; who loads the model generates with it
+        model.save_pretrained(folder)
+    finally:
+        if cached is False:
+            model.config.use_cache = False

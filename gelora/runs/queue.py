@@ -136,8 +136,14 @@ def wait_for_turn(
         if chosen is not None:
             return possible[chosen]
         tell(position)
-        time.sleep(min(pause_seconds * position, _LONGEST_PAUSE_SECONDS))
+        _pause(min(pause_seconds * position, _LONGEST_PAUSE_SECONDS), stop_requested)
     return None
+
+
+def _pause(seconds: float, stop_requested: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0 and not stop_requested():
+        time.sleep(min(left, 0.2))
 
 
 def _folder() -> Path:

@@ -91,6 +91,11 @@ class Recorder:
         with self._lock:
             self._pending.append((step, dict(values)))
 
+    def latest(self) -> dict[str, float]:
+        """The last value of every name, those that are not yet written among them."""
+        with self._lock:
+            return {name: value for values in (self.state.metrics, *(v for _, v in self._pending)) for name, value in values.items()}
+
     def progress(self, step: int, total_steps: int, seconds_left: float | None) -> None:
         """How far training is; reaches state.json with the next heartbeat."""
         with self._lock:
@@ -151,4 +156,3 @@ class Recorder:
         if self._problem is not None:
             problem, self._problem = self._problem, None
             raise problem
-

@@ -148,8 +148,7 @@ def create_folder(spec: RunSpec, launch: dict[str, Any] | None = None) -> Path:
             continue
         except (OSError, StoreError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            why = error if isinstance(error, StoreError) else getattr(error, "strerror", None) or error
-            raise StoreError(f"Cannot create a run in {root}: {why}. Free some space or set GELORA_HOME.") from error
+            raise StoreError(f"Cannot create a run in {root}: {error}. Free some space or set GELORA_HOME.") from error
     raise StoreError(f"Cannot find a free name for a run in {root}.")
 
 

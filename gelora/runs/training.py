@@ -7,21 +7,23 @@ import dataclasses
 import gc
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
 
 from gelora.errors import InputError
 from gelora.records import TrainingConfig
 from gelora.runs import checkpoints
 from gelora.runs.data_order import GroupedByLength
+from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
 from gelora.runs.watch import Last, Report, Watch
 from gelora.tasks import Task
 
 if TYPE_CHECKING:
+    from gelora.runs.geometry_probe import GeometryProbe
     from gelora.runs.methods import Learner
 
 _LABELS = ("labels", "start_positions", "end_positions")
@@ -53,7 +55,7 @@ def train(
     report: Report,
     stop_requested: Callable[[], bool],
     resume_from: Path | None = None,
-    callbacks: Sequence[TrainerCallback] = (),
+    probe: "GeometryProbe | None" = None,
 ) -> bool:
     """Train `learner.model` in place; returns whether it came to its planned end (False: it was stopped).
 
@@ -71,7 +73,7 @@ def train(
         report: gets every logged value and the progress.
         stop_requested: asked after every step and every evaluation.
         resume_from: a whole checkpoint of the same run, whose plan `learner` has.
-        callbacks: more that listen to the Trainer; called after the learner's own.
+        probe: measures the dimension of the layers while they are trained; called after the learner's own callbacks.
 
     Raises:
         Diverged: the loss became infinite or not a number.
@@ -81,8 +83,11 @@ def train(
     checkpoints.clear(folder, resume_from)
     part, n_parts = config.batch_size, config.gradient_accumulation
     untrained = _trainable(learner.model) if config.auto_batch and device == "cuda" else {}
+    bf16 = _in_bfloat16(config, device)
+    if bf16 and may_be_held(config.method, config.use_dora, config.init_lora_weights):
+        hold_frozen_in_bfloat16(learner.model)
     while True:
-        trainer = _trainer(task, learner, config, seed, folder, report, stop_requested, callbacks, device, part, n_parts)
+        trainer = _trainer(task, learner, config, seed, folder, report, stop_requested, probe, device, part, n_parts)
         try:
             trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         except torch.OutOfMemoryError:
@@ -95,9 +100,15 @@ def train(
         gc.collect()
         torch.cuda.empty_cache()
         resume_from = checkpoints.last_whole(folder)
+        if probe is not None:
+            probe.rewind(resume_from)
         if resume_from is None:
             _restore(learner.model, untrained)
         report.say(f"out of memory: now {part} rows at a time, {n_parts} times an optimizer step, from {_where(resume_from)}")
+
+
+def _in_bfloat16(config: TrainingConfig, device: str) -> bool:
+    return config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
 
 
 def _where(checkpoint: Path | None) -> str:
@@ -124,7 +135,7 @@ def _trainer(
     folder: Path,
     report: Report,
     stop_requested: Callable[[], bool],
-    callbacks: Sequence[TrainerCallback],
+    probe: "GeometryProbe | None",
     device: str,
     part: int,
     n_parts: int,
@@ -134,12 +145,18 @@ def _trainer(
     watch = Watch(order, report, stop_requested)
 
     def metrics(prediction: EvalPrediction) -> dict[str, float]:
-        shown = task.show(prediction.predictions)
-        report.examples(trainer.state.global_step, shown)
+        if task.generate is None:
+            report.examples(trainer.state.global_step, task.show(prediction.predictions))
         return task.score(prediction.predictions, prediction.label_ids)
+
+    def go_on_from_prompts() -> None:
+        if task.generate is not None:
+            with torch.autocast(device, torch.bfloat16, enabled=trainer.args.bf16):
+                report.examples(trainer.state.global_step, task.generate(learner.model))
 
     trainer = _Trainer(
         order,
+        go_on_from_prompts,
         model=learner.model,
         args=_arguments(task, config, seed, folder, device, part, n_parts),
         train_dataset=task.train,
@@ -147,7 +164,7 @@ def _trainer(
         data_collator=task.collate,
         compute_metrics=metrics,
         preprocess_logits_for_metrics=task.reduce,
-        callbacks=[watch, *learner.callbacks, *callbacks, Last(watch)],
+        callbacks=[watch, *learner.callbacks, *([probe] if probe else []), Last(watch)],
     )
     trainer.remove_callback(PrinterCallback)  # it prints rounded values; the report has them whole
     return trainer
@@ -156,22 +173,24 @@ def _trainer(
 class _Trainer(Trainer):
     """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them."""
 
-    def __init__(self, order: GroupedByLength, **options: Any) -> None:
+    def __init__(self, order: GroupedByLength, after_evaluation: Callable[[], None], **options: Any) -> None:
         super().__init__(**options)
         self._order = order
+        self._after_evaluation = after_evaluation
 
     def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> GroupedByLength:
         return self._order
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws a number from the CPU's generator
-            return super().evaluate(*args, **kwargs)
+            metrics = super().evaluate(*args, **kwargs)
+            self._after_evaluation()
+            return metrics
 
 
 def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int, n_parts: int) -> TrainingArguments:
     total = total_steps(config, len(task.train))
     eval_every = config.eval_every or max(1, math.ceil(total / 4))
-    bf16 = config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
     workers = min(4, (os.cpu_count() or 1) - 1) if device == "cuda" else 0
     return TrainingArguments(
         output_dir=str(folder),
@@ -186,7 +205,7 @@ def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, devi
         seed=seed,
         data_seed=seed,
         use_cpu=device == "cpu",
-        bf16=bf16,
+        bf16=_in_bfloat16(config, device),
         dataloader_pin_memory=device == "cuda",
         dataloader_num_workers=workers,
         dataloader_persistent_workers=workers > 0,

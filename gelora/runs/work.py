@@ -4,12 +4,13 @@ Knows nothing of processes, queues or signals; is asked for by the worker, and t
 """
 
 import dataclasses
-import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from gelora.records import RunSpec
+from gelora.records import RankPlan, RunSpec
+from gelora.runs import provenance_record
+from gelora.runs.checkpoints import last_whole, step_of
 from gelora.runs.recorder import Recorder
 
 
@@ -22,64 +23,82 @@ class Stop(Protocol):
 
 
 def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None]:
-    """Do the run; returns its final status and reason."""
+    """Do the run, from its last whole checkpoint where it has one; returns its final status and reason."""
     from gelora.runs.tracking import Tracker
 
     recorder.stage("loading the libraries")
-    from gelora.runs.adapters import save_adapter
-    from gelora.runs.tasks import build_task
-    from gelora.runs.training import choose_device, train
+    from gelora.runs.adapters import save_learner
+    from gelora.runs.checkpoint_fit import check_fits
+    from gelora.runs.geometry_probe import GeometryProbe
+    from gelora.runs.methods import put_on
+    from gelora.runs.reallocation import plan_in_use
+    from gelora.runs.training import choose_device, total_steps, train
+    from gelora.tasks import build_task
 
     _quiet_libraries()
-    recorder.notes(device=choose_device(spec.training))
+    folder = recorder.folder
+    device = choose_device(spec.training)
+    provenance = provenance_record.gather(spec, folder, device)
+    recorder.notes(device=device)
     stop.arm(raises=False)  # a record that is opened halfway would stay open for ever
-    recorder.tracker = Tracker(recorder.folder.name, _params(spec), _tags(spec, recorder.folder.name), recorder.state.mlflow_run_id)
+    recorder.tracker = Tracker(folder.name, _params(spec), provenance_record.tags(provenance), recorder.state.mlflow_run_id)
     recorder.notes(mlflow_run_id=recorder.tracker.id)
     stop.arm(raises=True)
+
     recorder.stage("loading data and model")
-    old = build_task(spec, _progress_lines(recorder))
-    from types import SimpleNamespace
-
-    from transformers import DataCollatorWithPadding
-
-    from gelora.runs.checkpoints import last_whole
-    from gelora.tasks import Task
-
-    task = old
-    new = Task(
-        kind=old.kind, model=old.model, tokenizer=old.tokenizer, entry=old.entry, train=old.train, held_out=old.held_out,
-        collate=DataCollatorWithPadding(old.tokenizer), reduce=lambda x, _: x[0] if isinstance(x, tuple | list) else x,
-        score=old.metrics, show=lambda _: [], main_metric=old.main_metric, higher_is_better=True, label_names=old.label_names,
-        majority_accuracy=old.majority_accuracy, random_keys=(), reloaded_keys=old.reloaded_keys, peft_task_type="SEQ_CLS",
-        auto_class="AutoModelForSequenceClassification", texts_digest=old.texts_digest,
-    )  # fmt: skip
-    learner = SimpleNamespace(model=old.model, callbacks=[])
+    checkpoint = last_whole(folder / "checkpoints")
+    task = build_task(spec, _progress_lines(recorder))
+    n_steps = total_steps(spec.training, len(task.train))
+    plan = (plan_in_use(checkpoint) if checkpoint else None) or spec.plan
+    learner = put_on(task, spec, plan, n_steps)
+    if checkpoint is not None:
+        check_fits(checkpoint, learner.model)
     recorder.notes(
         task=task.kind,
         main_metric=task.main_metric,
+        higher_is_better=task.higher_is_better,
         majority_accuracy=task.majority_accuracy,
-        n_adapter_params=task.n_adapter_params,
-        n_head_params=task.n_head_params,
+        n_adapter_params=learner.n_adapter_params,
+        n_head_params=learner.n_head_params,
     )
-    recorder.line(f"{len(task.train)} rows to train on, {len(task.held_out)} held out; {task.kind}, {task.n_labels} outputs")
-    recorder.line(f"{task.n_adapter_params:,} adapter parameters and {task.n_head_params:,} of the head, on {recorder.state.device}")
-    if spec.plan is not None and spec.model not in (spec.plan.model_id, str(Path(spec.plan.model_id).expanduser().resolve())):
-        recorder.line(f"note: the plan was made for {spec.plan.model_id}; every module it names is there in the same shape")
-    if task.majority_accuracy is not None:
-        recorder.values(0, {"majority_accuracy": task.majority_accuracy})
-    recorder.tracker.tag("gelora.texts_digest", task.texts_digest)
-    recorder.tracker.tag("gelora.model_revision", str(task.entry.revision))
+    _describe(spec, recorder, task, learner)
+    facts = {"data_digest": task.texts_digest, "model_revision": str(task.entry.revision)}
+    provenance_record.add(folder, **facts)
+    for name, value in facts.items():
+        recorder.complain(recorder.tracker.tag(f"gelora.{name}", value))
+    probe = GeometryProbe(task, learner.model, spec, plan, folder, recorder.values, recorder.say)
 
     stop.arm(raises=False)
-    recorder.stage("training")
-    checkpoint = last_whole(recorder.folder / "checkpoints") if recorder.state.attempts > 1 else None
-    done = train(new, learner, spec.training, spec.seed, recorder.folder / "checkpoints", recorder, stop, checkpoint)
-    recorder.stage("saving the adapter")
-    adapter = save_adapter(task, recorder.folder / "adapter", recorder.state.metrics)
+    recorder.stage(f"training from step {step_of(checkpoint)}" if checkpoint else "training")
+    done = train(task, learner, spec.training, spec.seed, folder / "checkpoints", recorder, stop, checkpoint, probe)
+    recorder.stage("saving the adapter" if learner.is_adapter else "saving the model")
+    # What is saved has to say the ranks that are in use after ranks were given out anew.
+    adapter = save_learner(task, _with_plan(learner, probe.plan), folder / "adapter", recorder.latest())
     recorder.complain(recorder.tracker.keep(adapter, "adapter"))
     if done:
         return "finished", None
     return "stopped", f"stopped at step {recorder.state.step}; checkpoint and adapter are saved"
+
+
+def _with_plan(learner: Any, plan: RankPlan | None) -> Any:
+    from gelora.ranks import count_parameters
+
+    if learner.method != "lora" or plan is learner.plan:
+        return learner
+    n_adapter, n_head = count_parameters(learner.model)
+    return dataclasses.replace(learner, plan=plan, n_adapter_params=n_adapter, n_head_params=n_head)
+
+
+def _describe(spec: RunSpec, recorder: Recorder, task: Any, learner: Any) -> None:
+    """What a person should know before it begins, into the log."""
+    recorder.line(f"{len(task.train):,} rows to train on, {len(task.held_out):,} held out; {task.kind}")
+    recorder.line(f"{learner.n_adapter_params:,} adapter parameters and {learner.n_head_params:,} of the head, on {recorder.state.device}")
+    for note in (*task.notes, *learner.notes):
+        recorder.line(f"note: {note}")
+    if spec.plan is not None and spec.model not in (spec.plan.model_id, str(Path(spec.plan.model_id).expanduser().resolve())):
+        recorder.line(f"note: the plan was made for {spec.plan.model_id}; every module it names is there in the same shape")
+    if task.majority_accuracy is not None:
+        recorder.values(0, {"majority_accuracy": task.majority_accuracy})
 
 
 def _progress_lines(recorder: Recorder) -> Callable[[str, int, int], None]:
@@ -107,6 +126,8 @@ def _quiet_libraries() -> None:
 def _params(spec: RunSpec) -> dict[str, Any]:
     params: dict[str, Any] = {"model": spec.model, "seed": spec.seed}
     params |= {f"data.{name}": value for name, value in dataclasses.asdict(spec.data).items() if value is not None}
+    if spec.held_out is not None:
+        params |= {f"held_out.{name}": value for name, value in dataclasses.asdict(spec.held_out).items() if value is not None}
     params |= {f"training.{name}": value for name, value in dataclasses.asdict(spec.training).items()}
     if spec.plan is not None:
         plan = spec.plan
@@ -114,16 +135,3 @@ def _params(spec: RunSpec) -> dict[str, Any]:
         params |= {"plan.estimator": plan.estimator, "plan.target_modules": plan.target_modules}
         params |= {"plan.block_ranks": " ".join(f"{block}:{r}" for block, r in plan.block_ranks().items())}
     return params
-
-
-def _tags(spec: RunSpec, run_id: str) -> dict[str, str]:
-    packages = ("gelora-lab", "torch", "transformers", "peft", "accelerate", "datasets")
-    tags = {f"version.{name}": _version(name) for name in packages}
-    return tags | {"gelora.run_id": run_id, "gelora.fingerprint": spec.digest()}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"  # run from a checkout, or a package that this run does not need

@@ -1,31 +1,28 @@
-"""What a run process does: `python -m gelora.runs.worker RUN_ID`.
+"""What a run process does: `python -m gelora.runs.worker RUN_ID`: wait for its turn, then work.
 
-SIGTERM asks it to stop: at once while it is setting up, after the step when it trains. Every end is a sentence in the
-run's record. What the run does meanwhile is `work`'s.
+SIGTERM asks it to stop: at once while it waits or is setting up, after the step when it trains. Every end is a sentence in
+the run's record. Nothing heavy is loaded before its turn has come. What the run does then is `work`'s.
 """
 
-import errno
+import dataclasses
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from gelora.errors import ChecksumError, DataError, GeloraError, HubError, InputError, ModelError, StoreError
+from gelora.errors import GeloraError, InputError, StoreError
 from gelora.records import RunSpec
+from gelora.runs import last_words, processes, queue, reasons
+from gelora.runs.looking import settle_lock
 from gelora.runs.recorder import Recorder
-from gelora.runs.state import LIVE, read_json, read_spec, read_state, run_folder
+from gelora.runs.state import LIVE, RunState, now, read_json, read_spec, read_state, run_folder, write_state
 from gelora.runs.work import work
 
-_KINDS: dict[type[GeloraError], str] = {
-    DataError: "data",
-    InputError: "input",
-    ModelError: "model",
-    HubError: "hub",
-    ChecksumError: "checksum",
-    StoreError: "store",
-}
+_HEARTBEAT_SECONDS = 3.0
 
 
 class StopRequested(BaseException):
@@ -37,7 +34,7 @@ class StopSwitch:
 
     def __init__(self) -> None:
         self.requested = False
-        self.raises = True
+        self.raises = False
 
     def __call__(self) -> bool:
         return self.requested
@@ -58,62 +55,132 @@ class StopSwitch:
             raise StopRequested
 
 
-def _reason(error: Exception, spec: RunSpec | None) -> str:
-    """Why a run failed, in words that begin with the kind of failure."""
-    text = str(error).strip()
-    if isinstance(error, GeloraError):
-        kind = _KINDS.get(type(error))
-        return f"{kind}: {text}" if kind else text
-    if isinstance(error, MemoryError) or "out of memory" in text.lower() or "not enough memory" in text.lower():
-        batch = f" (batch_size is {spec.training.batch_size}, max_length {spec.training.max_length})" if spec else ""
-        return f"out of memory: lower batch_size or max_length, or choose a smaller model{batch}"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "disk full: free some space or set GELORA_HOME to another disk"
-    last = text.splitlines()[-1] if text else "no message"
-    return f"error: {type(error).__name__}: {last[:300]}; the log has the traceback"
-
-
-def _one_gpu() -> None:
-    """The Trainer would spread over every GPU it sees; a run here is one process on one GPU."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the run of the given id to its end; returns 0 when it finished or was stopped, 1 when it failed, 2 for a bad call."""
+    """Run the run of the given id to its end.
+
+    Returns 0 when it finished or was stopped, 1 when it failed, 2 for a bad call, 74 when its end could be written nowhere.
+    """
     stop = StopSwitch()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if len(given) != 1:
             raise InputError("Usage: python -m gelora.runs.worker RUN_ID")
         folder = run_folder(given[0])
-        before = read_state(folder)
-        if before is not None and before.status not in LIVE:
-            raise InputError(f"Run {given[0]} is already {before.status}; start a new one.")
         stop.install()
-        recorder = Recorder(folder)
+        state = _take_over(folder)
     except GeloraError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
-    except StopRequested:
-        return 0  # who asked finds stop.json and writes the end
+        return reasons.EXIT_UNRECORDED if isinstance(error, StoreError) else 2
+    recorder: Recorder | None = None
     spec: RunSpec | None = None
     try:
-        if read_json(folder / "stop.json") is not None:
-            raise StopRequested
-        _one_gpu()
+        last_words.hold_room(folder)
         spec = read_spec(folder)
+        slot = _wait(folder, state, spec, stop)
+        state = dataclasses.replace(state, slot=slot, queue_place=None)
+        recorder = Recorder(folder, state)
+        stop.arm(raises=True)
         status, reason = work(spec, recorder, stop)
     except StopRequested:
-        status, reason = "stopped", "stopped before training began"
+        status, reason = "stopped", _stopped_early(state)
     except Exception as error:  # noqa: BLE001  (every failure of a run ends as a sentence in its record)
         stop.raises = False
         if not isinstance(error, GeloraError):
-            traceback.print_exc()
-        status, reason = "failed", _reason(error, spec)
+            _try_to_print_traceback()
+        status, reason = "failed", reasons.of_error(error, spec)
     stop.raises = False
-    recorder.end(status, reason)
-    return 1 if status == "failed" else 0
+    return _end(folder, recorder, state, status, reason)
+
+
+def _take_over(folder: Path) -> RunState:
+    """Say that this process is the run's from now on.
+
+    Raises:
+        InputError: the run has ended.
+        StoreError: its state is damaged or cannot be written.
+    """
+    with settle_lock(folder):
+        state = read_state(folder) or RunState(started_at=now())
+        if state.status not in LIVE:
+            raise InputError(f"Run {folder.name} is already {state.status}; resume it, or start a new one.")
+        pid, created = processes.me()
+        state = dataclasses.replace(state, status="queued", pid=pid, pid_create_time=created, heartbeat_at=now())
+        write_state(folder, state)
+        return state
+
+
+def _wait(folder: Path, state: RunState, spec: RunSpec, stop: StopSwitch) -> str:
+    """Wait for the run's turn, and let this process see its device alone; returns the device's slot."""
+    launch = read_json(folder / "launch.json") or {}
+    at_once = int(launch.get("runs_at_once", 1))
+    pid, created = processes.me()
+    ticket = queue.Ticket(folder.name, int(launch.get("taken_at_ns", time.time_ns())), spec.training.device, at_once, pid, created)
+    said: dict[str, Any] = {"place": None, "at": 0.0}
+
+    def tell(place: int) -> None:
+        if place == said["place"] and time.monotonic() - said["at"] < _HEARTBEAT_SECONDS:
+            return
+        if said["place"] is None:
+            _print(f"[{now()}] waiting for its turn")
+        said.update(place=place, at=time.monotonic())
+        state.queue_place, state.stage, state.heartbeat_at = place, "waiting for its turn", now()
+        write_state(folder, state)
+
+    def asked_to_stop() -> bool:
+        return stop.requested or (folder / "stop.json").exists()
+
+    slot = queue.wait_for_turn(ticket, asked_to_stop, tell)
+    if slot is None or asked_to_stop():
+        raise StopRequested
+    if slot.visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot.visible  # the Trainer would spread over every GPU it sees
+    return slot.name
+
+
+def _stopped_early(state: RunState) -> str:
+    if state.attempts > 1 and state.step > 0:
+        return f"stopped before training went on; the last checkpoint is checkpoints/checkpoint-{state.step}"
+    return "stopped before training began"
+
+
+def _end(folder: Path, recorder: Recorder | None, state: RunState, status: str, reason: str | None) -> int:
+    """Write the end of the run: the usual way, or the state alone, or into the room that was held for it."""
+    code = 1 if status == "failed" else 0
+    try:
+        if recorder is not None:
+            recorder.end(status, reason)
+            return code
+    except Exception as error:  # noqa: BLE001  (the disk may be full, the log and the store with it: the state is tried alone)
+        if status != "failed":
+            status, reason = "failed", reasons.of_error(error, None)
+        code = 1
+    if recorder is not None:
+        state = recorder.state
+    ended = dataclasses.replace(state, status=status, reason=reason, stage="ended", ended_at=now(), seconds_left=None, queue_place=None)
+    try:
+        write_state(folder, ended)
+        _print(f"[{now()}] {status}{f': {reason}' if reason else ''}")
+    except StoreError:
+        try:
+            last_words.say(folder, status, reason)
+        except OSError:
+            return reasons.EXIT_UNRECORDED
+    return code
+
+
+def _try_to_print_traceback() -> None:
+    try:
+        traceback.print_exc()
+    except OSError:
+        return  # the log is on a full disk; the reason says so
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except OSError:
+        return  # as above
 
 
 if __name__ == "__main__":

@@ -1,8 +1,24 @@
 """What a run learns: rows of a dataset -> model inputs, a head, a metric. One kind of task a file.
 
-The face of the wing. Knows the sources; knows nothing of adapters, the training loop or processes.
+The face of the wing. Knows the sources; knows nothing of adapters, the training loop or processes. What needs torch is
+loaded when a task is built, so that this face stays light.
 """
 
+from gelora.tasks.build import build_task
+from gelora.tasks.columns import Proposal, propose
+from gelora.tasks.presets import PRESETS, Preset, PresetChoice, apply_preset, preset_of
 from gelora.tasks.task import Row, ShownExample, Task
 
-__all__ = ["Row", "ShownExample", "Task"]
+__all__ = [
+    "PRESETS",
+    "Preset",
+    "PresetChoice",
+    "Proposal",
+    "Row",
+    "ShownExample",
+    "Task",
+    "apply_preset",
+    "build_task",
+    "preset_of",
+    "propose",
+]

@@ -4,7 +4,6 @@ Knows names and values of columns; knows nothing of models or training.
 """
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +27,8 @@ _NEEDS = {
     "causal-lm": "a column of texts",
 }
 
-Roles = tuple[str, str | None, str | None]
-"""Columns of text, pair and label."""
+Found = tuple[tuple[str, str | None, str | None], str]
+"""Columns of text, pair and label, and a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +70,16 @@ def propose_for(table: Table, choice: DataChoice, kind: str | None = None) -> Pr
     """`propose` of a table that is already read."""
     if kind is not None:
         check_choice("task", kind, TASK_KINDS)
-    found: dict[str, tuple[Roles, str]] = {}
-    for name, find in _FINDERS.items():
-        roles = find(table, choice) if kind in (None, name) else None
-        if roles is not None:
-            found[name] = roles
-        if name == "instruction" and not found and kind in (None, "classification", "regression"):
-            found |= _labelled(table, choice, kind)
+    wanted = TASK_KINDS if kind is None else (kind,)
+    found: dict[str, Found] = {}
+    if "question-answering" in wanted:
+        found |= _question_answering(table, choice)
+    if "instruction" in wanted:
+        found |= _instruction(table, choice, is_asked=kind is not None)
+    if not found and ("classification" in wanted or "regression" in wanted):
+        found |= _labelled(table, kind)
+    if "causal-lm" in wanted:
+        found |= _texts(table, choice)
     if kind is not None and kind not in found:
         raise DataError(
             f"{choice.dataset} has not the columns for {kind}: it needs {_NEEDS[kind]}; there are: {', '.join(table.columns)}. "
@@ -88,38 +90,36 @@ def propose_for(table: Table, choice: DataChoice, kind: str | None = None) -> Pr
     return Proposal(chosen, text, pair, label, (reason,), tuple(name for name in found if name != chosen))
 
 
-def _question_answering(table: Table, choice: DataChoice) -> tuple[Roles, str] | None:
+def _question_answering(table: Table, choice: DataChoice) -> dict[str, Found]:
     question = choice.text_column or _by_name(table, _QUESTIONS)
     context = choice.pair_column or _by_name(table, _CONTEXTS)
     answers = choice.label_column or _by_name(table, _ANSWERS)
     if not (question and context and answers) or len({question, context, answers}) < 3:
-        return None
+        return {}
     values = [value for value in table.columns[answers][:_LOOKED_AT] if value is not None]
-    if not values:
-        return None
-    if all(isinstance(value, dict | list) for value in values):
-        return (question, context, answers), f"The column {answers!r} holds answers with their place in {context!r}."
+    roles = (question, context, answers)
+    if values and all(isinstance(value, dict | list) for value in values):
+        return {"question-answering": (roles, f"The column {answers!r} holds answers with their place in {context!r}.")}
     pairs = list(zip(table.columns[answers], table.columns[context], strict=True))[:_LOOKED_AT]
     texts = [(answer, where) for answer, where in pairs if isinstance(answer, str) and answer and isinstance(where, str)]
     if texts and sum(answer in where for answer, where in texts) > len(texts) / 2:
-        return (question, context, answers), f"The texts of {answers!r} stand in those of {context!r}."
-    return None
+        return {"question-answering": (roles, f"The texts of {answers!r} stand in those of {context!r}.")}
+    return {}
 
 
-def _instruction(table: Table, choice: DataChoice) -> tuple[Roles, str] | None:
+def _instruction(table: Table, choice: DataChoice, is_asked: bool) -> dict[str, Found]:
     output = choice.label_column or _by_name(table, _OUTPUTS)
-    text = choice.text_column or next((name for name in [_by_name(table, (one,)) for one in _INSTRUCTIONS] if name and name != output), None)
-    if not (output and text) or output == text or not _are_texts(table.columns[output]) or not _are_texts(table.columns[text]):
-        return None
-    if choice.label_column and labelled_rows_or_none(table, choice):
-        return None  # few different words: classes
+    text = choice.text_column or next((name for one in _INSTRUCTIONS if (name := _by_name(table, (one,))) and name != output), None)
+    if not output or not text or output == text or not _are_texts(table.columns[output]) or not _are_texts(table.columns[text]):
+        return {}
+    if choice.label_column and not is_asked and _are_classes(table.columns[output]):
+        return {}
     pair = choice.pair_column if choice.pair_column is not None else _by_name(table, _INPUTS)
-    if pair in (text, output):
-        pair = None
-    return (text, pair or None, output), f"The column {output!r} holds texts that answer {text!r}."
+    roles: tuple[str, str | None, str | None] = (text, pair if pair and pair not in (text, output) else None, output)
+    return {"instruction": (roles, f"The column {output!r} holds texts that answer {text!r}.")}
 
 
-def _labelled(table: Table, choice: DataChoice, kind: str | None) -> dict[str, tuple[Roles, str]]:
+def _labelled(table: Table, kind: str | None) -> dict[str, Found]:
     """Classification and regression, the likelier first."""
     settled = table.choice
     rows = labelled_rows(table)
@@ -142,26 +142,12 @@ def _labelled(table: Table, choice: DataChoice, kind: str | None) -> dict[str, t
     return found
 
 
-def labelled_rows_or_none(table: Table, choice: DataChoice) -> bool:
-    """Whether the label column that was asked for holds classes or numbers rather than free text."""
-    values = [value for value in table.columns[str(choice.label_column)] if not is_missing(value)]
-    n_different = len(set(values)) if all(isinstance(value, str | int | float) for value in values) else 0
-    return not all(isinstance(value, str) for value in values) or n_different <= min(50, max(2, len(values) // 2))
-
-
-def _texts(table: Table, choice: DataChoice) -> tuple[Roles, str] | None:
+def _texts(table: Table, choice: DataChoice) -> dict[str, Found]:
     text = str(table.choice.text_column)
     lengths = {name: _mean_length(values) for name, values in table.columns.items() if _are_texts(values)}
-    if choice.text_column is None and text not in ("text", "content") and lengths:
+    if choice.text_column is None and text.lower() not in ("text", "content") and lengths:
         text = max(lengths, key=lambda name: lengths[name])
-    return (text, None, None), f"The column {text!r} holds texts."
-
-
-_FINDERS: dict[str, Callable[[Table, DataChoice], tuple[Roles, str] | None]] = {
-    "question-answering": _question_answering,
-    "instruction": _instruction,
-    "causal-lm": _texts,
-}
+    return {"causal-lm": ((text, None, None), f"The column {text!r} holds texts.")}
 
 
 def _by_name(table: Table, names: tuple[str, ...]) -> str | None:
@@ -172,6 +158,12 @@ def _by_name(table: Table, names: tuple[str, ...]) -> str | None:
 def _are_texts(values: list[Any]) -> bool:
     first = [value for value in values[:_LOOKED_AT] if value is not None]
     return bool(first) and all(isinstance(value, str) for value in first)
+
+
+def _are_classes(values: list[str]) -> bool:
+    """Few different words, as the sources have it."""
+    present = [value for value in values if not is_missing(value)]
+    return len(set(present)) <= min(50, max(2, len(present) // 2))
 
 
 def _mean_length(values: list[Any]) -> float:

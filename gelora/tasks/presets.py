@@ -85,7 +85,15 @@ _HUB_NAMES = {
     **{"tatsu-lab/alpaca": "alpaca", "yahma/alpaca-cleaned": "alpaca", "vicgalle/alpaca-gpt4": "alpaca"},
     **{"stanfordnlp/sst2": "sst2", "sst2": "sst2"},
 }
-_FOLDERS = {"sst-2": "sst2", "sst_2": "sst2", "sts-b": "stsb", "sts_b": "stsb", "squad_v1": "squad", "squad-v2": "squad_v2", "squad2": "squad_v2"}
+_FOLDERS = {
+    "sst-2": "sst2",
+    "sst_2": "sst2",
+    "sts-b": "stsb",
+    "sts_b": "stsb",
+    "squad_v1": "squad",
+    "squad-v2": "squad_v2",
+    "squad2": "squad_v2",
+}
 
 
 def preset_of(data: DataChoice) -> Preset | None:
@@ -122,7 +130,9 @@ def apply_preset(name: str, folder: str | Path | None = None) -> PresetChoice:
         return PresetChoice(data, held_out, training)
     train = _file(Path(folder), preset.train_split)
     if train is None:
-        raise InputError(f"The folder {str(folder)!r} has no train.jsonl, train.csv or train.parquet; give the folder of the preset's files.")
+        raise InputError(
+            f"The folder {str(folder)!r} has no train.jsonl, train.csv or train.parquet; give the folder of the preset's files."
+        )
     names = (preset.held_out_split, "validation", "dev") if preset.held_out_split else ()
     validation = next((file for file in (_file(Path(folder), stem) for stem in names if stem) if file), None)
     held_out = DataChoice(str(validation), None, None, *columns) if validation else None

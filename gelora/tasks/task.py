@@ -41,6 +41,7 @@ class Task:
     random_keys: parameters that the checkpoint lacks and that were drawn; reloaded_keys: whether a loader has to be told
     that some have another size. peft_task_type: PEFT's name for the task. auto_class: transformers' class that loads it.
     texts_digest: of the rows drawn. notes: what a person should know of the data (rows left out and why, lengths cut).
+    generate: for language modelling, model -> a few held-out prompts with what the model goes on with; `show` is then empty.
     """
 
     kind: str
@@ -63,6 +64,7 @@ class Task:
     auto_class: str
     texts_digest: str
     notes: tuple[str, ...] = ()
+    generate: "Callable[[Any], list[ShownExample]] | None" = None
 
     @property
     def n_labels(self) -> int:

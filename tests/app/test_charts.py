@@ -1,24 +1,10 @@
-"""Charts say what the records say: bricks, budgets, logged values; and everything is readable on both themes."""
+"""Charts say what the records say: bricks, budgets; and everything is readable on both themes."""
 
-import pytest
 from made_profiles import make_profile, plans_of
 
-from app.charts import look, ranks, runs as run_charts
+from app.charts import look, ranks
 from gelora.geometry import ESTIMATORS
 from gelora.ranks import STRATEGIES
-
-
-def test_smoothing_keeps_a_constant_and_its_first_value():
-    assert run_charts.smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0, 2.0, 2.0])
-    assert run_charts.smoothed([5.0, 1.0])[0] == pytest.approx(5.0)
-
-
-def test_training_curves_draw_every_logged_value():
-    loss = [(1, 0.7), (5, 0.6), (10, 0.55)]
-    figure = run_charts.training_curves(loss, [(10, 0.6)], "accuracy", [(10, 0.8)], {"majority class": 0.5})
-    raw = next(t for t in figure.data if t.name == "loss as logged")
-    assert list(zip(raw.x, raw.y, strict=True)) == loss
-    assert any("majority class 0.500" in (a.text or "") for a in figure.layout.annotations)
 
 
 def test_every_figure_is_stale_when_asked():

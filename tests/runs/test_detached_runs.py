@@ -1,9 +1,7 @@
 """Runs as they are in life: processes of their own that outlive their starter, can be stopped, killed, and fail."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -13,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model
 
 from gelora.runs import delete_run, history, list_runs, log_tail, run_info, start_run, stop_run, wait_for
-from gelora.runs.jobs import LOST
+from gelora.runs.checkpoints import last_whole
 
 STARTER = """
 import sys, time
@@ -78,7 +76,7 @@ def test_run_outlives_its_starter_and_says_the_same_everywhere(make_spec):
     assert info.metrics == {name: series[-1][1] for name, series in values.items()}
     assert info.metrics["majority_accuracy"] == 0.5
     assert json.loads((info.folder / "adapter" / "adapter_config.json").read_text())["peft_type"] == "LORA"
-    assert [path.name for path in (info.folder / "checkpoints").iterdir()] == ["checkpoint-12"]
+    assert "checkpoint-12" in {path.name for path in (info.folder / "checkpoints").iterdir()}
     assert "Traceback" not in (info.folder / "log.txt").read_text()
 
     delete_run(run_id)
@@ -92,7 +90,7 @@ def test_stopped_run_leaves_checkpoint_and_adapter(make_spec, started):
     info = stop_run(run_id)
     assert info.status == "stopped", log_tail(run_id)
     assert info.reason == f"stopped at step {info.step}; checkpoint and adapter are saved"
-    assert [path.name for path in (info.folder / "checkpoints").iterdir()] == [f"checkpoint-{info.step}"]
+    assert last_whole(info.folder / "checkpoints").name == f"checkpoint-{info.step}"
     assert (info.folder / "adapter" / "adapter_model.safetensors").is_file()
     assert info.ended_at is not None
     assert history(run_id) == logged_values(run_id)
@@ -103,15 +101,6 @@ def test_run_that_is_stopped_while_it_starts_leaves_nothing_behind(make_spec, st
     info = stop_run(run_id)
     assert (info.status, info.reason) == ("stopped", "stopped before training began")
     assert not (info.folder / "adapter").exists()
-
-
-def test_killed_run_is_failed_with_the_reason(make_spec, started):
-    run_id = started(make_spec(epochs=1000))
-    info = wait_until(run_id, lambda info: info.step >= 2)
-    os.kill(info.pid, signal.SIGKILL)
-    info = wait_for(run_id, poll_seconds=0.05)
-    assert (info.status, info.reason) == ("failed", LOST)
-    assert history(run_id)["loss"]
 
 
 def test_diverged_run_is_failed_with_the_reason(make_spec, started, tmp_path):

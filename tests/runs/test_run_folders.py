@@ -4,14 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
 
 from gelora.errors import RunError, StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import delete_run, list_runs, log_tail, run_info, stop_run, wait_for
-from gelora.runs.jobs import LOST
+from gelora.runs import delete_run, last_words, list_runs, log_tail, processes, run_info, stop_run, wait_for
+from gelora.runs.reasons import LOST
 from gelora.runs.state import RunState, create_folder, now, read_state, write_json, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
@@ -93,8 +94,89 @@ def test_end_that_the_worker_wrote_is_kept(folder):
 
 def test_run_being_started_is_queued_and_one_that_never_was_is_failed(folder):
     assert run_info(folder.name).status == "queued"
-    os.utime(folder, (0, 0))
+    os.utime(folder / "spec.json", (0, 0))
     assert run_info(folder.name).status == "failed"
+
+
+def test_run_whose_starter_died_before_it_had_a_process_is_failed_at_once(folder):
+    pid, created = me()
+    write_json(folder / "launch.json", {"started_at": now(), "starter_pid": pid, "starter_create_time": created})
+    os.utime(folder / "launch.json", (time.time() - 5, time.time() - 5))
+    assert run_info(folder.name).status == "queued"
+    write_json(folder / "launch.json", {"started_at": now(), "starter_pid": 2**22 + 1, "starter_create_time": 0.0})
+    os.utime(folder / "launch.json", (time.time() - 5, time.time() - 5))
+    assert run_info(folder.name).status == "failed"
+
+
+def test_process_that_is_not_on_record_yet_is_found_by_its_mark(folder):
+    child = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], folder / "log.txt", folder.name, os.environ)
+    os.utime(folder / "spec.json", (0, 0))
+    assert run_info(folder.name).status == "queued"
+    child.kill()
+    child.wait()
+    assert run_info(folder.name).status == "failed"
+
+
+def test_clock_that_was_set_does_not_end_a_run(folder):
+    child = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], folder / "log.txt", folder.name, os.environ)
+    launched(folder, child.pid, psutil.Process(child.pid).create_time() - 7200)
+    assert run_info(folder.name).status == "queued"
+    child.kill()
+    child.wait()
+
+
+def test_no_child_of_a_dead_run_is_left(folder):
+    code = "import os, subprocess; subprocess.Popen(['sleep', '600']); os.kill(os.getpid(), 9)"
+    child = processes.start([sys.executable, "-c", code], folder / "log.txt", folder.name, os.environ)
+    launched(folder, child.pid, psutil.Process(child.pid).create_time())
+    child.wait()
+    assert [process.name() for process in processes.of_run(folder.name)] == ["sleep"]
+    assert run_info(folder.name).status == "failed"
+    assert processes.of_run(folder.name) == []
+
+
+@pytest.mark.parametrize(
+    ("returncode", "says"),
+    [
+        (-9, "killed (signal 9), perhaps by the system for lack of memory"),
+        (-11, "killed (signal 11, SIGSEGV)"),
+        (1, "lost: the process ended with status 1"),
+        (74, "disk full: free some space"),
+    ],
+)
+def test_exit_status_that_the_starter_saw_names_the_reason(folder, returncode, says):
+    launched(folder, 2**22 + 1, time.time())
+    write_json(folder / "exit.json", {"pid": 2**22 + 1, "returncode": returncode})
+    assert run_info(folder.name).reason.startswith(says)
+
+
+def test_exit_status_of_an_earlier_process_does_not_count(folder):
+    launched(folder, 2**22 + 1, time.time())
+    write_json(folder / "exit.json", {"pid": 4, "returncode": -11})
+    assert run_info(folder.name).reason == LOST
+
+
+def test_run_of_before_the_machine_was_started_anew_says_so(folder):
+    launched(folder, *me()[:1], psutil.boot_time() - 1000)
+    assert run_info(folder.name).reason.startswith("lost: the machine was started anew")
+
+
+def test_last_words_are_heard(folder):
+    last_words.hold_room(folder)
+    launched(folder, 2**22 + 1, time.time())
+    last_words.say(folder, "failed", "disk full: free some space" + "x" * 10_000)
+    assert (folder / "last_words.json").stat().st_size == 4096
+    assert run_info(folder.name).reason.startswith("disk full: free some space")
+
+
+def test_run_that_says_nothing_is_shown_as_silent_and_not_given_up(folder):
+    launched(folder, *me())
+    write_state(folder, RunState(status="running", heartbeat_at="2026-01-01T00:00:00+00:00"))
+    info = run_info(folder.name)
+    assert (info.status, info.is_live) == ("running", True)
+    assert info.silent_seconds > 60 and info.reason.startswith("silent for ")
+    write_state(folder, RunState(status="running", heartbeat_at=now()))
+    assert run_info(folder.name).silent_seconds is None
 
 
 def test_stop_request_explains_a_process_that_is_gone(folder):
@@ -181,7 +263,17 @@ def test_deleted_run_is_gone(folder):
     write_state(folder, RunState(status="finished"))
     delete_run(folder.name)
     assert list_runs() == []
-    assert list(folder.parent.iterdir()) == []
+    assert [path.name for path in folder.parent.iterdir()] == [".queue"]
+    assert list((folder.parent / ".queue").glob("*.json")) == []
+
+
+def test_deletion_that_was_cut_short_is_finished_by_the_next(folder):
+    half = folder.with_name(".deleted-20260101-000000-a-b-0000")
+    half.mkdir()
+    (half / "log.txt").write_text("left")
+    write_state(folder, RunState(status="finished"))
+    delete_run(folder.name)
+    assert not half.exists()
 
 
 def test_values_that_are_no_numbers_never_reach_the_file(folder):
@@ -190,10 +282,11 @@ def test_values_that_are_no_numbers_never_reach_the_file(folder):
 
 
 def test_full_disk_while_settling_still_gives_an_answer(folder, monkeypatch):
-    launched(folder, 2**22 + 1, 0.0)
+    launched(folder, 2**22 + 1, time.time())
 
     def full(*_):
         raise StoreError("no space")
 
-    monkeypatch.setattr("gelora.runs.jobs.write_state", full)
-    assert run_info(folder.name).status == "failed"
+    monkeypatch.setattr("gelora.runs.looking.write_state", full)
+    info = run_info(folder.name)
+    assert (info.status, info.reason) == ("failed", f"{LOST} (no space)")

@@ -3,15 +3,18 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
-from gelora.errors import DataError, HubError, ModelError
+from gelora.errors import DataError, HubError, ModelError, StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import run_info
-from gelora.runs.state import RunState, create_folder, write_state
-from gelora.runs.training import Diverged
-from gelora.runs.worker import Recorder, StopRequested, StopSwitch, _one_gpu, _reason, main
+from gelora.runs import processes, reasons, run_info
+from gelora.runs.recorder import Recorder
+from gelora.runs.state import RunState, create_folder, read_state, write_json, write_state
+from gelora.runs.watch import Diverged
+from gelora.runs.worker import StopRequested, StopSwitch, main
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 
@@ -26,17 +29,24 @@ SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfi
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory: lower batch_size or max_length"),
         (RuntimeError("DefaultCPUAllocator: not enough memory"), "out of memory: lower batch_size"),
         (MemoryError(), "out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk full: free some space"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk full"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "disk full"),
+        (StoreError("Cannot write x: No space left on device. Free some space."), "disk full"),
+        (StoreError("Cannot write x: Permission denied."), "store: Cannot write x"),
+        (DataError("The column 'disk' is missing."), "data: The column"),
         (KeyError("weight"), "error: KeyError: 'weight'; the log has the traceback"),
         (ValueError(), "error: ValueError: no message"),
     ],
 )
 def test_every_failure_begins_with_its_kind(error, begins):
-    assert _reason(error, SPEC).startswith(begins)
+    assert reasons.of_error(error, SPEC).startswith(begins)
 
 
 def test_out_of_memory_says_what_to_change_from():
-    assert "batch_size is 16, max_length 128" in _reason(MemoryError(), SPEC)
+    assert "batch_size is 16, max_length 128" in reasons.of_error(MemoryError(), SPEC)
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "b"], ["nosuchrun"], ["../x"]])
@@ -57,6 +67,7 @@ def test_stop_raises_while_setting_up_and_waits_while_training(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     stop = StopSwitch()
     stop.install()
+    stop.arm(raises=True)
     try:
         with pytest.raises(StopRequested):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -74,21 +85,81 @@ def test_stop_raises_while_setting_up_and_waits_while_training(monkeypatch):
 def test_log_line_and_state_hold_the_same_floats(gelora_home, capsys):
     folder = create_folder(SPEC)
     recorder = Recorder(folder)
-    recorder.progress(0, 12, None, None)
+    recorder.progress(3, 12, None)
     recorder.values(3, {"loss": 0.1 + 0.2, "grad_norm": float("inf")})
     assert capsys.readouterr().out == "step 3/12 loss=0.30000000000000004 grad_norm=inf\n"
-    info = run_info(folder.name)
-    assert (info.status, info.step, info.metrics) == ("running", 3, {"loss": 0.1 + 0.2})
+    assert run_info(folder.name).status == "running"
     recorder.end("failed", "data: no")
     info = run_info(folder.name)
     assert (info.status, info.reason, info.seconds_left) == ("failed", "data: no", None)
+    assert (info.step, info.metrics) == (3, {"loss": 0.1 + 0.2})
 
 
-@pytest.mark.parametrize(("given", "seen"), [(None, "0"), ("2,3", "2"), ("", "")])
-def test_run_takes_one_gpu(monkeypatch, given, seen):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given or "")
-    if given is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    _one_gpu()
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+def test_cause_that_a_library_wrapped_is_found():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("cannot save the checkpoint") from error
+    except RuntimeError as error:
+        assert reasons.of_error(error, SPEC) == reasons.DISK_FULL
+
+
+def test_run_with_a_damaged_spec_ends_with_a_sentence(gelora_home, capsys):
+    folder = create_folder(SPEC)
+    (folder / "spec.json").write_text("{")
+    assert main([folder.name]) == 1
+    info = run_info(folder.name)
+    assert info.status == "failed" and info.reason.startswith("input: This is not JSON")
+
+
+def test_run_whose_stop_was_asked_for_before_it_began_does_not_begin(gelora_home, capsys):
+    folder = create_folder(SPEC)
+    write_json(folder / "stop.json", {"grace_seconds": 3.0})
+    assert main([folder.name]) == 0
+    info = run_info(folder.name)
+    assert (info.status, info.reason) == ("stopped", "stopped before training began")
+
+
+def test_full_disk_is_named_though_nothing_can_be_written(gelora_home, capsys, monkeypatch):
+    folder = create_folder(SPEC)
+
+    def full(*_):
+        raise StoreError("Cannot write state.json: No space left on device.")
+
+    def begin(*_):
+        monkeypatch.setattr("gelora.runs.recorder.write_state", full)
+        monkeypatch.setattr("gelora.runs.worker.write_state", full)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gelora.runs.worker.work", begin)
+    assert main([folder.name]) == 1
+    monkeypatch.setattr(processes, "find", lambda *_: None)  # as if this process had ended
+    assert (run_info(folder.name).status, run_info(folder.name).reason) == ("failed", reasons.DISK_FULL)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="a small disk of its own can be mounted by root on Linux alone")
+def test_really_full_disk_is_named_and_the_run_resumes_when_there_is_room(tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        monkeypatch.setenv("GELORA_HOME", str(disk))
+        folder = create_folder(SPEC)
+        filler = disk / "filler"
+
+        def fill(*_):
+            with filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 4096)
+
+        monkeypatch.setattr("gelora.runs.worker.work", fill)
+        assert main([folder.name]) == 1
+        monkeypatch.setattr(processes, "find", lambda *_: None)
+        assert run_info(folder.name).reason.startswith(reasons.DISK_FULL)
+        filler.unlink()
+        assert (run_info(folder.name).status, run_info(folder.name).can_resume) == ("failed", True)
+        assert read_state(folder).reason == reasons.DISK_FULL
+    finally:
+        subprocess.run(["umount", disk], check=True)

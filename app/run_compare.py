@@ -1,0 +1,137 @@
+"""Runs beside each other: a metric over the steps, settings that differ, score against parameters, the dimension's drift.
+
+Draws with Streamlit; sums are `gelora.runs`', figures `app.charts`'.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from app import components
+from app.charts.drift import drift_limit, drift_map
+from app.charts.runs import compare_runs, metric_against_parameters
+from app.run_reading import experiments, geometry_of, metric_names, series_of, short_name
+from app.run_words import count, main_metric, metric_word, short_path
+from gelora.runs import RunInfo
+
+_AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
+
+
+def overlay(chosen: Sequence[RunInfo]) -> None:
+    """One metric of the runs over the steps."""
+    st.subheader("One metric, all of them", anchor=False)
+    if len(chosen) > _AT_MOST:
+        st.caption(f"The first {_AT_MOST} of the {len(chosen)} are drawn.")
+    shown = list(chosen)[:_AT_MOST]
+    series = {run.id: series_of(run) for run in shown}
+    first = main_metric(shown[0])
+    names = metric_names(list(series.values()), first)
+    if not names:
+        st.caption("Nothing is logged yet.")
+        return
+    if st.session_state.get("runs_metric") not in names:
+        st.session_state["runs_metric"] = names[0]
+    metric = st.selectbox("Metric", names, key="runs_metric", format_func=metric_word, width=260, persist_state="session")
+    lines = {short_name(run): series[run.id][metric] for run in shown if metric in series[run.id]}
+    st.plotly_chart(compare_runs(metric_word(metric), lines), key="runs_overlay", config=components.CHART_CONFIG)
+    without = [short_name(run) for run in shown if metric not in series[run.id]]
+    if without:
+        st.caption(f"Without this metric: {'; '.join(without)}.")
+
+
+def settings(chosen: Sequence[RunInfo]) -> None:
+    """What differs between the runs; all settings of a single one."""
+    specs = {run.id: run.spec for run in chosen if run.spec is not None}
+    names = {run.id: short_name(run) for run in chosen}
+    if len(specs) < 2:
+        with st.expander("Settings", icon=":material/list:"):
+            for spec in specs.values():
+                found = experiments.settings_of(spec)
+                st.dataframe(pd.DataFrame({"setting": list(found), "value": [_said(v) for v in found.values()]}), hide_index=True)
+        return
+    found = experiments.differences(specs)
+    st.subheader("Settings that differ" if found else "These runs have the same settings", anchor=False)
+    if found:
+        rows = [{"setting": name, **{names[run_id]: _said(v) for run_id, v in values.items()}} for name, values in found.items()]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="runs_differences")
+
+
+def _said(value: object) -> str:
+    return "—" if value is None or value == "" or value == () else str(value)
+
+
+def against_parameters(runs: Sequence[RunInfo]) -> None:
+    """Score against trained parameters of all finished runs of one model and data: mean and spread over seeds, Pareto front."""
+    kinds: dict[tuple[str, str, str], list[RunInfo]] = {}
+    for run in runs:
+        if run.status == "finished" and run.main_metric in run.metrics:
+            kinds.setdefault((run.model, run.dataset, run.main_metric or ""), []).append(run)
+    comparable = {kind: found for kind, found in kinds.items() if len(found) > 1}
+    if not comparable:
+        return
+    st.subheader("Score against parameters", anchor=False)
+    options = sorted(comparable, key=lambda kind: -len(comparable[kind]))
+    kind = options[0]
+    if len(options) > 1:
+        numbers = {str(i): option for i, option in enumerate(options)}
+        words = {i: f"{short_path(o[1])} by {short_path(o[0])}, {metric_word(o[2])}" for i, o in numbers.items()}
+        kind = numbers[st.selectbox("Runs of", list(numbers), format_func=words.__getitem__, width=420)]
+    found = comparable[kind]
+    groups = experiments.summarise(found, kind[2])
+    front = experiments.pareto_front(groups, found[0].higher_is_better)
+    figure = metric_against_parameters(metric_word(kind[2]), groups, front)
+    st.plotly_chart(figure, key="runs_pareto", config=components.CHART_CONFIG)
+    best = "higher" if found[0].higher_is_better else "lower"
+    st.caption(
+        f"How to read it: a point is the mean over seeds, its bar the sample standard deviation, small points single runs; {best} is "
+        "better. Along the dashed line nothing is both cheaper and better. With few seeds, bars that overlap decide nothing."
+    )
+    rows = [
+        {
+            "no.": number,
+            "runs": group.label,
+            "parameters": group.n_params,
+            "mean": group.mean,
+            "spread": group.spread,
+            "seeds": len(group.values),
+            "on the front": "✓" if group in front else "",
+        }
+        for number, group in enumerate(groups, start=1)
+    ]
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, key="runs_groups", placeholder="–",
+        column_config={
+            "mean": st.column_config.NumberColumn(format="%.4f"), "spread": st.column_config.NumberColumn(format="%.4f"),
+            "parameters": st.column_config.NumberColumn(format="localized"), "no.": st.column_config.NumberColumn(width=40),
+        },
+    )  # fmt: skip
+
+
+def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
+    """The dimension of every layer over the steps, of one run or of two side by side on one colour scale."""
+    candidates = {run.id: run for run in (*chosen, *runs)}
+    measured = {run_id: found for run_id, run in candidates.items() if len(found := geometry_of(run)) > 1}
+    if not measured:
+        return
+    st.subheader("How the dimension drifts", anchor=False)
+    default = [run.id for run in chosen if run.id in measured][:2] or list(measured)[:1]
+    picked = st.multiselect(
+        "Runs", list(measured), default=default, max_selections=2, format_func=lambda run_id: short_name(candidates[run_id]),
+        key=f"drift_of_{'_'.join(default)}",
+    )  # fmt: skip
+    if not picked:
+        return
+    limit = drift_limit([measured[run_id] for run_id in picked])
+    places = st.columns(len(picked), gap="medium")
+    for place, run_id in zip(places, picked, strict=True):
+        with place:
+            st.markdown(f"**{short_name(candidates[run_id])}** by {components.estimator_words(measured[run_id][0]['estimator'])}")
+            st.plotly_chart(drift_map(measured[run_id], limit), key=f"drift_{run_id}", config=components.CHART_CONFIG)
+            notes = {f"step {m['step']:,}: {m['note']}" for m in measured[run_id] if m.get("note")}
+            if notes:
+                with st.expander(count(len(notes), "note")):
+                    st.markdown("\n".join(f"- {note}" for note in sorted(notes)))
+    st.caption(
+        "How to read it: a number is the dimension, its colour the change since the run's start: orange rose, blue fell, grey stayed."
+    )

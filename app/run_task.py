@@ -1,0 +1,167 @@
+"""What a run learns, as the Fine-tune page asks it: task and columns as proposed and changeable, presets, held-out rows.
+
+Draws with Streamlit; the proposal is `gelora.tasks`'.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import state
+from app.cache import dataset_info
+from app.run_words import TASK_WORDS
+from gelora.errors import GeloraError
+from gelora.records import TASK_KINDS, DataChoice
+from gelora.sources import FILE_ENDINGS, read_table
+from gelora.tasks import PRESETS, Proposal, apply_preset, propose
+
+_KEEP: dict[str, Any] = {"persist_state": "session"}
+_ROLES = {  # what text, pair and label are called in each kind of task
+    "question-answering": ("Question", "Context", "Answers"),
+    "instruction": ("Instruction", "Input", "Answer"),
+    "causal-lm": ("Text", "", ""),
+}
+
+
+@dataclass(frozen=True)
+class TaskChoice:
+    """Task and data of the runs to be started.
+
+    kind: "auto" or one of TASK_KINDS; learned: the kind that it comes to; sentence: inputs and outputs in words.
+    """
+
+    kind: str
+    learned: str
+    data: DataChoice
+    held_out: DataChoice | None
+    sentence: str
+    reasons: tuple[str, ...]
+    n_rows: int
+    n_classes: int
+
+
+def draw() -> TaskChoice | None:
+    """The choices, folded; None, with a sentence, where the data cannot be read or has not the columns."""
+    st.session_state.setdefault("train_task", "auto")
+    st.session_state.setdefault("train_held_out", "")
+    _forget_columns_of_other_data()
+    with st.expander("Task and columns", icon=":material/schema:"):
+        _preset_choice()
+        kind = st.selectbox(
+            "Task", ("auto", *TASK_KINDS), key="train_task", format_func=lambda k: TASK_WORDS.get(k, "as the columns say"), **_KEEP
+        )
+        base = _with_columns(state.measurement().data, (None, None, None))
+        try:
+            columns = _proposal(base.to_json(), None if kind == "auto" else kind)[1]
+        except GeloraError:
+            columns = ()  # said below, where the choice is drawn up
+        _column_choices(kind, columns)
+        st.text_input(
+            "Held-out rows from", key="train_held_out", placeholder="split off the training data",
+            help=f"A file ({', '.join(FILE_ENDINGS)}) with the same columns, or the name of another split of the same dataset.", **_KEEP,
+        )  # fmt: skip
+    try:
+        return _settled(kind)
+    except GeloraError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _forget_columns_of_other_data() -> None:
+    of = (st.session_state["data"], st.session_state["config"])
+    if st.session_state.get("_train_columns_of", of) != of:
+        st.session_state.update(dict.fromkeys(("train_text", "train_pair", "train_label"), ""))
+    st.session_state["_train_columns_of"] = of
+
+
+def _column_choices(kind: str, columns: tuple[str, ...]) -> None:
+    titles = _ROLES.get(kind, ("Text", "Second text", "Label"))
+    with st.container(horizontal=True):
+        for key, title in zip(("train_text", "train_pair", "train_label"), titles, strict=True):
+            if not title:
+                continue
+            none = [] if key == "train_text" else [state.NO_COLUMN]
+            options = list(dict.fromkeys(["", *none, *columns, st.session_state.setdefault(key, "")]))
+            st.selectbox(title, options, key=key, format_func=lambda name: name or "as proposed", **_KEEP)
+
+
+def _preset_choice() -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox("Preset", ["", *PRESETS], key="train_preset", format_func=lambda n: PRESETS[n].title if n else "none", **_KEEP)
+        folder = st.text_input("Its files (empty: the hub)", key="train_preset_folder", placeholder="/data/glue/rte", **_KEEP)
+        st.button("Use it", key="use_preset", disabled=not name, on_click=_use_preset, args=(name, folder))
+    said = st.session_state.pop("_preset_said", None)
+    if said:
+        st.error(said, icon=":material/error:")
+
+
+def _use_preset(name: str, folder: str) -> None:
+    try:
+        data, held_out, training = apply_preset(name, folder or None)
+    except GeloraError as error:
+        st.session_state["_preset_said"] = str(error)
+        return
+    st.session_state.update({"data": data.dataset, "config": data.config or "", "split": data.split or ""})
+    st.session_state.update({"text": data.text_column or "", "pair": data.pair_column or "", "label": data.label_column or ""})
+    st.session_state.update({"train_task": training.task, "train_max_length": training.max_length, "train_doc_stride": training.doc_stride})
+    st.session_state.update({"train_held_out": held_out_words(data, held_out), "train_text": "", "train_pair": "", "train_label": ""})
+    st.session_state["_train_columns_of"] = (data.dataset, data.config or "")
+
+
+def held_out_words(data: DataChoice, held_out: DataChoice | None) -> str:
+    """Held-out data as the form's field holds it: a file, or the split of the same dataset."""
+    if held_out is None:
+        return ""
+    return held_out.split or "" if held_out.dataset == data.dataset else held_out.dataset
+
+
+def _held_out(data: DataChoice) -> DataChoice | None:
+    words = st.session_state["train_held_out"].strip()
+    if not words:
+        return None
+    if Path(words).suffix.lower() in FILE_ENDINGS:
+        return dataclasses.replace(data, dataset=words, config=None, split=None)
+    return dataclasses.replace(data, split=words)
+
+
+def _with_columns(data: DataChoice, columns: tuple[str | None, str | None, str | None]) -> DataChoice:
+    """The data with the columns that are given, those of the sidebar where none is."""
+    text, pair, label = columns
+    return dataclasses.replace(
+        data,
+        text_column=text or data.text_column,
+        pair_column=_column(pair, data.pair_column),
+        label_column=_column(label, data.label_column),
+    )
+
+
+def _column(chosen: str | None, otherwise: str | None) -> str | None:
+    return "" if chosen == state.NO_COLUMN else chosen or otherwise
+
+
+def _settled(kind: str) -> TaskChoice:
+    chosen = tuple(st.session_state.get(key) or None for key in ("train_text", "train_pair", "train_label"))
+    data = _with_columns(state.measurement().data, chosen)  # type: ignore[arg-type]
+    proposal, _, n_rows = _proposal(data.to_json(), None if kind == "auto" else kind)
+    learned = proposal.kind
+    inputs = f"*{proposal.text_column}*" + (f" and *{proposal.pair_column}*" if proposal.pair_column else "")
+    n_classes, outputs = 1, ""
+    if learned == "classification":
+        n_classes = max(1, len(dataset_info(data.to_json()).label_names or ()))
+        outputs = f" ({n_classes} classes)"
+    elif learned == "regression":
+        outputs = " (a number)"
+    arrow = f" → *{proposal.label_column}*{outputs}" if proposal.label_column else ""
+    sentence = f"**{TASK_WORDS[learned]}**: {inputs}{arrow}"
+    return TaskChoice(kind, learned, data, _held_out(data), sentence, proposal.reasons, n_rows, n_classes)
+
+
+@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
+def _proposal(choice_json: str, kind: str | None) -> tuple[Proposal, tuple[str, ...], int]:
+    """Task and columns as `gelora.tasks` proposes them, every column that there is, and the number of rows."""
+    choice = DataChoice.from_json(choice_json)
+    table = read_table(choice)
+    return propose(choice, kind), tuple(table.columns), table.n_rows

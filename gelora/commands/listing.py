@@ -1,0 +1,142 @@
+"""`gelora runs`: the table of all runs, one run in full, their values as CSV, their logs; runs deleted."""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gelora.errors import InputError
+from gelora.terminal import print_table, write_file
+
+_FIELDS = (
+    "id", "status", "reason", "model", "dataset", "method", "strategy", "task", "started_at", "ended_at", "attempts", "device",
+    "queue_place", "step", "total_steps", "seconds_left", "main_metric", "n_adapter_params", "n_head_params", "can_resume",
+)  # fmt: skip
+
+
+def run_json(info: Any) -> dict[str, Any]:
+    """A run as the command line gives it to a machine."""
+    found = {name: getattr(info, name) for name in _FIELDS}
+    return found | {"seed": info.spec.seed if info.spec else None, "metrics": info.metrics, "folder": str(info.folder)}
+
+
+def runs(options: argparse.Namespace) -> int:
+    """List the runs, show some, or delete some."""
+    from gelora.runs import delete_run, list_runs, run_info
+
+    if options.delete:
+        if not options.id:
+            raise InputError("--delete needs the ids of the runs to delete; `gelora runs` lists them.")
+        for info in [run_info(run_id) for run_id in options.id]:
+            delete_run(info.id)
+            if not options.json:
+                print(f"Deleted {info.id}.")
+        if options.json:
+            print(json.dumps({"deleted": options.id}))
+        return 0
+    found = [run_info(run_id) for run_id in options.id] if options.id else list_runs()
+    if options.csv:
+        _write(_history_csv(found) if options.id else _table_csv(found), options.csv)
+        return 0
+    if options.log is not None:
+        _print_logs(found if options.id else [info for info in found if info.is_live], options.log)
+    elif options.json:
+        answers = [_in_full(info) if options.id else run_json(info) for info in found]
+        print(json.dumps(answers[0] if len(options.id) == 1 else answers))
+    elif options.id:
+        for info in found:
+            print_run(info)
+    elif not found:
+        print("No runs yet. Start one: gelora train --rank 2")
+    else:
+        _print_table(found)
+    return 0
+
+
+def _in_full(info: Any) -> dict[str, Any]:
+    from gelora.runs import examples, geometry, history, provenance
+
+    more = {"history": history(info.id), "geometry": geometry(info.id), "examples": examples(info.id), "provenance": provenance(info.id)}
+    return run_json(info) | more
+
+
+def _print_table(found: Sequence[Any]) -> None:
+    rows = []
+    for info in found:
+        status = f"queued ({info.queue_place})" if info.queue_place and info.status == "queued" else info.status
+        seed = str(info.spec.seed) if info.spec else "?"
+        step = f"{info.step}/{info.total_steps or '?'}"
+        rows.append([info.id, status, info.model, info.dataset, info.strategy or info.method, seed, step, _main_value(info)])
+    print_table("Runs", ["id", "status", "model", "data", "strategy", "seed", "step", "metric"], rows)
+
+
+def _main_value(info: Any) -> str:
+    for name in (info.main_metric, "eval_loss", "loss"):
+        if name in info.metrics:
+            return f"{name} {info.metrics[name]:.4f}"
+    return ""
+
+
+def print_run(info: Any) -> None:
+    """A run for a person: its state, last values, and where it lies."""
+    from gelora.runs import provenance
+
+    rows = [[name, f"{value:.6g}"] for name, value in sorted(info.metrics.items())]
+    state = info.status + (f" ({info.reason})" if info.reason else "")
+    print_table(f"{info.id}: {state}", ["metric", "last value"], rows)
+    seed = f", seed {info.spec.seed}" if info.spec else ""
+    print(f"{info.model} on {info.dataset}, {info.strategy or info.method}{seed}, step {info.step}/{info.total_steps or '?'}")
+    if info.queue_place is not None and info.status == "queued":
+        print(f"Place {info.queue_place} among the runs that wait.")
+    if command := provenance(info.id).get("command"):
+        print(f"Repeat it: {command}")
+    if info.can_resume:
+        print(f"Go on with it: gelora resume {info.id}")
+    print(f"Files: {info.folder}")
+
+
+def _print_logs(found: Sequence[Any], n_lines: int) -> None:
+    from gelora.runs import log_tail
+
+    if n_lines < 1:
+        raise InputError(f"--log is {n_lines}; it must be at least 1 line.")
+    if not found:
+        print("No run is going; name one: gelora runs ID --log")
+    for info in found:
+        if len(found) > 1:
+            print(f"== {info.id}: {info.status}")
+        print(log_tail(info.id, n_lines))
+
+
+def _table_csv(found: Sequence[Any]) -> str:
+    names = sorted({name for info in found for name in info.metrics})
+    header = [*_FIELDS, "seed", "folder", *names]
+    rows = []
+    for info in found:
+        values = run_json(info)
+        rows.append([*(values[name] for name in header[: len(_FIELDS) + 2]), *(info.metrics.get(name) for name in names)])
+    return _csv(header, rows)
+
+
+def _history_csv(found: Sequence[Any]) -> str:
+    from gelora.runs import history
+
+    rows = [[info.id, name, step, value] for info in found for name, series in history(info.id).items() for step, value in series]
+    return _csv(["id", "metric", "step", "value"], rows)
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _write(text: str, target: str) -> None:
+    if target == "-":
+        print(text, end="")
+    else:
+        write_file(text, target)

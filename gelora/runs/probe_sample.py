@@ -1,0 +1,96 @@
+"""A fixed sample of held-out rows, and the dimensions of its hidden states in the model as it is in training.
+
+Knows a task and a model; knows nothing of when to measure or of what follows. Leaves every generator of random numbers
+and every module's mode as it found them, so that a run with a probe trains to the very weights of one without.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from gelora.geometry import estimate_profile
+from gelora.records import IdProfile, ModelStructure, RunSpec, SampleSource
+from gelora.sources import states_of_rows
+from gelora.tasks import Task
+
+N_NEIGHBORS = 20
+POOLING = "mean"
+
+
+class ProbeSample:
+    """The rows of a probe: the first `probe_size` distinct held-out rows in an order that follows from the seed.
+
+    Their hidden states are pooled as `gelora.sources` does it by default, the mean over all tokens but padding.
+    """
+
+    def __init__(self, task: Task, spec: RunSpec, structure: ModelStructure) -> None:
+        """
+        Args:
+            task: its held-out rows and tokenizer are used.
+            spec: probe_size, probe_estimator and the seed.
+            structure: of the base model, without adapters.
+        """
+        order = np.random.default_rng(spec.seed).permutation(len(task.held_out))
+        distinct: dict[tuple[int, ...], Any] = {}
+        for i in order:
+            distinct.setdefault(tuple(task.held_out[i]["input_ids"]), task.held_out[i])
+        self.rows = list(distinct.values())[: spec.training.probe_size]
+        self._spec = spec
+        self._structure = structure
+        self._tokenizer = task.tokenizer
+        self._source = SampleSource(
+            choice=spec.held_out or spec.data,
+            revision=str(task.entry.revision),
+            seed=spec.seed,
+            n_samples=len(self.rows),
+            distinct=True,
+            texts_digest=task.texts_digest,
+        )
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of what is measured: the embeddings' output, and every block's."""
+        return ("embeddings", *(f"block {number}" for number in range(1, self._structure.n_layers + 1)))
+
+    def profile(self, model: torch.nn.Module, bf16: bool) -> IdProfile:
+        """The intrinsic dimension of every layer of the model as it is, by the spec's estimator.
+
+        Args:
+            model: with its adapters, on any device.
+            bf16: run in bfloat16 autocast, as training and evaluation do.
+
+        Raises:
+            DataError: too few rows, or states that are NaN or infinite. (A layer that has no dimension says so in its note.)
+            ModelError: the model is no stack of blocks, or one row is too much for the GPU.
+        """
+        device = next(model.parameters()).device
+        training = self._spec.training
+        with _random_states_kept(device), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            states = states_of_rows(
+                model,
+                self.rows,
+                self._structure,
+                self._source,
+                pad_token_id=self._tokenizer.pad_token_id or 0,
+                pad_token_type_id=self._tokenizer.pad_token_type_id,
+                pooling=POOLING,
+                batch_size=max(32, training.batch_size),
+                max_length=training.max_length,
+                dtype="bfloat16" if bf16 else "float32",
+            )
+            return estimate_profile(states, [training.probe_estimator], n_neighbors=N_NEIGHBORS, n_subsamples=0, seed=self._spec.seed)
+
+
+@contextmanager
+def _random_states_kept(device: torch.device) -> Iterator[None]:
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)

@@ -1,0 +1,43 @@
+"""From a run's spec to its task: data and model are gathered, and the kind's own file makes the task of them.
+
+Knows which kind is built where; knows nothing of a kind's rows, heads or metrics.
+"""
+
+from gelora.records import Progress, RunSpec
+from gelora.tasks.task import Task
+
+
+def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
+    """Read the rows, split off or read the held-out ones, load the model with the task's head.
+
+    Call it in a process of its own: it seeds the global random generators, from which the head and then an adapter are
+    drawn. The same spec gives the same rows, order and head.
+
+    Args:
+        spec: of the run; its method and plan are not looked at.
+        progress: told how far reading is.
+
+    Raises:
+        InputError: a column, file, length or stride is not legal.
+        DataError: the data cannot carry the task (labels of another kind, one class, too few or empty rows, lost answers).
+        ModelError: the model has no form for the task, or lacks weights of its own.
+        HubError: model or data are on the hub and out of reach.
+    """
+    from transformers import set_seed
+
+    from gelora.tasks.causal_lm import build_causal_lm
+    from gelora.tasks.instruction import build_instruction
+    from gelora.tasks.material import gather
+    from gelora.tasks.question_answering import build_question_answering
+    from gelora.tasks.sequences import build_sequences
+
+    builders = {
+        "classification": build_sequences,
+        "regression": build_sequences,
+        "question-answering": build_question_answering,
+        "causal-lm": build_causal_lm,
+        "instruction": build_instruction,
+    }
+    material = gather(spec, progress)
+    set_seed(spec.seed)
+    return builders[material.kind](material)
