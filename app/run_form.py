@@ -31,6 +31,10 @@ _HELP = {
     "auto_batch": "A batch that does not fit in memory is halved, and the parts doubled: the step sees the same examples.",
     "probe_size": "Held-out rows whose dimension is measured while training; 0 measures nothing.",
     "max_length": "Tokens of a text, or of a question with its context; 0 takes what the sidebar says.",
+    "doc_stride": "Tokens that two windows of a long context share.",
+    "log_every": "In optimizer steps; 0 chooses by the length of the run.",
+    "eval_every": "In optimizer steps; 0 chooses by the length of the run.",
+    "gradient_accumulation": "Parts of a step that are computed one after another: the step sees as many batches.",
     "precision": "auto: bfloat16 on a GPU that has it, float32 elsewhere.",
 }
 
@@ -63,7 +67,7 @@ def draw() -> Form:
         _number("Batch size", "batch_size", 1, 4096, 1)
         seeds = st.text_input("Seeds", key="train_seeds", help="One run each: 0, 1, 2 or 0-4.", **_KEEP)
         if "uniform" in what:
-            uniform = st.text_input("Rank", key="train_uniform", help="One run each: 2, 4, 8.", **_KEEP)
+            uniform = st.text_input("Rank", key="train_uniform", help="One run each: 2, 4, 8.", width=160, **_KEEP)
         else:
             uniform = st.session_state["train_uniform"]
     offsets, estimators = _sweeps()
@@ -118,17 +122,18 @@ def _more() -> tuple[str, int]:
             _number("Accumulate", "gradient_accumulation", 1, 4096, 1)
             _number("Weight decay", "weight_decay", 0.0, 1.0, 0.01)
             _number("Warm-up (share)", "warmup_ratio", 0.0, 1.0, 0.01)
+        with st.container(horizontal=True):
             _number("Adapter dropout", "lora_dropout", 0.0, 0.9, 0.05)
+            _number("Longest input", "max_length", 0, 100_000, 32)
+            _number("Context overlap", "doc_stride", 0, 100_000, 32)
         with st.container(horizontal=True):
-            _number("Longest input (0 = sidebar)", "max_length", 0, 100_000, 32)
-            _number("Overlap of long contexts", "doc_stride", 0, 100_000, 32)
-            _number("Log every (0 = auto)", "log_every", 0, 1_000_000, 1)
-            _number("Evaluate every (0 = auto)", "eval_every", 0, 1_000_000, 10)
-        with st.container(horizontal=True):
+            _number("Log every", "log_every", 0, 1_000_000, 1)
+            _number("Evaluate every", "eval_every", 0, 1_000_000, 10)
             _number("Probe rows", "probe_size", 0, 100_000, 64)
+        with st.container(horizontal=True):
             _choice("Probe's estimator", "probe_estimator", tuple(ESTIMATORS), estimator_words)
             reallocate = st.text_input(
-                "Give ranks anew at", key="train_reallocate_at", placeholder="never",
+                "Ranks anew at", key="train_reallocate_at", placeholder="never",
                 help="Shares of the training (0.25, 0.5) at which the rule is asked again and the adapters of these ranks are resized.",
                 **_KEEP,
             )  # fmt: skip

@@ -28,9 +28,6 @@ _LANGUAGE = ("causal-lm", "instruction")
 def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
     """Say it; returns whether it can be started."""
     first = specs[0]
-    st.markdown(task.sentence)
-    for reason in task.reasons:
-        st.caption(reason)
     if task.learned in _LANGUAGE and not structure(first.model).is_decoder:
         st.warning(
             f"{first.model} is an encoder and cannot continue a text, and {first.data.dataset} has no label column that was chosen, "
@@ -78,7 +75,7 @@ def _several(specs: Sequence[RunSpec]) -> None:
         for spec in specs
     ]
     st.dataframe(
-        pd.DataFrame(rows), hide_index=True, height=min(36 * len(rows) + 38, 290),
+        pd.DataFrame(rows), hide_index=True, placeholder="–", height=min(36 * len(rows) + 38, 290),
         column_config={"adapter parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
 

@@ -21,6 +21,9 @@ def new_run() -> None:
     with right:
         if task is None:
             return
+        st.markdown(task.sentence)
+        for reason in task.reasons:
+            st.caption(reason)
         try:
             specs = run_form.specs_of(form, task)
             can_start = run_intention.draw(specs, task, form.runs_at_once)

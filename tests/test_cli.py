@@ -147,6 +147,7 @@ def test_plan_writes_a_config_whose_trainable_count_is_the_budget(measured, tmp_
         (["runs", "no-such-run"], "no-such-run"),
         (["runs", "../../etc"], "../../etc"),
         (["stop", "no-such-run"], "no-such-run"),
+        (["resume", "no-such-run"], "no-such-run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -209,7 +210,7 @@ def test_every_command_is_documented():
 
     commands = next(a for a in _parser()._actions if a.choices and "measure" in a.choices).choices
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    assert set(commands) == {"measure", "estimators", "sensitivity", "calibrate", "plan", "train", "runs", "stop", "doctor"}
+    assert set(commands) == {"measure", "estimators", "sensitivity", "calibrate", "plan", "train", "runs", "stop", "resume", "doctor"}
     for command in commands:
         assert f"gelora {command}" in readme, command
 

@@ -56,7 +56,7 @@ def training_curves(
         )  # fmt: skip
     for step in reallocated:
         figure.add_vline(x=step, line={"color": REFERENCE_COLOUR, "dash": "dot", "width": 1})
-        figure.add_annotation(x=step, y=1, yref="y domain", text="↻ ranks given anew", showarrow=False, textangle=-90, yanchor="top",
+        figure.add_annotation(x=step, y=0, yref="y2 domain", text="↻ ranks given anew", showarrow=False, textangle=-90, yanchor="bottom",
                               xshift=-8, font={"size": 10, "color": REFERENCE_COLOUR})  # fmt: skip
     words = [("●", "loss as logged", LOGGED), ("━", "smoothed", SMOOTHED), *([("◆", "held out", HELD_OUT)] if eval_loss else [])]
     _heading(figure, words, 1)

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from gelora.commands.listing import print_run, run_json
@@ -17,15 +18,14 @@ def train(options: argparse.Namespace) -> int:
     """Start one run, or one a seed; follow them unless they are detached."""
     from gelora.runs import start_run
 
-    specs = run_specs(options)
-    return _start(options, [lambda spec=spec: start_run(spec, options.runs_at_once) for spec in specs], "Started")
+    return _start(options, [partial(start_run, spec, options.runs_at_once) for spec in run_specs(options)], "Started")
 
 
 def resume(options: argparse.Namespace) -> int:
     """Let a run go on; follow it unless it is detached."""
     from gelora.runs import resume_run
 
-    return _start(options, [lambda: resume_run(options.id, options.runs_at_once)], "Resumed")
+    return _start(options, [partial(resume_run, options.id, options.runs_at_once)], "Resumed")
 
 
 def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str) -> int:

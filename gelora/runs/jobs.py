@@ -83,20 +83,10 @@ def resume_run(run_id: str, runs_at_once: int = 1) -> str:
     check_range("runs_at_once", runs_at_once, 1)
     folder = run_folder(run_id)
     look(folder)  # settles it, when it is dead
+    _check_can_go_on(folder)
     tracking.ensure_store()
     with settle_lock(folder):
-        try:
-            before = read_state(folder) or RunState(status="failed")
-        except StoreError:
-            before = RunState(status="failed")  # a damaged state is begun anew; spec and checkpoints are what counts
-        if before.status in LIVE:
-            raise RunError(f"Run {run_id} is {before.status}; it needs no resuming. Follow it: gelora runs {run_id}")
-        if before.status == "finished":
-            raise RunError(f"Run {run_id} is finished; there is nothing to resume. Repeat it: gelora train --spec {folder / 'spec.json'}")
-        try:
-            spec = read_spec(folder)
-        except GeloraError as error:
-            raise RunError(f"Run {run_id} cannot be resumed: {error}. Start a new one.") from error
+        before, spec = _check_can_go_on(folder)
         processes.kill_leftovers(run_id)
         checkpoint = last_whole(folder / "checkpoints")
         old_launch = _readable(folder / "launch.json")
@@ -129,6 +119,27 @@ def resume_run(run_id: str, runs_at_once: int = 1) -> str:
             write_state(folder, before)
             raise
     return run_id
+
+
+def _check_can_go_on(folder: Path) -> tuple[RunState, RunSpec]:
+    """State and spec of a run that may be resumed; a damaged state is begun anew, since spec and checkpoints are what counts.
+
+    Raises:
+        RunError: it is going, finished, or its spec is unreadable.
+    """
+    try:
+        state = read_state(folder) or RunState(status="failed")
+    except StoreError:
+        state = RunState(status="failed")
+    if state.status in LIVE:
+        raise RunError(f"Run {folder.name} is {state.status}; it needs no resuming. Follow it: gelora runs {folder.name}")
+    if state.status == "finished":
+        repeat = f"gelora train --spec {folder / 'spec.json'}"
+        raise RunError(f"Run {folder.name} is finished; there is nothing to resume. Repeat it: {repeat}")
+    try:
+        return state, read_spec(folder)
+    except GeloraError as error:
+        raise RunError(f"Run {folder.name} cannot be resumed: {error}. Start a new one.") from error
 
 
 def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:

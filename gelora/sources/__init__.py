@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         longest_input as longest_input,
     )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
-    from gelora.sources.labelled_rows import LabelledRows as LabelledRows, labelled_rows as labelled_rows
+    from gelora.sources.table_labels import LabelledRows as LabelledRows, labelled_rows as labelled_rows
     from gelora.sources.row_states import states_of_rows as states_of_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
@@ -59,7 +59,7 @@ _FILE_OF = {
     **dict.fromkeys(("find_model", "load_base_model", "load_config", "load_tokenizer"), "catalog"),
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
-    **dict.fromkeys(("LabelledRows", "labelled_rows"), "labelled_rows"),
+    **dict.fromkeys(("LabelledRows", "labelled_rows"), "table_labels"),
     **dict.fromkeys(("states_of_rows",), "row_states"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
     **dict.fromkeys(("base_model_of", "find_blocks", "model_structure", "structure_of", "without_weights"), "structure"),

@@ -1,0 +1,222 @@
+"""`gelora train, runs, stop, resume`: what options mean, and that everything a page does can be done from a shell."""
+
+import csv
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gelora.cli import main
+from gelora.records import DataChoice, RankPlan, RunSpec, TrainingConfig
+from gelora.runs.state import RunState, create_folder, write_json, write_state
+
+SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head", epochs=3.0), seed=5)
+
+
+@pytest.fixture
+def started(gelora_home, monkeypatch):
+    """The runs that a command would start, with how many at once; their folders are made, no process is."""
+    import gelora.runs
+
+    seen = []
+
+    def start(spec, runs_at_once=1):
+        seen.append((spec, runs_at_once))
+        return create_folder(spec).name
+
+    monkeypatch.setattr(gelora.runs, "start_run", start)
+    return seen
+
+
+def train(started, *arguments):
+    started.clear()
+    assert main(["train", *arguments, "--detach", "--json"]) == 0
+    return [spec for spec, _ in started]
+
+
+def ended_run(status="finished", **values):
+    folder = create_folder(SPEC)
+    write_state(folder, RunState(status=status, step=3, total_steps=9, metrics={"loss": 0.25}, **values))
+    return folder
+
+
+def test_plain_options(started):
+    (spec,) = train(started, "--rank", "3", "--target-modules", "mlp")
+    assert (spec.model, spec.data, spec.seed, spec.held_out) == ("all-MiniLM-L6-v2", DataChoice("docstrings"), 0, None)
+    assert set(spec.plan.ranks.values()) == {3} and spec.plan.target_modules == "mlp"
+    assert spec.training == TrainingConfig()
+
+
+def test_every_setting_can_be_set(started):
+    given = {
+        "n_train": "100", "learning_rate": "1e-3", "precision": "float32", "use_dora": "true", "gradient_checkpointing": "yes",
+        "auto_batch": "1", "init_lora_weights": "gaussian", "gradient_accumulation": "2", "task": "classification",
+    }  # fmt: skip
+    (spec,) = train(started, "--rank", "2", *(word for item in given.items() for word in ("--set", "=".join(item))))
+    assert spec.training == TrainingConfig(
+        n_train=100, learning_rate=1e-3, precision="float32", use_dora=True, gradient_checkpointing=True, auto_batch=True,
+        init_lora_weights="gaussian", gradient_accumulation=2, task="classification",
+    )  # fmt: skip
+    (spec,) = train(started, "--rank", "2", "--set", "reallocate_at=0.25,0.5")
+    assert spec.training.reallocate_at == (0.25, 0.5)
+    (spec,) = train(started, "--rank", "2", "--set", "reallocate_at=", "--set", "use_dora=False")
+    assert (spec.training.reallocate_at, spec.training.use_dora) == ((), False)
+
+
+@pytest.mark.parametrize("method", ["head", "bitfit", "full"])
+def test_methods_without_ranks(started, method):
+    (spec,) = train(started, "--method", method)
+    assert (spec.training.method, spec.plan) == (method, None)
+
+
+def test_methods_with_ranks(started, tmp_path):
+    (lora,) = train(started, "--rank", "2")
+    path = tmp_path / "plan.json"
+    path.write_text(lora.plan.to_json())
+    (spec,) = train(started, "--plan", str(path), "--method", "adalora", "--epochs", "1")
+    assert (spec.training.method, spec.plan) == ("adalora", RankPlan.from_json(path.read_text()))
+    (head,) = train(started, "--head-only")
+    assert head.training.method == "head"
+
+
+def test_a_run_a_seed(started, capsys):
+    specs = train(started, "--method", "head", "--seeds", "0,2,1,2", "--runs-at-once", "4")
+    assert [spec.seed for spec in specs] == [0, 2, 1]
+    assert [at_once for _, at_once in started] == [4, 4, 4]
+    assert len({row["id"] for row in json.loads(capsys.readouterr().out)}) == 3
+
+
+def test_spec_file_is_run_as_written_or_with_changes(started, tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text(SPEC.to_json(indent=1))
+    assert train(started, "--spec", str(path)) == [SPEC]
+    (changed,) = train(started, "--spec", str(path), "--set", "epochs=1", "--seed", "7", "--rank", "2", "--method", "lora")
+    assert (changed.training.epochs, changed.seed, changed.training.method) == (1.0, 7, "lora")
+    (other,) = train(started, "--spec", str(path), "--dataset", "rows.jsonl", "--label-column", "y")
+    assert other.data == DataChoice("rows.jsonl", label_column="y")
+
+
+def test_held_out_rows_from_a_file_or_a_split(started):
+    (spec,) = train(started, "--method", "head", "--dataset", "a.jsonl", "--text-column", "t", "--held-out", "b.jsonl")
+    assert spec.held_out == DataChoice("b.jsonl", text_column="t")
+    (spec,) = train(
+        started, "--method", "head", "--dataset", "nyu-mll/glue", "--config", "rte", "--split", "train", "--held-out", "validation"
+    )
+    assert spec.held_out == DataChoice("nyu-mll/glue", "rte", "validation")
+
+
+def test_preset_from_the_hub_and_from_a_folder(started, tmp_path):
+    (spec,) = train(started, "--preset", "rte", "--method", "head", "--set", "epochs=1")
+    assert (spec.data.dataset, spec.data.config, spec.held_out.split) == ("nyu-mll/glue", "rte", "validation")
+    assert (spec.training.task, spec.training.max_length, spec.training.epochs) == ("classification", 256, 1.0)
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    (spec,) = train(started, "--preset", "rte", "--dataset", str(tmp_path), "--method", "head")
+    assert (spec.data.dataset, spec.held_out) == (str(tmp_path / "train.jsonl"), None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--method", "lora"], "--plan FILE or --rank R"),
+        (["--method", "bitfit", "--rank", "2"], "has no ranks"),
+        (["--head-only", "--method", "full"], "contradict"),
+        (["--method", "head", "--seeds", "0,x"], "0,1,2"),
+        (["--method", "head", "--seeds", ","], "empty"),
+        (["--method", "head", "--seeds", "0", "--seed", "1"], "one of them"),
+        (["--method", "head", "--set", "auto_batch=perhaps"], "true or false"),
+        (["--rank", "2", "--set", "reallocate_at=0.5,soon"], "numbers with commas"),
+        (["--method", "head", "--set", "n_train=1.5"], "a whole number"),
+        (["--spec", "nowhere.json"], "nowhere.json"),
+        (["--preset", "imagenet", "--method", "head"], "imagenet"),
+        (["--set", "method=magic"], "magic"),
+        (["--method", "head", "--runs-at-once", "0"], "at least 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_are_one_sentence(gelora_home, capsys, arguments, says):
+    assert main(["train", *arguments, "--detach"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("gelora: ") and says in error and len(error.splitlines()) == 1
+    assert main(["runs", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_spec_file_of_something_else_says_what_it_should_be(gelora_home, tmp_path, capsys):
+    path = tmp_path / "plan.json"
+    path.write_text('{"record": "RankPlan"}')
+    assert main(["train", "--spec", str(path)]) == 2
+    assert "RunSpec" in capsys.readouterr().err
+
+
+def test_table_and_csv_hold_every_run(gelora_home, capsys, tmp_path):
+    first, second = ended_run(), ended_run("failed", reason="killed", main_metric="eval_loss")
+    write_json(second / "launch.json", {"started_at": "2026-01-01T00:00:00+00:00"})
+    assert main(["runs"]) == 0
+    table = capsys.readouterr().out
+    assert first.name in table and second.name in table and "loss 0.2500" in table
+    out = tmp_path / "runs.csv"
+    assert main(["runs", "--csv", str(out)]) == 0
+    rows = {row["id"]: row for row in csv.DictReader(io.StringIO(out.read_text()))}
+    assert rows[second.name]["reason"] == "killed" and rows[second.name]["started_at"] == "2026-01-01T00:00:00+00:00"
+    assert (rows[first.name]["seed"], rows[first.name]["loss"], rows[first.name]["step"]) == ("5", "0.25", "3")
+    assert main(["runs", first.name, "--csv", "-"]) == 0
+    assert capsys.readouterr().out == "id,metric,step,value\n"
+
+
+def test_one_run_in_full(gelora_home, capsys):
+    folder = ended_run("stopped", reason="stopped at step 3")
+    write_json(folder / "provenance.json", {"command": "gelora train --spec x"})
+    write_json(folder / "examples.json", {"step": 3, "rows": []})
+    (folder / "geometry.jsonl").write_text('{"step": 6}\n{"step": 0, "a": 1}\n{"step": 0, "a": 2}\n{"step": 9')
+    (folder / "log.txt").write_text("one\ntwo\nthree\n")
+    assert main(["runs", folder.name, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["status"], answer["can_resume"], answer["history"]) == ("stopped", True, {})
+    assert answer["geometry"] == [{"step": 0, "a": 2}, {"step": 6}]
+    assert (answer["examples"]["step"], answer["provenance"]) == (3, {"command": "gelora train --spec x"})
+    assert main(["runs", folder.name]) == 0
+    shown = capsys.readouterr().out
+    assert "Repeat it: gelora train --spec x" in shown and f"gelora resume {folder.name}" in shown
+    assert main(["runs", folder.name, "--log", "2"]) == 0
+    assert capsys.readouterr().out == "two\nthree\n"
+
+
+def test_runs_are_deleted_all_or_none(gelora_home, capsys):
+    first, second = ended_run(), ended_run()
+    assert main(["runs", "--delete"]) == 2
+    assert main(["runs", first.name, "nosuchrun", "--delete"]) == 2
+    assert first.is_dir()
+    assert main(["runs", first.name, second.name, "--delete"]) == 0
+    assert not first.exists() and not second.exists()
+
+
+def test_ended_run_is_not_stopped_and_finished_one_not_resumed(gelora_home, capsys):
+    folder = ended_run()
+    assert main(["stop", folder.name]) == 2
+    assert main(["resume", folder.name]) == 2
+    assert "is finished" in capsys.readouterr().err
+    assert main(["stop", "all"]) == 0
+    assert "No run is going." in capsys.readouterr().out
+
+
+def test_interrupt_in_the_foreground_is_a_clean_stop(tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"text": f"number {i} is here", "label": i % 2}) + "\n" for i in range(40)))
+    command = [sys.executable, "-m", "gelora", "train", "--method", "head", "--dataset", str(data), "--seeds", "0,1", "--device", "cpu"]
+    with (tmp_path / "out.txt").open("w") as out:
+        shell = subprocess.Popen([*command, "--set", "n_train=20", "--set", "n_eval=8", "--epochs", "1000"], stdout=out, stderr=out)
+    ids: list[str] = []
+    deadline = time.monotonic() + 120
+    while len(ids) < 2:
+        assert shell.poll() is None and time.monotonic() < deadline, ids
+        time.sleep(0.05)
+        ids = re.findall(r"Started (\S+) ", (tmp_path / "out.txt").read_text())
+    shell.send_signal(signal.SIGINT)
+    assert shell.wait(60) == 130
+    listed = subprocess.run([sys.executable, "-m", "gelora", "runs", *ids, "--json"], capture_output=True, text=True, check=True)
+    assert [run["status"] for run in json.loads(listed.stdout)] == ["stopped", "stopped"]
