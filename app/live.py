@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import live_parts, state
-from app.live_geometry import geometry
+from app.live_geometry import geometry, is_measured
 from gelora.errors import GeloraError
 from gelora.runs import RunInfo, list_runs
 
@@ -58,7 +58,7 @@ def _draw(run: RunInfo) -> None:
     """Every part in a container of its own, so that one that comes or goes moves no other."""
     runs = list_runs()
     head, numbers, ends, buttons = st.container(), st.container(), st.container(), st.container()
-    left, right = st.columns(2, gap="large")
+    left, right = st.columns(2, gap="large") if is_measured(run) else (st.container(), st.container())
     below, texts, beside = st.container(), st.container(), st.container()
     _part(head, live_parts.heading, run, runs)
     _part(numbers, live_parts.status_line, run)

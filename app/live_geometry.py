@@ -13,6 +13,11 @@ from app.run_reading import geometry_of
 from gelora.runs import RunInfo
 
 
+def is_measured(run: RunInfo) -> bool:
+    """Whether there are measurements, or will be."""
+    return bool(geometry_of(run)) or (run.status == "running" and run.spec is not None and run.spec.training.probe_size > 0)
+
+
 def geometry(run: RunInfo) -> None:
     """The curve at one step with the earlier ones behind it, and what measuring costs."""
     found = geometry_of(run)

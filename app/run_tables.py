@@ -76,14 +76,7 @@ def table(runs: Sequence[RunInfo]) -> list[RunInfo]:
     ids = [run.id for run in runs]
     ticked = [run_id for run_id in st.session_state.get("_ticked", []) if run_id in ids]
     buttons = st.container(horizontal=True, vertical_alignment="center")
-    with buttons:
-        if st.button("Tick all", key="tick_all", disabled=len(ticked) == len(ids)):
-            _tick(ids)
-        if st.button("Untick", key="tick_none", disabled=not ticked):
-            _tick([])
-        frame = rows_of(runs)
-        st.download_button("Table as CSV", frame.to_csv(index=False), "runs.csv", "text/csv", icon=":material/download:", on_click="ignore")
-        st.caption(f"{count(len(runs), 'run')} shown, {len(ticked)} ticked. Click a column's head to sort.")
+    frame = rows_of(runs)
     # A table knows its ticks by row number: with other rows it is another table, that starts with the same runs ticked.
     turn = st.session_state.get("_tick_turn", 0)
     key = f"runs_table_{turn}_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
@@ -97,8 +90,15 @@ def table(runs: Sequence[RunInfo]) -> list[RunInfo]:
         },
     )  # fmt: skip
     chosen = [i for i in answer.selection.rows if i < len(ids)]
-    if [ids[i] for i in chosen] != ticked:
-        st.session_state["_ticked"] = [ids[i] for i in chosen]
+    hidden = [run_id for run_id in st.session_state.get("_ticked", []) if run_id not in ids]
+    st.session_state["_ticked"] = [*hidden, *(ids[i] for i in chosen)]
+    with buttons:
+        if st.button("Tick all", key="tick_all", disabled=len(chosen) == len(ids)):
+            _tick(ids)
+        if st.button("Untick", key="tick_none", disabled=not chosen):
+            _tick([])
+        st.download_button("Table as CSV", frame.to_csv(index=False), "runs.csv", "text/csv", icon=":material/download:", on_click="ignore")
+        st.caption(f"{count(len(runs), 'run')} shown, {len(chosen)} ticked. Click a column's head to sort.")
     return [runs[i] for i in chosen]
 
 

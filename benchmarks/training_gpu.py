@@ -41,6 +41,8 @@ class Nobody:
 
     def say(self, text: str) -> None: ...
 
+    def keep(self) -> None: ...
+
 
 def cases(model: str, data: Path) -> dict[str, RunSpec]:
     """What is trained."""

@@ -161,13 +161,13 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
     if not info.is_live:
         return info
     request: dict[str, Any] = {"requested_at": now(), "grace_seconds": grace_seconds}
-    write_json(folder / "stop.json", request)
+    _leave_note(folder, request)
     process = process_of(folder)
     if process is not None:
         try:
             process.send_signal(signal.SIGTERM)
             if not processes.wait_until_gone(process, grace_seconds):
-                write_json(folder / "stop.json", request | {"killed": True})
+                _leave_note(folder, request | {"killed": True})
                 processes.kill_group(process)
                 processes.wait_until_gone(process, 10.0)
         except psutil.NoSuchProcess:
@@ -176,6 +176,13 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
             raise RunError(f"Run {run_id} belongs to another user; process {process.pid} cannot be stopped from here.") from error
         processes.kill_leftovers(run_id)
     return look(folder)
+
+
+def _leave_note(folder: Path, request: dict[str, Any]) -> None:
+    try:
+        write_json(folder / "stop.json", request)
+    except StoreError:
+        return  # a full disk: the signal alone has to do, for a run that fills a disk is one to stop
 
 
 def delete_run(run_id: str) -> None:

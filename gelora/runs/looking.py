@@ -6,7 +6,8 @@ the records of a run's folder and its process; knows nothing of training or MLfl
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gelora.runs.state import LIVE, RunInfo, RunState, describe, now, read_json,
 
 _START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
 _ORPHAN_SECONDS = 2.0  # and when its starter is dead
+_LOCK_SECONDS = 20.0
 _EXIT_SECONDS = 1.0  # how long the starter, when it lives, gets to say how the process ended
 
 
@@ -80,9 +82,18 @@ def process_of(folder: Path) -> psutil.Process | None:
     return next(iter(processes.of_run(folder.name)), None)  # started, but not on record yet
 
 
-def settle_lock(folder: Path) -> FileLock:
-    """Held while state.json is written by another process than the worker, and by the worker when it takes over."""
-    return FileLock(folder / ".settle.lock", timeout=10)
+@contextmanager
+def settle_lock(folder: Path) -> Iterator[None]:
+    """Held while state.json is written by another process than the worker, and by the worker when it takes over.
+
+    Raises:
+        StoreError: somebody else holds it for long, or the folder is not writable.
+    """
+    try:
+        with FileLock(folder / ".settle.lock", timeout=_LOCK_SECONDS):
+            yield
+    except OSError as error:  # filelock's Timeout is one
+        raise StoreError(f"The record of {folder.name} cannot be written now ({error}); try again.") from error
 
 
 def _identity(state: RunState, launch: dict[str, Any]) -> tuple[int | None, float | None]:
@@ -119,7 +130,7 @@ def _settle(folder: Path) -> RunState:
             state.ended_at, state.seconds_left, state.stage = now(), None, "ended"
             state.queue_place = None
             write_state(folder, state)
-    except (OSError, StoreError) as error:  # a full disk: say it now, write it down when there is room
+    except StoreError as error:  # a full disk: say it now, write it down when there is room
         state.status = "failed" if state.status in LIVE else state.status
         state.reason = f"{state.reason or reasons.LOST} ({error})"
     return state

@@ -5,8 +5,9 @@ and every module's mode as it found them, so that a run with a probe trains to t
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,18 @@ import torch
 from gelora.geometry import estimate_profile
 from gelora.records import IdProfile, ModelStructure, RunSpec, SampleSource
 from gelora.sources import states_of_rows
-from gelora.tasks import Task
+from gelora.tasks import Row, Task
 
 N_NEIGHBORS = 20
 POOLING = "mean"
 
 
 class ProbeSample:
-    """The rows of a probe: the first `probe_size` distinct held-out rows in an order that follows from the seed.
+    """The rows of a probe: the first `probe_size` held-out rows in an order that follows from the seed.
 
-    Their hidden states are pooled as `gelora.sources` does it by default, the mean over all tokens but padding.
+    A row is left out when a text of it, a side of a pair or a context among them, stood in an earlier one: near copies
+    would rule the estimate. Where that leaves too few to measure, only copies of whole rows are left out. Hidden states
+    are pooled as `gelora.sources` does it by default, the mean over all tokens but padding.
     """
 
     def __init__(self, task: Task, spec: RunSpec, structure: ModelStructure) -> None:
@@ -35,10 +38,10 @@ class ProbeSample:
             structure: of the base model, without adapters.
         """
         order = np.random.default_rng(spec.seed).permutation(len(task.held_out))
-        distinct: dict[tuple[int, ...], Any] = {}
-        for i in order:
-            distinct.setdefault(tuple(task.held_out[i]["input_ids"]), task.held_out[i])
-        self.rows = list(distinct.values())[: spec.training.probe_size]
+        rows = [task.held_out[i] for i in order]
+        self.rows = _distinct(rows, _framing(task.tokenizer))[: spec.training.probe_size]
+        if len(self.rows) <= N_NEIGHBORS + 1:
+            self.rows = _distinct(rows, frozenset())[: spec.training.probe_size]
         self._spec = spec
         self._structure = structure
         self._tokenizer = task.tokenizer
@@ -83,6 +86,28 @@ class ProbeSample:
                 dtype="bfloat16" if bf16 else "float32",
             )
             return estimate_profile(states, [training.probe_estimator], n_neighbors=N_NEIGHBORS, n_subsamples=0, seed=self._spec.seed)
+
+
+def _distinct(rows: Iterable[Row], framing: frozenset[int]) -> list[Row]:
+    """Rows that share no text, what stands between two tokens of the framing, with an earlier one of them."""
+    seen: set[tuple[int, ...]] = set()
+    result = []
+    for row in rows:
+        texts = _texts(row["input_ids"], framing)
+        if not texts & seen:
+            result.append(row)
+            seen |= texts
+    return result
+
+
+def _texts(token_ids: Sequence[int], framing: frozenset[int]) -> set[tuple[int, ...]]:
+    return {tuple(text) for is_framing, text in groupby(token_ids, key=framing.__contains__) if not is_framing}
+
+
+def _framing(tokenizer: Any) -> frozenset[int]:
+    """The tokens that stand before, between and after texts."""
+    ids = (getattr(tokenizer, f"{role}_token_id", None) for role in ("cls", "sep", "bos", "eos", "pad"))
+    return frozenset(i for i in ids if i is not None)
 
 
 @contextmanager

@@ -55,6 +55,7 @@ class Recorder:
         )
         self.tracker: Any = None
         self._lock = threading.RLock()
+        self._flushing = threading.Lock()
         self._pending: list[tuple[int, dict[str, float]]] = []
         self._problem: Exception | None = None
         self._ended = threading.Event()
@@ -119,6 +120,11 @@ class Recorder:
         self.state = dataclasses.replace(self.state, status=status, reason=reason, stage="ended", ended_at=now(), seconds_left=None)
         self._write()
 
+    def keep(self) -> None:
+        """Return when everything said so far is in the store and in state.json: a checkpoint is to have all before it kept."""
+        self._raise_problem()
+        self._flush()
+
     def complain(self, problem: str | None) -> None:
         """A warning into the log, when there is one."""
         if problem is not None:
@@ -136,17 +142,17 @@ class Recorder:
 
     def _flush(self) -> None:
         """The store first, then state.json: who sees a value in the state finds it in the store."""
-        with self._lock:
-            pending, self._pending = self._pending, []
-            tracker = self.tracker
-        if tracker is not None:
-            self.complain(tracker.log(pending))
-        with self._lock:
-            for _, values in pending:
-                self.state.metrics |= values
-                for name in _IN_STATE.keys() & values.keys():
-                    setattr(self.state, name, _IN_STATE[name](values[name]))
-            self._write()
+        with self._flushing:
+            with self._lock:
+                pending, self._pending = self._pending, []
+            if self.tracker is not None:
+                self.complain(self.tracker.log(pending))
+            with self._lock:
+                for _, values in pending:
+                    self.state.metrics |= values
+                    for name in _IN_STATE.keys() & values.keys():
+                        setattr(self.state, name, _IN_STATE[name](values[name]))
+                self._write()
 
     def _write(self) -> None:
         self.state.heartbeat_at = now()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gelora.runs.geometry_probe import GeometryProbe
     from gelora.runs.methods import Learner
 
+_MEANS_OVER_TOKENS = ("causal-lm", "instruction")
 _LABELS = ("labels", "start_positions", "end_positions")
 
 
@@ -166,6 +167,10 @@ def _trainer(
         preprocess_logits_for_metrics=task.reduce,
         callbacks=[watch, *learner.callbacks, *([probe] if probe else []), Last(watch)],
     )
+    if task.kind not in _MEANS_OVER_TOKENS:
+        # The Trainer concludes from a forward with **kwargs that the loss is divided by the number of items of a whole
+        # optimizer step. Losses of classification and spans are not: gradients would be n_parts times too large.
+        trainer.model_accepts_loss_kwargs = False
     trainer.remove_callback(PrinterCallback)  # it prints rounded values; the report has them whole
     return trainer
 

@@ -44,13 +44,16 @@ class Report(Protocol):
     def say(self, text: str) -> None:
         """A sentence for the log."""
 
+    def keep(self) -> None:
+        """Return when everything reported so far is kept: called before a checkpoint counts."""
+
 
 class Watch(TrainerCallback):
     """Reports what the Trainer logs, asks whether to stop, and ends a run whose loss is no number."""
 
     def __init__(self, order: GroupedByLength, report: Report, stop_requested: Callable[[], bool]) -> None:
         self._order = order
-        self._report = report
+        self.report = report
         self._stop_requested = stop_requested
         self._started = self._logged_at = self._pause_began = self._pause = 0.0
         self._first_step = self._logged_step = 0
@@ -59,7 +62,7 @@ class Watch(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._started = self._logged_at = time.monotonic()
         self._first_step = self._logged_step = state.global_step
-        self._report.progress(state.global_step, state.max_steps, None)
+        self.report.progress(state.global_step, state.max_steps, None)
 
     def pause(self) -> None:
         """What comes until the next step counts for the time left, but not for the throughput."""
@@ -88,7 +91,7 @@ class Watch(TrainerCallback):
         else:
             values.pop("epoch", None)  # the loss of this step has it already
         if values:
-            self._report.values(state.global_step, values)
+            self.report.values(state.global_step, values)
             self._tell(state)
         for name in ("loss", "eval_loss"):
             if not math.isfinite(values.get(name, 0.0)):
@@ -114,7 +117,7 @@ class Watch(TrainerCallback):
     def _tell(self, state: Any) -> None:
         elapsed, done = time.monotonic() - self._started, state.global_step - self._first_step
         left = elapsed / done * (state.max_steps - state.global_step) if done else None
-        self._report.progress(state.global_step, state.max_steps, left)
+        self.report.progress(state.global_step, state.max_steps, left)
 
 
 class Last(TrainerCallback):
@@ -130,6 +133,7 @@ class Last(TrainerCallback):
             self._watch.pause()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._watch.report.keep()
         seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
 

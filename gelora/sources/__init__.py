@@ -29,7 +29,6 @@ if TYPE_CHECKING:
         longest_input as longest_input,
     )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
-    from gelora.sources.table_labels import LabelledRows as LabelledRows, labelled_rows as labelled_rows
     from gelora.sources.row_states import states_of_rows as states_of_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
         structure_of as structure_of,
         without_weights as without_weights,
     )
+    from gelora.sources.table_labels import LabelledRows as LabelledRows, labelled_rows as labelled_rows
     from gelora.sources.tables import (
         FILE_ENDINGS as FILE_ENDINGS,
         Table as Table,

@@ -144,11 +144,12 @@ def _headed(entry: ModelEntry, model: Any, info: dict[str, Any]) -> HeadedModel:
         config.use_cache = False  # keys and values of past tokens serve generation, and here only cost memory
     mismatched = sorted(key if isinstance(key, str) else key[0] for key in info["mismatched_keys"])
     headed = HeadedModel(model, tuple(sorted(info["missing_keys"])), tuple(mismatched))
-    # A pooler belongs to the head, since many checkpoints have none; a block that is random is no pretrained model.
+    # A pooler belongs to the head, since many checkpoints have none; a block that is random is no pretrained model. So it would
+    # be with Llama's own form for question answering, which looks for the blocks of a language model under another name.
     lacking = [key for key in headed.random_keys if key.startswith(f"{model.base_model_prefix}.") and "pooler" not in key]
     if lacking:
         raise ModelError(
-            f"The weights of {entry.model_id} are not those of its config: {len(lacking)} are missing or have another size, such as "
-            f"{lacking[0]}. Choose another checkpoint."
+            f"The weights of {entry.model_id} do not fit {type(model).__name__}: {len(lacking)} of the model itself are missing or have "
+            f"another size, such as {lacking[0]}. Choose another checkpoint, or for question answering an encoder."
         )
     return headed

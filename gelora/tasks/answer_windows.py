@@ -91,7 +91,7 @@ def cut_into_windows(questions: Sequence[Question], tokenizer: Any, model: Any, 
 
 def _cut_questions(texts: list[str], tokenizer: Any, most: int) -> tuple[list[str], int]:
     """Questions of at most so many tokens, a line break after each where the tokenizer puts nothing between two texts."""
-    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     is_parted = None in tokenizer("a", "b").sequence_ids(0)[1:-1]
     end = "" if is_parted else "\n"
     cut, n_cut = [], 0

@@ -115,8 +115,10 @@ def _instruction(table: Table, choice: DataChoice, is_asked: bool) -> dict[str, 
     if choice.label_column and not is_asked and _are_classes(table.columns[output]):
         return {}
     pair = choice.pair_column if choice.pair_column is not None else _by_name(table, _INPUTS)
-    roles: tuple[str, str | None, str | None] = (text, pair if pair and pair not in (text, output) else None, output)
-    return {"instruction": (roles, f"The column {output!r} holds texts that answer {text!r}.")}
+    if pair in ("", text, output):
+        pair = None
+    found: dict[str, Found] = {"instruction": ((text, pair, output), f"The column {output!r} holds texts that answer {text!r}.")}
+    return found
 
 
 def _labelled(table: Table, kind: str | None) -> dict[str, Found]:

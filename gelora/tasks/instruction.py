@@ -72,8 +72,9 @@ def build_instruction(material: Material) -> Task:
             notes.append(f"{lost} {length} tokens with no room for the answer and left out of the {what} rows")
         if side.n_cut:
             notes.append(f"{side.n_cut:,} of {len(part):,} {what} answers go beyond {length} tokens and were cut")
-    prompts = [sides[1].prompts[i] for i in shown_rows(len(sides[1].prompts), _N_SHOWN)]
-    n_new = max(1, min(_NEW, length - max(len(prompt.ids) for prompt in prompts)))
+    fitting = [prompt for prompt in sides[1].prompts if len(prompt.ids) + _NEW <= length]
+    prompts = [fitting[i] for i in shown_rows(len(fitting), _N_SHOWN)] or [min(sides[1].prompts, key=lambda prompt: len(prompt.ids))]
+    n_new = min(_NEW, length - max(len(prompt.ids) for prompt in prompts))
     texts = (text for part in chosen for one in part for text in (one.instruction, one.given, one.answer))
     return language_task(material, headed, sides[0].rows, sides[1].rows, prompts, n_new, texts, notes)
 
@@ -106,8 +107,8 @@ def _has_text(value: Any) -> bool:
 def _encoded(part: list[Instruction], tokenizer: Any, length: int) -> _Side:
     texts = [prompt_and_answer(tokenizer, one.instruction, one.given, one.answer) for one in part]
     with_special = not any(has_special for _, _, has_special in texts)
-    prompts = tokenizer([prompt for prompt, _, _ in texts], add_special_tokens=with_special)["input_ids"]
-    answers = tokenizer([answer for _, answer, _ in texts], add_special_tokens=False)["input_ids"]
+    prompts = tokenizer([prompt for prompt, _, _ in texts], add_special_tokens=with_special, verbose=False)["input_ids"]
+    answers = tokenizer([answer for _, answer, _ in texts], add_special_tokens=False, verbose=False)["input_ids"]
     end = end_of_text(tokenizer)
     rows, shown, n_without, n_cut = [], [], 0, 0
     for one, before, after in zip(part, prompts, answers, strict=True):

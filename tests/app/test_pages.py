@@ -196,7 +196,7 @@ def test_data_without_labels_cannot_be_started(tiny, tmp_path):
     path = tmp_path / "plain.jsonl"
     path.write_text("".join(json.dumps({"text": f"a plain text number {i}"}) + "\n" for i in range(40)))
     app = open_app("finetune", model=tiny[0], data=str(path), n="100")
-    app.segmented_control(key="train_what").set_value("head").run()
+    app.pills(key="train_what").set_value(["head"]).run()
     assert not app.exception
     assert "nothing to learn" in sentences(app.warning)
     assert app.button(key="start_run").disabled

@@ -15,7 +15,17 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 
 import gelora.ranks.lora
 from gelora.errors import InputError, ModelError
-from gelora.ranks import allocate_ranks, apply_plan, count_parameters, modules_to_save, plan_budget, to_lora_config, uniform_ranks
+from gelora.ranks import (
+    InitialAdapter,
+    allocate_ranks,
+    apply_plan,
+    count_parameters,
+    dora_params,
+    modules_to_save,
+    plan_budget,
+    to_lora_config,
+    uniform_ranks,
+)
 from gelora.records import RankPlan
 from gelora.sources import structure_of
 
@@ -234,6 +244,8 @@ def test_illegal_options_are_refused(plan_for):
     for options, error, sentence in [
         ({"task_type": "CLASSIFY"}, InputError, "'CLASSIFY'; choose one of: .*SEQ_CLS"),
         ({"lora_dropout": 1.5}, InputError, "lora_dropout is 1.5"),
+        ({"init_lora_weights": "kaiming"}, InputError, "init_lora_weights 'kaiming'; choose one of: default, gaussian"),
+        ({"init_lora_weights": "orthogonal"}, InputError, r"needs even ranks, and encoder\.layer\.1.* have odd ones; make these"),
         ({"modules_to_save": ["head"]}, ModelError, "do not: head"),
         ({"modules_to_save": ["output"]}, ModelError, "do not: output"),
         ({"modules_to_save": ["encoder"]}, ModelError, "adapter and to be saved whole: bert.encoder.*Choose one"),
@@ -382,3 +394,76 @@ def test_names_that_peft_takes_for_old_experts_are_refused_with_the_reason():
         apply_plan(model, mixed_plan(model, "mlp"))
     plan = mixed_plan(model, "attention,experts")
     assert count_parameters(apply_plan(model, plan))[0] == plan.n_adapter_params
+
+
+def plan_of_mixtral() -> RankPlan:
+    return mixed_plan(mixture("mixtral"), "experts")
+
+
+def test_what_peft_cannot_do_with_experts_or_transposed_maps_is_refused(plan_for):
+    for options, given in [({"use_dora": True}, "use_dora"), ({"init_lora_weights": "pissa"}, "init_lora_weights 'pissa'")]:
+        with pytest.raises(InputError, match=f"does not have {given} for parameters of experts"):
+            apply_plan(mixture("mixtral"), plan_of_mixtral(), **options)
+    with pytest.raises(InputError, match=r"'olora' does not know the transposed maps of GPT-2.*choose 'pissa' or 'default'"):
+        apply_plan(classifier("gpt2"), plan_for("gpt2"), init_lora_weights="olora")
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+def test_dora_adds_one_length_a_row_and_changes_nothing_at_first(plan_for, architecture):
+    model, plan, tokens = classifier(architecture).eval(), plan_for(architecture, "all-linear", 0), torch.arange(4, 12).reshape(1, -1)
+    with torch.inference_mode():
+        before = model(tokens).logits
+    peft_model = apply_plan(model, plan, use_dora=True).eval()
+    rows = sum(module.out_features for module in plan.modules if plan.ranks[module.name])
+    assert dora_params(plan) == rows > 0
+    assert count_parameters(peft_model)[0] == plan_budget(plan).n_adapter_params + rows
+    with torch.inference_mode():
+        assert (peft_model(tokens).logits - before).abs().max() < 1e-5
+
+
+BEGINNINGS = [(a, init) for a in ("bert", "gpt2", "llama") for init in ("gaussian", "orthogonal", "olora", "pissa")]
+BEGINNINGS.remove(("gpt2", "olora"))  # refused, see above
+
+
+@pytest.mark.parametrize(("architecture", "init"), BEGINNINGS)
+def test_every_beginning_is_the_model_itself(plan_for, architecture, init):
+    model, tokens = classifier(architecture).eval(), torch.arange(4, 12).reshape(1, -1)
+    plan = uniform_ranks(structure_of(tiny_model(architecture), architecture, "rev"), 2)
+    with torch.inference_mode():
+        before = model(tokens).logits
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+    peft_model = apply_plan(model, plan, init_lora_weights=init).eval()
+    with torch.inference_mode():
+        assert (peft_model(tokens).logits - before).abs().max() < 1e-5
+    layers = adapted(peft_model.get_base_model())
+    assert all((layer.lora_B["default"].weight.abs().max() > 0) == (init != "gaussian") for layer in layers.values())
+    for name, layer in layers.items():
+        kept = layer.get_base_layer().weight
+        assert torch.equal(kept, weights[f"{name}.weight"]) == (init in ("gaussian", "orthogonal"))
+        # What is taken out is a part of the weight, no multiple of it.
+        assert kept.norm() <= weights[f"{name}.weight"].norm() * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("use_dora", [False, True])
+@pytest.mark.parametrize("init", ["olora", "pissa"])
+def test_a_beginning_taken_out_of_the_base_weights_is_saved_as_plain_lora(plan_for, init, use_dora, tmp_path):
+    def headed() -> nn.Module:
+        torch.manual_seed(0)
+        return classifier("bert").eval()
+
+    peft_model = apply_plan(headed(), plan_for("bert"), task_type="SEQ_CLS", init_lora_weights=init, use_dora=use_dora).eval()
+    initial = InitialAdapter(peft_model)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in peft_model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    initial.save_as_plain_lora(peft_model, tmp_path)
+    config = LoraConfig.from_pretrained(tmp_path)
+    assert config.init_lora_weights is True and config.r == 2 * peft_model.peft_config["default"].r
+    again, tokens = peft.PeftModel.from_pretrained(headed(), tmp_path).eval(), torch.arange(4, 12).reshape(1, -1)
+    with torch.inference_mode():
+        ours = peft_model(tokens).logits
+        assert (again(tokens).logits - ours).abs().max() < 1e-5
+        assert (headed()(tokens).logits - ours).abs().max() > 1e-2
+    assert peft_model.peft_config["default"].init_lora_weights == init  # saving changes nothing of what is trained on

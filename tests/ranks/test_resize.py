@@ -29,24 +29,25 @@ def classifier(architecture: str):
     return model
 
 
-def batch(seed: int):
+def batch(seed: int, device="cpu"):
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(5, 300, (8, 12), generator=generator)
+    ids = ids.to(device)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 3] % 3}
 
 
 def logits(model):
     model.eval()
     with torch.no_grad():
-        return model(**batch(99)).logits
+        return model(**batch(99, model.device)).logits
 
 
 def train(model, optimizer, n_steps: int, autocast=False) -> list[float]:
     model.train()
     losses = []
     for step in range(n_steps):
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            loss = model(**batch(step % 4)).loss
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
+            loss = model(**batch(step % 4, model.device)).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -223,6 +224,23 @@ def test_fused_adam_goes_on(trained, generator):
     train(model, optimizer, 3)
     resize_adapters(model, by_block(plan, {1: 2, 2: 6, 3: 5}), generator, optimizer)
     losses = train(model, optimizer, 40)
+    assert sum(losses[-4:]) < 0.5 * sum(losses[:4])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_resized_on_a_gpu_with_fused_adam_in_bfloat16(trained, generator):
+    _, plan, model, _ = trained
+    model.cuda()
+    optimizer = adam(model, fused=True)
+    train(model, optimizer, 3, autocast=True)
+    before = logits(model)
+    resize_adapters(model, by_block(plan, {1: 6, 2: 3, 3: 7}), generator, optimizer)
+    assert torch.allclose(logits(model), before, atol=1e-5, rtol=0)
+    resize_adapters(model, plan, generator, optimizer)
+    assert torch.allclose(logits(model), before, atol=1e-5, rtol=0)
+    resize_adapters(model, by_block(plan, {1: 2, 2: 6, 3: 5}), generator, optimizer)
+    assert all(value.is_cuda for state in optimizer.state.values() for value in state.values())
+    losses = train(model, optimizer, 40, autocast=True)
     assert sum(losses[-4:]) < 0.5 * sum(losses[:4])
 
 

@@ -18,15 +18,13 @@ from gelora.sources import find_model
 from gelora.tasks.prompts import prompt_and_answer
 
 CASES = [
-    ("bert", "classification", "lora", {}),
+    ("modernbert", "classification", "lora", {}),
     ("deberta-v2", "classification", "lora", {"use_dora": True}),
     ("modernbert", "classification", "head", {}),
-    ("llama", "classification", "lora", {"init_lora_weights": "pissa"}),
     ("gpt2", "classification", "lora", {"init_lora_weights": "pissa", "use_dora": True}),
     ("bert", "classification", "adalora", {}),
     ("roberta", "regression", "bitfit", {}),
     ("bert", "question-answering", "lora", {"init_lora_weights": "orthogonal"}),
-    ("gpt2", "question-answering", "adalora", {}),
     ("distilbert", "question-answering", "full", {}),
     ("llama", "causal-lm", "lora", {"init_lora_weights": "olora"}),
     ("gpt2", "causal-lm", "head", {}),

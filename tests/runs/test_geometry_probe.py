@@ -27,6 +27,7 @@ from gelora.runs import checkpoints, geometry_probe, probe_sample
 from gelora.runs.geometry_log import GeometryLog, Measurement, read_geometry
 from gelora.runs.geometry_probe import GeometryProbe
 from gelora.runs.methods import put_on
+from gelora.runs.probe_sample import ProbeSample
 from gelora.runs.reallocation import plan_in_use, reallocation_steps
 from gelora.runs.training import train
 from gelora.sources import model_structure
@@ -169,8 +170,8 @@ def run(spec, folder, task=None, resume=False, callbacks=(), with_probe=True):
     plan = (plan_in_use(start) if start else None) or spec.plan
     learner, notes = put_on(task, spec, plan, 20), Notes()
     probe = GeometryProbe(task, learner.model, spec, plan, folder, notes.values, notes.say) if with_probe else None
-    every = [*callbacks, *([probe] if probe else [])]
-    train(task, learner, spec.training, spec.seed, folder / "checkpoints", notes, lambda: False, start, every)
+    learner.callbacks.extend(callbacks)
+    train(task, learner, spec.training, spec.seed, folder / "checkpoints", notes, lambda: False, start, probe)
     return learner.model, probe, notes
 
 
@@ -254,6 +255,23 @@ def test_dimension_is_that_of_the_mean_states_of_the_model_as_it_is(make, tmp_pa
     for layer, dimension in enumerate(read_geometry(tmp_path)[0]["dimensions"]):
         points = torch.stack([state[layer][0].mean(dim=0) for state in states]).numpy()
         assert dimension == pytest.approx(TwoNN().fit(points).dimension_, rel=1e-3)
+
+
+def test_no_text_is_in_the_probe_twice_unless_there_are_too_few(make):
+    spec = make()
+    task = made_task(spec.model)
+    structure = model_structure(spec.model)
+    tokenizer = task.tokenizer
+
+    def sample(contexts, n=90):
+        rows = [dict(tokenizer(f"question {i}", f"context {i % contexts}")) for i in range(n)]
+        return [tokenizer.decode(row["input_ids"]) for row in ProbeSample(dataclasses.replace(task, held_out=rows), spec, structure).rows]
+
+    few = sample(30)
+    assert len(few) == 30 and len({text.split("[SEP]")[1] for text in few}) == 30
+    assert len(sample(10)) == 40  # ten contexts cannot be measured
+    assert len(sample(60)) == 40
+    assert sample(60) == sample(60)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +402,20 @@ def test_run_killed_after_a_reallocation_ends_as_one_never_killed(make, tmp_path
     told = ("step", "dimensions", "wanted", "installed", "reallocated")
     lines = [[[line[key] for key in told] for line in read_geometry(tmp_path / name)] for name in ("whole", "killed")]
     assert lines[0] == lines[1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+def test_on_a_gpu_in_bfloat16(make, tmp_path):
+    spec = make(device="cuda", precision="bfloat16", reallocate_at=(0.3, 0.6))
+    with pytest.raises(Killed):
+        run(spec, tmp_path, callbacks=[KillAt(13)])
+    model, *_ = run(spec, tmp_path, resume=True)
+    found = read_geometry(tmp_path)
+    assert [line["step"] for line in found] == [0, 5, 6, 10, 12, 15, 20]
+    assert [line["step"] for line in found if line["reallocated"]] == [6, 12]
+    assert all(d is not None for line in found for d in line["dimensions"])
+    loaded = PeftModel.from_pretrained(made_task(spec.model).model, checkpoints.last_whole(tmp_path / "checkpoints"))
+    assert {n: p.shape for n, p in loaded.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
 
 
 def test_rewinding_gives_the_model_the_ranks_of_a_checkpoint(make, tmp_path):

@@ -9,21 +9,33 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model
 
 from gelora.errors import InputError
-from gelora.runs.tasks import build_task
-from gelora.runs.training import Diverged, choose_device, train
+from gelora.runs import checkpoints
+from gelora.runs.methods import put_on
+from gelora.runs.training import choose_device, total_steps, train
+from gelora.runs.watch import Diverged
+from gelora.tasks import build_task
 
 
 class Notes:
     """A report that keeps everything."""
 
     def __init__(self):
-        self.logged, self.steps = [], []
+        self.logged, self.steps, self.shown, self.said = [], [], [], []
 
     def values(self, step, values):
         self.logged.append((step, values))
 
-    def progress(self, step, total_steps, seconds_left, examples_per_second):
-        self.steps.append((step, total_steps, seconds_left, examples_per_second))
+    def progress(self, step, total_steps, seconds_left):
+        self.steps.append((step, total_steps, seconds_left))
+
+    def examples(self, step, shown):
+        self.shown.append((step, shown))
+
+    def say(self, text):
+        self.said.append(text)
+
+    def keep(self):
+        pass
 
     def series(self, name):
         return [(step, values[name]) for step, values in self.logged if name in values]
@@ -31,11 +43,14 @@ class Notes:
 
 def run(spec, folder, stop=lambda: False):
     task, notes = build_task(spec), Notes()
-    return train(task, spec.training, spec.seed, folder / "checkpoints", notes, stop), task, notes
+    learner = put_on(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
+    where = folder / "checkpoints"
+    done = train(task, learner, spec.training, spec.seed, where, notes, stop, checkpoints.last_whole(where))
+    return done, learner, notes
 
 
-def checkpoints(folder):
-    return list((folder / "checkpoints").iterdir())
+def saved(folder):
+    return checkpoints.all_checkpoints(folder / "checkpoints")
 
 
 def test_every_step_is_logged_and_the_end_is_evaluated(make_spec, tmp_path):
@@ -44,18 +59,19 @@ def test_every_step_is_logged_and_the_end_is_evaluated(make_spec, tmp_path):
     assert [step for step, _ in notes.series("loss")] == list(range(1, 13))
     assert [step for step, _ in notes.series("eval_loss")] == [3, 6, 9, 12]
     assert [step for step, _ in notes.series("eval_accuracy")] == [3, 6, 9, 12]
-    assert notes.steps[-1][:3] == (12, 12, 0.0)
+    assert notes.steps[-1] == (12, 12, 0.0)
     assert all(rate > 0 for _, rate in notes.series("examples_per_second"))
-    assert [path.name for path in checkpoints(tmp_path)] == ["checkpoint-12"]
+    assert [checkpoints.step_of(path) for path in saved(tmp_path)] == [12, 9]
+    assert all(checkpoints.is_whole(path) for path in saved(tmp_path))
     names = {name for _, values in notes.logged for name in values}
-    assert names == {"loss", "grad_norm", "learning_rate", "epoch", "examples_per_second", "train_loss"} | {
+    assert names == {"loss", "grad_norm", "learning_rate", "epoch", "examples_per_second", "tokens_per_second"} | {
         f"eval_{metric}" for metric in ("loss", "accuracy", "f1", "matthews")
     }
 
 
-def test_last_steps_are_logged_and_evaluated_whatever_the_intervals(make_spec, tmp_path):
+def test_last_steps_and_those_of_checkpoints_are_logged_whatever_the_intervals(make_spec, tmp_path):
     _, _, notes = run(make_spec(log_every=5, eval_every=8), tmp_path)
-    assert [step for step, _ in notes.series("loss")] == [1, 5, 10, 12]
+    assert [step for step, _ in notes.series("loss")] == [1, 5, 8, 10, 12]
     assert [step for step, _ in notes.series("eval_loss")] == [8, 12]
 
 
@@ -63,10 +79,11 @@ def test_learning_happens_in_the_adapter_and_the_head_alone(make_spec, tmp_path)
     rows = [{"text": f"{i}: " + ("good " if i % 2 else "bad ") * 6, "label": i % 2} for i in range(64)]
     (tmp_path / "easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     spec = make_spec(dataset=str(tmp_path / "easy.jsonl"), epochs=6)
-    before = {name: p.detach().clone() for name, p in build_task(spec).model.named_parameters()}
-    _, task, notes = run(spec, tmp_path)
-    changed = {name for name, p in task.model.named_parameters() if not torch.equal(p.detach(), before[name])}
-    assert changed == {name for name, p in task.model.named_parameters() if p.requires_grad}
+    task = build_task(spec)
+    before = {name: p.detach().clone() for name, p in put_on(task, spec, spec.plan, 1).model.named_parameters()}
+    _, learner, notes = run(spec, tmp_path)
+    changed = {name for name, p in learner.model.named_parameters() if not torch.equal(p.detach(), before[name])}
+    assert changed == {name for name, p in learner.model.named_parameters() if p.requires_grad}
     losses = [loss for _, loss in notes.series("loss")]
     assert sum(losses[-6:]) < 0.5 * sum(losses[:6])
     assert notes.series("eval_accuracy")[-1][1] > task.majority_accuracy + 0.2
@@ -82,9 +99,87 @@ def test_stop_saves_a_checkpoint_of_the_step(make_spec, tmp_path):
     done, _, notes = run(make_spec(epochs=50), tmp_path, stop=lambda: next(steps) >= 4)
     assert not done
     assert notes.series("loss")[-1][0] == 5
-    (checkpoint,) = checkpoints(tmp_path)
+    (checkpoint,) = saved(tmp_path)
     assert checkpoint.name == "checkpoint-5"
     assert {"adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"} <= {p.name for p in checkpoint.iterdir()}
+
+
+@pytest.mark.parametrize("options", [{"gradient_accumulation": 2, "batch_size": 4}, {"gradient_checkpointing": True}])
+def test_parts_and_recomputing_change_the_memory_not_the_training(make_spec, tmp_path, options):
+    plain = run(make_spec(), tmp_path / "plain")[2].series("loss")
+    other = run(make_spec(**options), tmp_path / "other")[2].series("loss")
+    assert [step for step, _ in plain] == [step for step, _ in other]
+    if "gradient_checkpointing" in options:
+        assert [loss for _, loss in other] == pytest.approx([loss for _, loss in plain], rel=1e-4)
+    else:  # dropout draws other numbers in parts, so only the course is the same
+        assert sum(loss for _, loss in other) == pytest.approx(sum(loss for _, loss in plain), rel=0.1)
+
+
+@pytest.mark.parametrize("at", [2, 4, 7, 11])
+def test_interrupted_and_resumed_gives_the_same_weights_and_losses(make_spec, tmp_path, at):
+    """An exception in the middle of a step loses as much as kill -9: what was not in a sealed checkpoint."""
+
+    class Killed(Exception):
+        pass
+
+    def killed_at(step):
+        calls = iter(range(1, 100))
+
+        def ask():
+            if next(calls) == step:
+                raise Killed
+            return False
+
+        return ask
+
+    spec = make_spec(lora_dropout=0.1)
+    _, whole, notes = run(spec, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(spec, tmp_path / "killed", killed_at(at))
+    done, resumed, again = run(spec, tmp_path / "killed")
+    assert done
+    for (name, expected), found in zip(whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    assert again.series("loss") == notes.series("loss")[-len(again.series("loss")) :]
+    assert again.series("eval_loss") == notes.series("eval_loss")[-len(again.series("eval_loss")) :]
+
+
+def test_unsealed_checkpoint_is_not_gone_on_from(make_spec, tmp_path):
+    spec = make_spec()
+    run(spec, tmp_path)
+    (saved(tmp_path)[0] / checkpoints.SEAL).unlink()
+    _, _, notes = run(spec, tmp_path)
+    assert [step for step, _ in notes.series("loss")] == [10, 11, 12]
+
+
+def test_batch_that_does_not_fit_is_halved_and_said(make_spec, tmp_path, monkeypatch):
+    """Without a GPU: the loop is told that it has one, and its first two trainings run out of memory."""
+    from gelora.runs import training
+
+    spec = make_spec(auto_batch=True, lora_dropout=0.1)
+    sizes, made = [], training._arguments
+
+    def on_cpu(task, config, seed, folder, device, part, n_parts):
+        sizes.append((part, n_parts))
+        return made(task, config, seed, folder, "cpu", part, n_parts)
+
+    class Full(training._Trainer):
+        def training_step(self, *args, **kwargs):
+            if self.args.per_device_train_batch_size > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().training_step(*args, **kwargs)
+
+    monkeypatch.setattr(training, "choose_device", lambda config: "cuda")
+    monkeypatch.setattr(training, "_in_bfloat16", lambda config, device: False)
+    monkeypatch.setattr(training, "_arguments", on_cpu)
+    monkeypatch.setattr(training, "_Trainer", Full)
+    done, _, notes = run(spec, tmp_path)
+    assert done
+    assert sizes == [(8, 1), (4, 2), (2, 4)]
+    assert [step for step, _ in notes.series("loss")] == list(range(1, 13))
+    assert notes.said[-1] == "out of memory: now 2 rows at a time, 4 times an optimizer step, from the start"
+    with pytest.raises(torch.OutOfMemoryError):
+        run(make_spec(), tmp_path / "not asked")
 
 
 def test_loss_that_is_no_number_ends_the_run(make_spec, tmp_path):

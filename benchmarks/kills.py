@@ -1,0 +1,197 @@
+"""Runs killed at random moments, and what becomes of them: `python -m benchmarks.kills [--kills 20] [--json FILE]`.
+
+A process in the dashboard's place (it starts runs through the function behind the Start button, then reads the list of
+runs every second, as the pages do) starts two runs; the second waits for the device. Then run, dashboard or both are
+killed with signal 9 at a random moment of the start, the queue, the loading or the training. Measured are the seconds
+until the pages' readers (`run_info`, `list_runs`) say what is true; checked, that no process is left, no run is lost,
+the queue goes on by itself, and what was killed goes on in its own record and finishes. A check that fails ends the script.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import record
+
+LIMIT_SECONDS = 10.0
+MOMENTS = ("starting", "waiting", "loading", "training", "training")
+VICTIMS = ("run", "dashboard", "both")
+_PATIENCE_SECONDS = 300.0
+
+# What stands for the dashboard: it gets the runs' specs, prints their ids, and looks at all runs every second.
+DASHBOARD = """
+import sys, time
+from gelora.records import RunSpec
+from gelora.runs import list_runs, start_run
+for text in sys.argv[1:]:
+    print(start_run(RunSpec.from_json(text)), flush=True)
+while True:
+    list_runs()
+    time.sleep(1)
+"""
+
+
+def main() -> None:
+    """Kill, look, let go on; one row a kill."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    os.environ |= {"GELORA_HOME": tempfile.mkdtemp(prefix="gelora-kills-"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    specs = small_runs(options.model)
+    rng = random.Random(options.seed)
+    rows: list[dict[str, Any]] = []
+    for number in range(options.kills):
+        victim, moment = VICTIMS[number % len(VICTIMS)], rng.choice(MOMENTS)
+        answer = kill_once(specs, victim, moment, rng)
+        rows.append({"case": f"{victim}, {moment}", "ours": answer.pop("seconds_until_true"), "limit": LIMIT_SECONDS, "unit": "s"} | answer)
+        print(number + 1, rows[-1], flush=True)
+    worst = max(row["ours"] for row in rows)
+    left, lost = sum(row["processes_left"] for row in rows), sum(row["runs_lost"] for row in rows)
+    summary = {"case": f"all {len(rows)} kills, slowest", "ours": worst, "limit": LIMIT_SECONDS, "unit": "s"}
+    rows.append(summary | {"processes_left": left, "runs_lost": lost, "all_finished": all(row["all_finished"] for row in rows)})
+    record.write("kills", rows, options.json)
+
+
+def small_runs(model: str) -> list[Any]:
+    """Two runs of some seconds each, with a checkpoint every few steps."""
+    from gelora.ranks import uniform_ranks
+    from gelora.records import DataChoice, RunSpec, TrainingConfig
+    from gelora.sources import model_structure
+
+    training = TrainingConfig(
+        n_train=160, n_eval=8, epochs=2.0, batch_size=4, max_length=16, eval_every=10, log_every=5, device="cpu", probe_size=0
+    )
+    plan = uniform_ranks(model_structure(model), 2)
+    return [RunSpec(model, DataChoice("docstrings"), plan, training, seed) for seed in (0, 1)]
+
+
+def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random) -> dict[str, Any]:
+    """Start the runs from a dashboard, kill at a moment, and see everything end well.
+
+    Args:
+        specs: what the runs do; the first begins, the others wait. One is enough unless `moment` is `waiting`.
+        victim: `run`, `dashboard` or `both`.
+        moment: `starting`, `waiting` (a run that waits for its turn is killed), `loading` or `training`.
+        rng: chooses the moment within the moment.
+
+    Returns:
+        seconds_until_true, processes_left, runs_lost, all_finished, and what was seen.
+
+    Raises:
+        AssertionError: the readers were wrong for longer than the limit, a process was left, or a run was lost or got stuck.
+    """
+    from gelora.runs import list_runs, processes, resume_run, run_info
+
+    before = {info.id for info in list_runs()}
+    dashboard = subprocess.Popen([sys.executable, "-c", DASHBOARD, *(spec.to_json() for spec in specs)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert dashboard.stdout is not None
+        ids = [dashboard.stdout.readline().strip() for _ in specs]
+        doomed = ids[-1] if moment == "waiting" else ids[0]
+        seen = _wait_for_the_moment(doomed, moment, rng)
+        targets: list[Callable[[], None]] = []
+        if victim in ("run", "both"):
+            targets.append(lambda: _kill(run_info(doomed).pid))
+        if victim in ("dashboard", "both"):
+            targets.append(lambda: _kill(dashboard.pid))
+        rng.shuffle(targets)
+        for kill in targets:
+            kill()
+        killed_at = time.monotonic()
+        seconds = _until(lambda: _is_true(doomed, victim, dashboard), "the truth", LIMIT_SECONDS) - killed_at
+        info = run_info(doomed)
+        left = len(processes.of_run(doomed)) if victim != "dashboard" else 0
+        assert left == 0, f"{left} processes of {doomed} are left"
+        lost = (before | set(ids)) - {listed.id for listed in list_runs()}
+        assert not lost, f"lost: {lost}"
+        for run_id in ids:
+            if run_id != doomed or victim == "dashboard":
+                _until(lambda run_id=run_id: not run_info(run_id).is_live, f"the end of {run_id}")  # the queue goes on by itself
+        if victim != "dashboard":
+            resume_run(doomed)
+            _until(lambda: not run_info(doomed).is_live, f"the end of {doomed}")
+        ends = [run_info(run_id) for run_id in ids]
+        assert [end.status for end in ends] == ["finished"] * len(ids), [(end.id, end.status, end.reason) for end in ends]
+        assert all(end.step == end.total_steps for end in ends)
+        assert run_info(doomed).attempts == (1 if victim == "dashboard" else 2)
+        _until(lambda: not any(processes.of_run(run_id) for run_id in ids), "the end of the processes", LIMIT_SECONDS)
+    finally:
+        dashboard.kill()
+        dashboard.wait()
+        if dashboard.stdout is not None:
+            dashboard.stdout.close()
+    return {
+        "seconds_until_true": round(seconds, 2), "processes_left": left, "runs_lost": len(lost), "all_finished": True,
+        "killed_at": seen, "said": f"{info.status}: {info.reason}" if info.reason else info.status,
+        "resumed": _how_resumed(info.folder) if victim != "dashboard" else None,
+    }  # fmt: skip
+
+
+def _wait_for_the_moment(run_id: str, moment: str, rng: random.Random) -> str:
+    from gelora.runs import run_info
+
+    if moment == "starting":
+        time.sleep(rng.uniform(0, 0.5))
+    elif moment == "waiting":
+        _until(lambda: run_info(run_id).queue_place is not None, "a place in the queue")
+        time.sleep(rng.uniform(0, 1))
+    elif moment == "loading":
+        _until(lambda: run_info(run_id).stage.startswith("loading"), "loading")
+        time.sleep(rng.uniform(0, 3))
+    else:
+        _until(lambda: run_info(run_id).total_steps is not None, "training")
+        total = run_info(run_id).total_steps or 1
+        step = rng.randint(0, int(total * 0.8))
+        _until(lambda: run_info(run_id).step >= step, f"step {step}")
+        time.sleep(rng.uniform(0, 0.2))
+    info = run_info(run_id)
+    return f"{info.status}, {info.stage}, step {info.step}"
+
+
+def _is_true(run_id: str, victim: str, dashboard: "subprocess.Popen[str]") -> bool:
+    """Whether the pages' readers say of a run what has become of it."""
+    from gelora.runs import list_runs, processes, run_info
+
+    listed = {info.id: info for info in list_runs()}
+    if run_id not in listed or listed[run_id].status != run_info(run_id).status:
+        return False
+    if victim == "dashboard":
+        return dashboard.poll() is not None and listed[run_id].status in ("queued", "running", "finished")
+    return listed[run_id].status == "failed" and bool(listed[run_id].reason) and not processes.of_run(run_id)
+
+
+def _until(condition: Callable[[], Any], what: str, seconds: float = _PATIENCE_SECONDS) -> float:
+    """Wait for a condition; returns the moment at which it was seen to hold."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:g} s"
+        time.sleep(0.05)
+    return time.monotonic()
+
+
+def _kill(pid: int | None) -> None:
+    assert pid is not None, "there is no process to kill"
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _how_resumed(folder: Path) -> str:
+    lines = [line for line in (folder / "log.txt").read_text().splitlines() if "resumed from" in line]
+    return lines[-1].partition("resumed ")[2]
+
+
+if __name__ == "__main__":
+    main()

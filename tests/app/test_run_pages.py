@@ -1,0 +1,233 @@
+"""Fine-tune and Runs through Streamlit's own test runner: what a form means, what a run's page shows, what a table does."""
+
+import dataclasses
+import json
+import os
+
+import psutil
+import pytest
+from made_runs import plan_of, write_run
+from test_pages import measure, open_app, sentences
+
+from app.run_form import shares, whole_numbers
+from app.shell import train_command, train_commands
+from gelora.errors import InputError
+from gelora.home import runs_dir
+from gelora.records import DataChoice, RunSpec, TrainingConfig
+from gelora.runs import list_runs
+
+
+@pytest.fixture
+def form(tiny, gelora_home):
+    """form(**choices): the Fine-tune page with the tiny model, and what is chosen on it."""
+
+    def opened(page: str = "finetune", **choices: str):
+        return open_app(page, model=tiny[0], data=tiny[1], n="100", length="32", **choices)
+
+    return opened
+
+
+def planned(app) -> list[tuple]:
+    """What the page says it will start: (run, seed) in order."""
+    table = next(frame.value for frame in app.dataframe if "ranks by block" in frame.value.columns)
+    return list(zip(table["run"], table["seed"], strict=True))
+
+
+def choose(app, what: list[str], **texts: str):
+    app.pills(key="train_what").set_value(what).run()
+    for key, text in texts.items():
+        app.text_input(key=f"train_{key}").set_value(text).run()
+    assert not app.exception
+    return app
+
+
+def test_methods_and_seeds_of_one_form_are_all_its_runs(form):
+    app = choose(form(), ["uniform", "head", "full"], seeds="0, 1", uniform="2, 4")
+    each = ["uniform r = 2", "uniform r = 4", "head only", "full fine-tuning"]
+    assert planned(app) == [(name, seed) for seed in (0, 1) for name in each]
+    assert app.button(key="start_run").label == "Start 8 runs"
+
+
+def test_offsets_and_estimators_are_swept(form):
+    app = measure(form())
+    app = choose(app, ["plan", "adalora"], offsets="1, 2")
+    app.multiselect(key="train_estimators").set_value(["twonn", "mle"]).run()
+    names = [name for name, _ in planned(app)]
+    assert names[:4] == ["rule, offset 1", "rule, offset 2", "rule, offset 1, mle", "rule, offset 2, mle"]
+    assert all(name.startswith("AdaLoRA at") for name in names[4:])
+
+
+@pytest.mark.parametrize(
+    ("what", "texts", "says"),
+    [
+        ([], {}, "Choose what to train"),
+        (["head"], {"seeds": "0, x"}, "'x' is no whole number"),
+        (["head"], {"seeds": ""}, "at least one number"),
+        (["plan"], {}, "press Measure first"),
+        (["uniform"], {"uniform": "0"}, "must be at least 1"),
+    ],
+)
+def test_what_cannot_be_started_says_why(form, what, texts, says):
+    app = choose(form(), what, **texts)
+    assert says in sentences(app.info)
+    assert "start_run" not in [button.key for button in app.button]
+
+
+def test_numbers_and_shares_as_people_write_them():
+    assert whole_numbers("Seeds", "0-2, 7 9") == [0, 1, 2, 7, 9]
+    assert shares(" 0.5; 0.25 ") == (0.25, 0.5) and shares("") == ()
+    with pytest.raises(InputError, match=r"write 0\.25, 0\.5"):
+        shares("half")
+
+
+def test_settings_of_the_form_reach_the_run(form):
+    app = choose(form(), ["uniform"], reallocate_at="0.5")
+    app.number_input(key="train_gradient_accumulation").set_value(2).run()
+    app.toggle(key="train_auto_batch").set_value(True).run()
+    app.selectbox(key="train_precision").set_value("float32").run()
+    app.toggle(key="train_use_dora").set_value(True).run()
+    command = app.code[0].value
+    for words in ("gradient_accumulation=2", "auto_batch=True", "precision=float32", "use_dora=True", "max_length=32", "--rank 2"):
+        assert words in command
+    assert "reallocate_at" not in command  # uniform ranks are the reference that stays
+
+
+def test_columns_are_proposed_and_can_be_changed(form):
+    app = choose(form(), ["head"])
+    assert "**Classification**: *text* → *label* (2 classes)" in sentences(app.markdown)
+    app.selectbox(key="train_task").set_value("regression").run()
+    assert "**Regression**: *text* → *label*" in sentences(app.markdown)
+    app.selectbox(key="train_task").set_value("question-answering").run()
+    assert not app.exception and "question" in sentences(app.error)
+
+
+def test_settings_survive_a_change_of_page(form):
+    app = choose(form(), ["head"], seeds="3")
+    app.number_input(key="train_epochs").set_value(1.5).run()
+    app.switch_page("../pages/runs.py").run()
+    app.switch_page("../pages/finetune.py").run()
+    assert app.pills(key="train_what").value == ["head"]
+    assert (app.text_input(key="train_seeds").value, app.number_input(key="train_epochs").value) == ("3", 1.5)
+
+
+def test_a_run_is_repeated_with_its_own_choices(form):
+    plan = dataclasses.replace(plan_of(3), strategy="gelora", offset=2, rounding="ceil", estimator="twonn")
+    write_run(runs_dir(), "20260301-100000-tiny-a", plan=plan, seed=5, learning_rate=1e-3, batch_size=4, lora_dropout=0.1)
+    app = form("runs")
+    app.button(key="tick_all").click().run()
+    app.button(key="repeat_run").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Fine-tune"
+    assert app.session_state["data"] == "rows.jsonl" and app.session_state["model"] == "tiny"
+    assert app.text_input(key="train_seeds").value == "5"
+    assert app.number_input(key="train_learning_rate").value == 1e-3
+    assert app.number_input(key="train_lora_dropout").value == 0.1
+    assert app.session_state["_again"] == ("20260301-100000-tiny-a", plan)
+    assert not [w for w in app.warning if "default value" in w.value]
+
+
+def test_the_table_is_filtered_by_state_and_text(form):
+    write_run(runs_dir(), "20260301-100000-tiny-a", method="head")
+    write_run(runs_dir(), "20260301-110000-tiny-b", state={"status": "failed", "reason": "out of memory"})
+    app = form("runs")
+    assert list(app.dataframe[0].value["run"]) == ["20260301-110000-tiny-b", "20260301-100000-tiny-a"]
+    app.text_input(key="runs_text").set_value("memory").run()
+    assert list(app.dataframe[0].value["run"]) == ["20260301-110000-tiny-b"]
+    app.text_input(key="runs_text").set_value("").run()
+    app.multiselect(key="runs_state").set_value(["finished"]).run()
+    assert list(app.dataframe[0].value["run"]) == ["20260301-100000-tiny-a"]
+
+
+def test_deleting_says_what_goes_and_asks(form):
+    folder = write_run(runs_dir(), "20260301-100000-tiny-a")
+    app = form("runs")
+    app.button(key="tick_all").click().run()
+    app.button(key="delete_runs").click().run()
+    assert "removes 1 run for good: metrics, log, checkpoints and 0 adapters" in sentences(app.warning)
+    app.button(key="delete_kept").click().run()
+    assert folder.is_dir()
+    app.button(key="delete_runs").click().run()
+    app.button(key="delete_confirmed").click().run()
+    assert not app.exception and not folder.exists()
+    assert "No runs yet" in sentences(app.info)
+
+
+def test_seeds_are_summed_up_and_what_differs_is_listed(form):
+    for seed, score in ((0, 0.6), (1, 0.8)):
+        write_run(runs_dir(), f"20260301-10000{seed}-tiny-a", seed=seed, state={"metrics": {"eval_accuracy": score}})
+    write_run(runs_dir(), "20260301-100003-tiny-b", r=8, state={"metrics": {"eval_accuracy": 0.9}})
+    app = form("runs")
+    groups = next(f.value for f in app.dataframe if "mean" in f.value.columns)
+    assert list(groups["runs"]) == ["uniform r = 2", "uniform r = 8"]
+    assert groups["mean"].tolist() == pytest.approx([0.7, 0.9]) and groups["seeds"].tolist() == [2, 1]
+    app.button(key="tick_all").click().run()
+    differing = next(f.value for f in app.dataframe if "setting" in f.value.columns)
+    assert list(differing["setting"]) == ["ranks by block", "adapter parameters", "seed"]
+
+
+MEASURED = {
+    "seconds": 0.5, "share": 0.031, "estimator": "twonn", "layer_names": ["embeddings", "block 1", "block 2"], "wanted": {"1": 3, "2": 1},
+    "installed": {"1": 2, "2": 2}, "reallocated": False, "note": None,
+}  # fmt: skip
+
+
+def test_the_geometry_of_a_run_is_shown_with_its_cost(form):
+    folder = write_run(runs_dir(), "20260301-100000-tiny-a")
+    lines = [MEASURED | {"step": step, "dimensions": [None, 11.0, 9.0 + step]} for step in (0, 50, 100)]
+    lines[2]["note"] = "embeddings: 3 distinct vectors of 256"
+    (folder / "geometry.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    app = form(run=folder.name)
+    assert not app.exception
+    assert "Measuring cost 3.1% of training (1.5 s in 3 measurements)." in sentences(app.caption)
+    assert "Step 100: embeddings: 3 distinct vectors of 256" in sentences(app.caption)
+    app.select_slider(key=f"geometry_at_{folder.name}").set_value(0).run()
+    assert not app.exception and "3 distinct vectors" not in sentences(app.caption)
+    maps = form("runs")
+    assert "How the dimension drifts" in [heading.value for heading in maps.subheader]
+
+
+def test_examples_provenance_and_log_are_shown(form):
+    folder = write_run(runs_dir(), "20260301-100000-tiny-a")
+    rows = [{"given": "a good film", "truth": "1", "prediction": "0", "right": False}]
+    (folder / "examples.json").write_text(json.dumps({"step": 100, "rows": rows}))
+    (folder / "provenance.json").write_text(json.dumps({"versions": {"torch": "2.13"}, "command": "gelora train --spec spec.json"}))
+    (folder / "log.txt").write_text("step 100/100 loss=0.7\n")
+    app = form(run=folder.name)
+    shown = next(f.value for f in app.dataframe if "prediction" in f.value.columns)
+    assert shown.values.tolist() == [["✗", "a good film", "1", "0"]]
+    facts = next(f.value for f in app.dataframe if "what" in f.value.columns)
+    assert dict(zip(facts["what"], facts["value"], strict=True))["versions torch"] == "2.13"
+    codes = [code.value for code in app.code]
+    assert "gelora train --spec spec.json" in codes and "step 100/100 loss=0.7" in codes
+
+
+def test_a_damaged_file_is_said_and_the_rest_is_drawn(form):
+    folder = write_run(runs_dir(), "20260301-100000-tiny-a")
+    (folder / "examples.json").write_text("{half")
+    app = form(run=folder.name)
+    assert not app.exception
+    assert "examples.json is damaged" in sentences(app.error)
+    assert "fingerprint" in " ".join(" ".join(map(str, f.value.get("what", []))) for f in app.dataframe)
+
+
+def test_a_queued_run_says_how_many_go_before_it(form):
+    me = {"pid": os.getpid(), "pid_create_time": psutil.Process().create_time()}
+    write_run(runs_dir(), "20260301-100000-tiny-a", state={"status": "running", **me})
+    write_run(runs_dir(), "20260301-100001-tiny-b", state={"status": "queued", "queue_place": 1, "step": 0, **me})
+    write_run(runs_dir(), "20260301-100002-tiny-c", state={"status": "queued", "queue_place": 2, "step": 0, **me})
+    assert [run.status for run in list_runs()] == ["queued", "queued", "running"]
+    app = form(run="20260301-100002-tiny-c")
+    assert not app.exception
+    assert "place 2 in the queue; waits for 2 runs" in sentences(app.info)
+    opened = [button.key for button in app.button if button.key and button.key.startswith("open_")]
+    assert opened == ["open_20260301-100000-tiny-a", "open_20260301-100001-tiny-b"]
+    app.button(key="open_20260301-100000-tiny-a").click().run()
+    assert app.session_state["run"] == "20260301-100000-tiny-a"
+
+
+def test_commands_say_the_run():
+    base = RunSpec("tiny", DataChoice("rows.jsonl"), None, TrainingConfig(method="bitfit", epochs=1.0), 3, DataChoice("dev.jsonl"))
+    command = "gelora train --model tiny --dataset rows.jsonl --method bitfit --held-out dev.jsonl --set epochs=1.0"
+    assert train_command(base) == command + " --seed 3"
+    other = dataclasses.replace(base, seed=4)
+    assert train_commands([base, other]) == [command + " --seeds 3,4"]

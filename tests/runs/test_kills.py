@@ -1,0 +1,18 @@
+"""The short form of benchmarks/kills.py: a run, and then run and dashboard together, killed; both go on and finish."""
+
+import random
+
+import pytest
+
+from benchmarks.kills import LIMIT_SECONDS, kill_once
+
+
+@pytest.mark.parametrize(("victim", "moment"), [("run", "starting"), ("both", "training")])
+def test_whoever_is_killed_the_readers_are_right_and_the_run_finishes(make_spec, victim, moment):
+    spec = make_spec(epochs=10.0, eval_every=6, n_eval=4, probe_size=0)
+    answer = kill_once([spec], victim, moment, random.Random(0))
+    assert answer["seconds_until_true"] <= LIMIT_SECONDS
+    assert (answer["processes_left"], answer["runs_lost"], answer["all_finished"]) == (0, 0, True)
+    if victim != "dashboard":
+        assert answer["said"].startswith("failed: killed")
+        assert answer["resumed"].endswith("(attempt 2)")
