@@ -14,9 +14,9 @@ import streamlit as st
 from app import components, state
 from app.charts import training as charts
 from app.run_reading import geometry_of, reference_scores, series_of, short_name
-from app.run_words import METHOD_WORDS, STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
+from app.run_words import STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
 from gelora.errors import GeloraError
-from gelora.runs import RunInfo, examples as read_examples, log_tail, provenance, resume_run, run_info, stop_run
+from gelora.runs import METHOD_WORDS, RunInfo, examples as read_examples, log_tail, provenance, resume_run, run_info, stop_run
 
 CURVES = {"loss": "Loss · metric", "rate": "Rate · gradient", "speed": "Speed · memory"}
 _SILENT_SECONDS = 20
@@ -239,7 +239,7 @@ def others(run_id: str | None, runs: list[RunInfo]) -> None:
             place = f" · place {run.queue_place}" if run.queue_place and run.status == "queued" else ""
             step = f" · step {run.step:,}" if run.status == "running" else ""
             words = f"{STATUS_ICONS[run.status]} {short_name(run)}{place}{step}"
-            if st.button(words, key=f"open_{run.id}", help=f"{run.id}: {run.status}"):
+            if st.button(words, key=f"open_{run.id}"):
                 state.choose("run", run.id)
                 st.rerun(scope="app")
 

@@ -11,9 +11,9 @@ import streamlit as st
 from app import components
 from app.charts.drift import drift_limit, drift_map
 from app.charts.runs import compare_runs, metric_against_parameters
-from app.run_reading import experiments, geometry_of, metric_names, series_of, short_name
+from app.run_reading import geometry_of, metric_names, series_of, short_name
 from app.run_words import count, main_metric, metric_word, short_path
-from gelora.runs import RunInfo
+from gelora.runs import RunInfo, differences, pareto_front, settings_of, summarise
 
 _AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
 
@@ -47,10 +47,10 @@ def settings(chosen: Sequence[RunInfo]) -> None:
     if len(specs) < 2:
         with st.expander("Settings", icon=":material/list:"):
             for spec in specs.values():
-                found = experiments.settings_of(spec)
+                found = settings_of(spec)
                 st.dataframe(pd.DataFrame({"setting": list(found), "value": [_said(v) for v in found.values()]}), hide_index=True)
         return
-    found = experiments.differences(specs)
+    found = differences(specs)
     st.subheader("Settings that differ" if found else "These runs have the same settings", anchor=False)
     if found:
         rows = [{"setting": name, **{names[run_id]: _said(v) for run_id, v in values.items()}} for name, values in found.items()]
@@ -78,8 +78,8 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
         words = {i: f"{short_path(o[1])} by {short_path(o[0])}, {metric_word(o[2])}" for i, o in numbers.items()}
         kind = numbers[st.selectbox("Runs of", list(numbers), format_func=words.__getitem__, width=420)]
     found = comparable[kind]
-    groups = experiments.summarise(found, kind[2])
-    front = experiments.pareto_front(groups, found[0].higher_is_better)
+    groups = summarise(found, kind[2])
+    front = pareto_front(groups, found[0].higher_is_better)
     figure = metric_against_parameters(metric_word(kind[2]), groups, front)
     st.plotly_chart(figure, key="runs_pareto", config=components.CHART_CONFIG)
     best = "higher" if found[0].higher_is_better else "lower"

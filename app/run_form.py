@@ -13,11 +13,11 @@ import streamlit as st
 
 from app import measuring, planning, run_task, state
 from app.components import estimator_words
-from app.run_reading import experiments
 from app.run_task import TaskChoice
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS
 from gelora.records import LORA_INITS, PRECISIONS, RankPlan, RunSpec, TrainingConfig
+from gelora.runs import variants
 
 WHAT = {
     "plan": "These ranks", "uniform": "One rank everywhere", "adalora": "AdaLoRA", "head": "Head only", "bitfit": "BitFit",
@@ -183,14 +183,14 @@ def specs_of(form: Form, task: TaskChoice) -> list[RunSpec]:
         plans = _rule_plans(form)
         if "plan" in form.what:
             training = TrainingConfig(**settings, **lora_only, reallocate_at=shares(form.reallocate_at))
-            found += experiments.variants(_like(common, training, plans), seeds=seeds, plans=plans)
+            found += variants(_like(common, training, plans), seeds=seeds, plans=plans)
         if "adalora" in form.what:
-            found += experiments.variants(common, seeds=seeds, plans=plans, methods=["adalora"])
+            found += variants(common, seeds=seeds, plans=plans, methods=["adalora"])
     if "uniform" in form.what:
         uniform = {f"r = {r}": planning.uniform_plan(r) for r in whole_numbers("Rank", form.uniform)}
-        found += experiments.variants(_like(common, TrainingConfig(**settings, **lora_only), uniform), seeds=seeds, plans=uniform)
+        found += variants(_like(common, TrainingConfig(**settings, **lora_only), uniform), seeds=seeds, plans=uniform)
     if plain:
-        found += experiments.variants(common, seeds=seeds, methods=plain)
+        found += variants(common, seeds=seeds, methods=plain)
     unique = {spec.digest(): spec for spec in found}
     return sorted(unique.values(), key=lambda spec: seeds.index(spec.seed))
 

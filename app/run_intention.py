@@ -14,13 +14,12 @@ import streamlit as st
 from app import shell
 from app.cache import head_parameters, structure
 from app.rank_memory import gpu_there
-from app.run_reading import experiments
 from app.run_task import TaskChoice
 from app.run_words import count, size
 from gelora.errors import GeloraError
 from gelora.ranks import memory_estimate, plan_budget
 from gelora.records import RunSpec
-from gelora.runs import list_runs
+from gelora.runs import describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
 
@@ -67,7 +66,7 @@ def _several(specs: Sequence[RunSpec]) -> None:
     st.markdown(f"**{count(len(specs), 'run')}**, in this order:")
     rows = [
         {
-            "run": experiments.describe_method(spec),
+            "run": describe_method(spec),
             "seed": spec.seed,
             "ranks by block": " ".join(map(str, spec.plan.block_ranks().values())) if spec.plan else "",
             "adapter parameters": spec.plan.n_adapter_params if spec.plan else None,
@@ -125,7 +124,7 @@ def _commands(specs: Sequence[RunSpec]) -> None:
             st.code(commands[0], language="bash", wrap_lines=True)
             return
     else:
-        commands = [f"gelora train --spec {_file_name(i, spec)} --detach" for i, spec in enumerate(specs, start=1)]
+        commands = [f"gelora train --spec {_file_name(i, spec)}" for i, spec in enumerate(specs, start=1)]
     with st.expander("The same from a shell", icon=":material/terminal:"):
         st.code("\n".join(commands), language="bash", wrap_lines=True)
         if len(plans) > 1:

@@ -3,15 +3,12 @@
 Draws nothing.
 """
 
-import importlib
 from typing import Any
 
 import streamlit as st
 
 from app.run_words import metric_word
-from gelora.runs import RunInfo, geometry, history
-
-experiments: Any = importlib.import_module("gelora.runs.experiments")
+from gelora.runs import RunInfo, describe_method, geometry, history
 
 
 def series_of(run: RunInfo) -> dict[str, list[tuple[int, float]]]:
@@ -33,7 +30,7 @@ def short_name(run: RunInfo) -> str:
     """A run in a few words: method and ranks, seed, and the end of its id, which tells it from its siblings."""
     if run.spec is None:
         return run.id
-    return f"{experiments.describe_method(run.spec)}, seed {run.spec.seed} · {run.id[-4:]}"
+    return f"{describe_method(run.spec)}, seed {run.spec.seed} · {run.id[-4:]}"
 
 
 def reference_scores(run: RunInfo, runs: list[RunInfo], metric: str) -> dict[str, float]:

@@ -12,8 +12,8 @@ import pandas as pd
 import streamlit as st
 
 from app import components, live_parts, run_form, state
-from app.run_words import METHOD_WORDS, STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
-from gelora.runs import RunInfo, delete_run, resume_run
+from app.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
+from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 _FILTERS = {"state": "status", "model": "model", "data": "dataset", "method": "method", "task": "task"}

@@ -3,7 +3,6 @@
 from gelora.runs import RunInfo
 
 STATUS_ICONS = {"queued": "◌", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
-METHOD_WORDS = {"lora": "LoRA", "adalora": "AdaLoRA", "head": "head only", "bitfit": "BitFit", "full": "full fine-tuning"}
 TASK_WORDS = {
     "classification": "Classification",
     "regression": "Regression",

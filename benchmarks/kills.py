@@ -1,20 +1,27 @@
 """Runs killed at random moments, and what becomes of them: `python -m benchmarks.kills [--kills 20] [--json FILE]`.
 
-A process in the dashboard's place (it starts runs through the function behind the Start button, then reads the list of
-runs every second, as the pages do) starts two runs; the second waits for the device. Then run, dashboard or both are
-killed with signal 9 at a random moment of the start, the queue, the loading or the training. Measured are the seconds
-until the pages' readers (`run_info`, `list_runs`) say what is true; checked, that no process is left, no run is lost,
-the queue goes on by itself, and what was killed goes on in its own record and finishes. A check that fails ends the script.
+A dashboard starts two runs through the function behind the Start button and then reads the list of runs every second, as
+the pages do; the second run waits for the device. Then run, dashboard or both are killed with signal 9 at a random moment
+of the start, the queue, the loading or the training. Measured are the seconds until the pages' readers (`run_info`,
+`list_runs`) say what is true; checked, that no process is left, no run is lost, the queue goes on by itself, and what was
+killed goes on in its own record and finishes. A check that fails ends the script.
+
+The dashboard is a Streamlit server with a page of its own, its button pressed in a headless Chromium; with --stand-in, or
+without Chromium, a process that does the same without a page.
 """
 
 import argparse
+import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,21 +29,94 @@ from typing import Any
 from benchmarks import record
 
 LIMIT_SECONDS = 10.0
+PORT = 8574
 MOMENTS = ("starting", "waiting", "loading", "training", "training")
 VICTIMS = ("run", "dashboard", "both")
 _PATIENCE_SECONDS = 300.0
 
-# What stands for the dashboard: it gets the runs' specs, prints their ids, and looks at all runs every second.
-DASHBOARD = """
-import sys, time
+# The same work twice: as a page of a Streamlit server, and as a process without one. Both get a file of specs and one for the ids.
+PAGE = """
+import json, sys
+from pathlib import Path
+import streamlit as st
 from gelora.records import RunSpec
 from gelora.runs import list_runs, start_run
-for text in sys.argv[1:]:
-    print(start_run(RunSpec.from_json(text)), flush=True)
+
+if st.button("Start"):
+    specs = [RunSpec.from_json(text) for text in json.loads(Path(sys.argv[1]).read_text())]
+    Path(sys.argv[2]).write_text(json.dumps([start_run(spec) for spec in specs]))
+
+@st.fragment(run_every=1.0)
+def table():
+    st.write({info.id: info.status for info in list_runs()})
+
+table()
+"""
+STAND_IN = """
+import json, sys, time
+from pathlib import Path
+from gelora.records import RunSpec
+from gelora.runs import list_runs, start_run
+
+specs = [RunSpec.from_json(text) for text in json.loads(Path(sys.argv[1]).read_text())]
+Path(sys.argv[2]).write_text(json.dumps([start_run(spec) for spec in specs]))
 while True:
     list_runs()
     time.sleep(1)
 """
+
+
+class StandIn:
+    """A process that starts the runs and looks at them."""
+
+    name = "stand-in"
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="gelora-dashboard-"))
+        self._ids = self._folder / "ids.json"
+
+    def start(self, specs: Sequence[Any]) -> list[str]:
+        """Start the runs; returns their ids."""
+        (self._folder / "specs.json").write_text(json.dumps([spec.to_json() for spec in specs]))
+        self.process = self._begin([str(self._folder / "specs.json"), str(self._ids)])
+        _until(lambda: self._ids.is_file() and self._ids.read_text().endswith("]"), "the start of the runs")
+        return list(json.loads(self._ids.read_text()))
+
+    def _begin(self, arguments: list[str]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", STAND_IN, *arguments])
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Server(StandIn):
+    """A Streamlit server whose page starts the runs when its button is pressed in a browser."""
+
+    name = "streamlit server"
+
+    def __init__(self, browser: Any) -> None:
+        super().__init__()
+        self._browser = browser
+
+    def _begin(self, arguments: list[str]) -> "subprocess.Popen[bytes]":
+        page = self._folder / "page.py"
+        page.write_text(PAGE)
+        options = ["--server.headless=true", f"--server.port={PORT}", "--server.address=127.0.0.1", "--browser.gatherUsageStats=false"]
+        command = [sys.executable, "-m", "streamlit", "run", str(page), *options, "--", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _until(_answers, "the server")
+        self._tab = self._browser.new_page()
+        self._tab.goto(f"http://127.0.0.1:{PORT}")
+        self._tab.get_by_role("button", name="Start").click(timeout=_PATIENCE_SECONDS * 1000)
+        return process
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        self._tab.close()
+        super().end()
 
 
 def main() -> None:
@@ -45,17 +125,22 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
+    parser.add_argument("--stand-in", action="store_true", help="a process without a page in the dashboard's place")
     parser.add_argument("--json")
     options = parser.parse_args()
     os.environ |= {"GELORA_HOME": tempfile.mkdtemp(prefix="gelora-kills-"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     specs = small_runs(options.model)
     rng = random.Random(options.seed)
     rows: list[dict[str, Any]] = []
-    for number in range(options.kills):
-        victim, moment = VICTIMS[number % len(VICTIMS)], rng.choice(MOMENTS)
-        answer = kill_once(specs, victim, moment, rng)
-        rows.append({"case": f"{victim}, {moment}", "ours": answer.pop("seconds_until_true"), "limit": LIMIT_SECONDS, "unit": "s"} | answer)
-        print(number + 1, rows[-1], flush=True)
+    with contextlib.ExitStack() as stack:
+        browser = None if options.stand_in else _browser(stack)
+        for number in range(options.kills):
+            victim, moment = VICTIMS[number % len(VICTIMS)], rng.choice(MOMENTS)
+            dashboard = Server(browser) if browser else StandIn()
+            answer = kill_once(specs, victim, moment, rng, dashboard)
+            case = {"case": f"{victim}, {moment}", "ours": answer.pop("seconds_until_true"), "limit": LIMIT_SECONDS, "unit": "s"}
+            rows.append(case | {"dashboard": dashboard.name} | answer)
+            print(number + 1, rows[-1], flush=True)
     worst = max(row["ours"] for row in rows)
     left, lost = sum(row["processes_left"] for row in rows), sum(row["runs_lost"] for row in rows)
     summary = {"case": f"all {len(rows)} kills, slowest", "ours": worst, "limit": LIMIT_SECONDS, "unit": "s"}
@@ -76,7 +161,7 @@ def small_runs(model: str) -> list[Any]:
     return [RunSpec(model, DataChoice("docstrings"), plan, training, seed) for seed in (0, 1)]
 
 
-def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random) -> dict[str, Any]:
+def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random, dashboard: StandIn) -> dict[str, Any]:
     """Start the runs from a dashboard, kill at a moment, and see everything end well.
 
     Args:
@@ -84,6 +169,7 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         victim: `run`, `dashboard` or `both`.
         moment: `starting`, `waiting` (a run that waits for its turn is killed), `loading` or `training`.
         rng: chooses the moment within the moment.
+        dashboard: starts the runs.
 
     Returns:
         seconds_until_true, processes_left, runs_lost, all_finished, and what was seen.
@@ -94,17 +180,15 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
     from gelora.runs import list_runs, processes, resume_run, run_info
 
     before = {info.id for info in list_runs()}
-    dashboard = subprocess.Popen([sys.executable, "-c", DASHBOARD, *(spec.to_json() for spec in specs)], stdout=subprocess.PIPE, text=True)
     try:
-        assert dashboard.stdout is not None
-        ids = [dashboard.stdout.readline().strip() for _ in specs]
+        ids = dashboard.start(specs)
         doomed = ids[-1] if moment == "waiting" else ids[0]
         seen = _wait_for_the_moment(doomed, moment, rng)
         targets: list[Callable[[], None]] = []
         if victim in ("run", "both"):
             targets.append(lambda: _kill(run_info(doomed).pid))
         if victim in ("dashboard", "both"):
-            targets.append(lambda: _kill(dashboard.pid))
+            targets.append(lambda: _kill(dashboard.process.pid))
         rng.shuffle(targets)
         for kill in targets:
             kill()
@@ -127,10 +211,7 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         assert run_info(doomed).attempts == (1 if victim == "dashboard" else 2)
         _until(lambda: not any(processes.of_run(run_id) for run_id in ids), "the end of the processes", LIMIT_SECONDS)
     finally:
-        dashboard.kill()
-        dashboard.wait()
-        if dashboard.stdout is not None:
-            dashboard.stdout.close()
+        dashboard.end()
     return {
         "seconds_until_true": round(seconds, 2), "processes_left": left, "runs_lost": len(lost), "all_finished": True,
         "killed_at": seen, "said": f"{info.status}: {info.reason}" if info.reason else info.status,
@@ -159,7 +240,7 @@ def _wait_for_the_moment(run_id: str, moment: str, rng: random.Random) -> str:
     return f"{info.status}, {info.stage}, step {info.step}"
 
 
-def _is_true(run_id: str, victim: str, dashboard: "subprocess.Popen[str]") -> bool:
+def _is_true(run_id: str, victim: str, dashboard: StandIn) -> bool:
     """Whether the pages' readers say of a run what has become of it."""
     from gelora.runs import list_runs, processes, run_info
 
@@ -167,8 +248,27 @@ def _is_true(run_id: str, victim: str, dashboard: "subprocess.Popen[str]") -> bo
     if run_id not in listed or listed[run_id].status != run_info(run_id).status:
         return False
     if victim == "dashboard":
-        return dashboard.poll() is not None and listed[run_id].status in ("queued", "running", "finished")
+        return dashboard.process.poll() is not None and listed[run_id].status in ("queued", "running", "finished")
     return listed[run_id].status == "failed" and bool(listed[run_id].reason) and not processes.of_run(run_id)
+
+
+def _browser(stack: contextlib.ExitStack) -> Any:
+    """A headless Chromium, None when there is none here."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    playwright = stack.enter_context(sync_playwright())
+    return playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+
+
+def _answers() -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/_stcore/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _until(condition: Callable[[], Any], what: str, seconds: float = _PATIENCE_SECONDS) -> float:

@@ -55,10 +55,11 @@ def start(specs: list[RunSpec], runs_at_once: int) -> None:
 st.title("Fine-tune")
 runs = list_runs()
 run_id = live.chosen_run(runs)
-with st.expander("A new run", expanded=run_id is None or "_form_open" in st.session_state, icon=":material/tune:"):
-    new_run()
+form_place = st.container()
 if run_id is None:
     st.info("No run yet. Start one above: it goes on when this tab or the dashboard is closed, and this page finds it again.")
     live_parts.others(None, runs)
 else:
-    live.follow(run_id)
+    live.follow(run_id)  # before the form, whose data may take a while to read
+with form_place, st.expander("A new run", expanded=run_id is None or "_form_open" in st.session_state, icon=":material/tune:"):
+    new_run()

@@ -1,14 +1,11 @@
 """Runs beside each other as Plotly figures: one metric over the steps, and against what was trained. Pure, no Streamlit."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
 from app.charts.look import GRID, REFERENCE_COLOUR, STRATEGY_COLOURS, finish
-
-if TYPE_CHECKING:
-    from gelora.runs import RunGroup
+from gelora.runs import RunGroup
 
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#2F8F4E", "#D6337C", "#8A5CF0", "#A8780A", "#008FA3", "#7A8594")
 SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -46,7 +43,7 @@ def compare_runs(metric_name: str, series: Mapping[str, Sequence[tuple[int, floa
     return figure
 
 
-def metric_against_parameters(metric_name: str, groups: "Sequence[RunGroup]", front: "Sequence[RunGroup]") -> go.Figure:
+def metric_against_parameters(metric_name: str, groups: Sequence[RunGroup], front: Sequence[RunGroup]) -> go.Figure:
     """Mean of the metric over seeds against trained parameters, with its spread, every single run, and the Pareto front.
 
     front: the groups on the Pareto front, the cheapest first. Groups carry the number under which a table lists them (1 is
@@ -81,7 +78,7 @@ def metric_against_parameters(metric_name: str, groups: "Sequence[RunGroup]", fr
     return figure
 
 
-def _add_group(figure: go.Figure, metric_name: str, number: int, group: "RunGroup") -> None:
+def _add_group(figure: go.Figure, metric_name: str, number: int, group: RunGroup) -> None:
     colour, symbol = METHOD_LOOKS[group.method]
     if group.method == "lora":
         colour = STRATEGY_COLOURS.get(group.strategy or "", colour)

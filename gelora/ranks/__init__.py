@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         allocator_state as allocator_state,
         apply_adalora as apply_adalora,
         restore_allocator as restore_allocator,
+        share_orthogonality as share_orthogonality,
         to_adalora_config as to_adalora_config,
     )
     from gelora.ranks.adalora_export import found_plan as found_plan, save_found_lora as save_found_lora
@@ -59,7 +60,8 @@ if TYPE_CHECKING:
 _LATE = {
     "plan_from_adapter": "adapter_import",
     **dict.fromkeys(("all_module_scores", "module_scores"), "importance"),
-    **dict.fromkeys(("allocate", "allocator_state", "apply_adalora", "restore_allocator", "to_adalora_config"), "adalora"),
+    **dict.fromkeys(("allocate", "allocator_state", "apply_adalora", "restore_allocator"), "adalora"),
+    **dict.fromkeys(("share_orthogonality", "to_adalora_config"), "adalora"),
     **dict.fromkeys(("found_plan", "save_found_lora"), "adalora_export"),
     "InitialAdapter": "initial_adapter",
     **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "lora"),

@@ -9,7 +9,6 @@ one shape, that is PEFT's AdaLoRA with the plan's total rank, exactly; elsewhere
 the cost of the cheapest singular value that was left out. Knows nothing of the training loop; is told of every step.
 """
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -128,8 +127,19 @@ def apply_adalora(
     check_saved(peft_model, saved, task_type)
     tuner: Any = peft_model.base_model
     tuner.rankallocator = ParameterBudget(tuner.model, config, plan.n_adapter_params)
-    tuner.register_forward_pre_hook(functools.partial(_orthogonal_in_training, config.orth_reg_weight))
+    tuner.register_forward_pre_hook(_orthogonal_in_training)
+    share_orthogonality(peft_model, 1)
     return peft_model
+
+
+def share_orthogonality(peft_model: PeftModel, n_parts: int) -> None:
+    """Add a share of the orthogonality term to each of the `n_parts` losses that make up one optimizer step.
+
+    For trainers that add the losses of parts without dividing them by the number of parts, as transformers' does for
+    causal language models, whose losses are divided by the tokens of all parts.
+    """
+    tuner: Any = peft_model.base_model
+    tuner.orthogonality = AdaLoraConfig.orth_reg_weight / n_parts
 
 
 class ParameterBudget(RankAllocator):
@@ -220,5 +230,5 @@ def _allocator(peft_model: PeftModel) -> ParameterBudget:
     return allocator
 
 
-def _orthogonal_in_training(weight: float, tuner: Any, _inputs: Any) -> None:
-    tuner.peft_config[ADAPTER].orth_reg_weight = weight if tuner.training else 0.0
+def _orthogonal_in_training(tuner: Any, _inputs: Any) -> None:
+    tuner.peft_config[ADAPTER].orth_reg_weight = tuner.orthogonality if tuner.training else 0.0

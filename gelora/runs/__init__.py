@@ -3,6 +3,7 @@
 The face of the wing. Importing it loads neither torch nor MLflow; each function loads what it needs when it is called.
 """
 
+from gelora.runs.experiments import METHOD_WORDS, RunGroup, describe_method, differences, pareto_front, settings_of, summarise, variants
 from gelora.runs.jobs import delete_run, resume_run, start_run, stop_run
 from gelora.runs.looking import list_runs, run_info, wait_for
 from gelora.runs.reading import examples, geometry, log_tail, provenance
@@ -10,18 +11,26 @@ from gelora.runs.state import RunInfo
 from gelora.runs.tracking import ensure_store, history
 
 __all__ = [
+    "METHOD_WORDS",
+    "RunGroup",
     "RunInfo",
     "delete_run",
+    "describe_method",
+    "differences",
     "ensure_store",
     "examples",
     "geometry",
     "history",
     "list_runs",
     "log_tail",
+    "pareto_front",
     "provenance",
     "resume_run",
     "run_info",
+    "settings_of",
     "start_run",
     "stop_run",
+    "summarise",
+    "variants",
     "wait_for",
 ]

@@ -13,18 +13,24 @@ from transformers import TrainerCallback
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
-from gelora.ranks import InitialAdapter, allocate, allocator_state, restore_allocator
+from gelora.ranks import InitialAdapter, allocate, allocator_state, restore_allocator, share_orthogonality
 
 
 class AllocatorState(TrainerCallback):
-    """Tells AdaLoRA of every optimizer step, while gradients are still there, and keeps what it has gathered."""
+    """Tells AdaLoRA of every optimizer step, while gradients are still there, and keeps what it has gathered.
+
+    losses_are_added: whether the Trainer adds the losses of accumulated parts as they are, which it does for causal language
+    models: their loss is divided by the tokens of all parts already.
+    """
 
     FILE = "adalora.safetensors"
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, losses_are_added: bool) -> None:
         self._model = model
+        self._losses_are_added = losses_are_added
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        share_orthogonality(self._model, args.gradient_accumulation_steps if self._losses_are_added else 1)
         if state.global_step == 0:
             restore_allocator(self._model, {}, None)
             return

@@ -127,14 +127,17 @@ def _adalora(task: Task, spec: RunSpec, plan: RankPlan, total_steps: int) -> Lea
         lora_dropout=spec.training.lora_dropout,
     )
     n_start, n_head = count_parameters(model)
-    note = f"AdaLoRA begins with {n_start:,} parameters and ends with at most the plan's {plan.n_adapter_params:,}"
+    note = (
+        f"AdaLoRA begins with {n_start:,} parameters and ends with at most the plan's {plan.n_adapter_params:,}; "
+        "the loss in training holds its orthogonality term, the loss on held-out rows does not"
+    )
     return Learner(
         model=model,
         method="adalora",
         plan=plan,
         n_adapter_params=plan.n_adapter_params,
         n_head_params=n_head,
-        callbacks=[AllocatorState(model)],
+        callbacks=[AllocatorState(model, losses_are_added=task.peft_task_type == "CAUSAL_LM")],
         export=functools.partial(_save_found, model, plan),
         notes=(note,),
     )

@@ -117,8 +117,7 @@ def _instruction(table: Table, choice: DataChoice, is_asked: bool) -> dict[str, 
     pair = choice.pair_column if choice.pair_column is not None else _by_name(table, _INPUTS)
     if pair in ("", text, output):
         pair = None
-    found: dict[str, Found] = {"instruction": ((text, pair, output), f"The column {output!r} holds texts that answer {text!r}.")}
-    return found
+    return {"instruction": ((text, pair, output), f"The column {output!r} holds texts that answer {text!r}.")}
 
 
 def _labelled(table: Table, kind: str | None) -> dict[str, Found]:
@@ -138,7 +137,7 @@ def _labelled(table: Table, kind: str | None) -> dict[str, Found]:
         return {kind: (roles, f"The column {label!r} was taken for the label.")}
     if rows.task == "regression":
         return {"regression": (roles, reasons["regression"])}
-    found = {"classification": (roles, reasons["classification"])}
+    found: dict[str, Found] = {"classification": (roles, reasons["classification"])}
     if all(_is_number(name) for name in rows.label_names or ()):
         found["regression"] = (roles, reasons["regression"])
     return found

@@ -6,7 +6,7 @@ import pytest
 from made_runs import make_run, plan_of
 
 from app.charts import drift, runs as run_charts, training
-from gelora.runs.experiments import pareto_front, summarise
+from gelora.runs import pareto_front, summarise
 
 
 def measurement(step: int, dimensions: list, wanted: dict | None = None, installed: dict | None = None, **more: object) -> dict:

@@ -64,7 +64,7 @@ def test_offsets_and_estimators_are_swept(form):
         (["head"], {"seeds": "0, x"}, "'x' is no whole number"),
         (["head"], {"seeds": ""}, "at least one number"),
         (["plan"], {}, "press Measure first"),
-        (["uniform"], {"uniform": "0"}, "must be at least 1"),
+        (["uniform"], {"uniform": "0"}, "a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_started_says_why(form, what, texts, says):

@@ -7,7 +7,7 @@ from made_runs import make_run, plan_of
 
 from gelora.errors import InputError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs.experiments import describe_method, differences, pareto_front, settings_of, summarise, variants
+from gelora.runs import describe_method, differences, pareto_front, settings_of, summarise, variants
 
 BASE = RunSpec("tiny", DataChoice("rows.jsonl"), None, TrainingConfig(method="head", learning_rate=1e-3), seed=9)
 

@@ -20,11 +20,13 @@ STEPS = 16
 METHODS = ("lora", "adalora", "head", "bitfit", "full")
 
 
-def trainer_of(task, learner: Learner, folder: Path, *, steps: int = STEPS, save_every: int = 4, **options) -> Trainer:
+def trainer_of(
+    task, learner: Learner, folder: Path, *, steps: int = STEPS, save_every: int = 4, batch: int = 4, logging="no", **options
+) -> Trainer:
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
-        per_device_train_batch_size=4,
+        per_device_train_batch_size=batch,
         learning_rate=5e-3,
         seed=3,
         use_cpu=True,
@@ -33,7 +35,7 @@ def trainer_of(task, learner: Learner, folder: Path, *, steps: int = STEPS, save
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
-        logging_strategy="no",
+        logging_strategy=logging,
         **options,
     )
     return Trainer(learner.model, arguments, train_dataset=task.train, data_collator=collate, callbacks=list(learner.callbacks))
@@ -231,6 +233,22 @@ def test_recomputed_activations_give_the_same_gradients(method, tmp_path):
     plain, recomputed = gradients(False), gradients(True)
     assert plain.keys() == recomputed.keys() and len(plain) > 3
     assert max((plain[name] - recomputed[name]).abs().max() for name in plain) < 1e-6
+
+
+@pytest.mark.parametrize("method", ["lora", "adalora"])
+def test_accumulated_parts_are_one_batch_of_a_language_model(method, tmp_path):
+    norms = []
+    for part in (8, 2):
+        task, learner = prepared("gpt2", "causal-lm", method, tmp_path / "base")
+        for module in learner.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        options = {"gradient_accumulation_steps": 8 // part, "logging_steps": 1}
+        trainer = trainer_of(task, learner, tmp_path / "checkpoints", steps=2, save_every=100, batch=part, logging="steps", **options)
+        trainer.train()
+        norms.append([entry["grad_norm"] for entry in trainer.state.log_history if "grad_norm" in entry])
+    assert len(norms[0]) == 2
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3)
 
 
 def test_the_same_seed_draws_the_same_adapter_whatever_was_drawn_before(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from gelora.errors import DataError, HubError, ModelError, StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import processes, reasons, run_info
+from gelora.runs import devices, processes, reasons, run_info
 from gelora.runs.recorder import Recorder
 from gelora.runs.state import RunState, create_folder, read_state, write_json, write_state
 from gelora.runs.watch import Diverged
@@ -163,3 +163,26 @@ def test_really_full_disk_is_named_and_the_run_resumes_when_there_is_room(tmp_pa
         assert read_state(folder).reason == reasons.DISK_FULL
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(("visible", "seen", "slot"), [(None, "GPU-aaaa", "cuda:0"), ("1", "1", "cuda:1"), ("", "", "cpu")])
+def test_run_sees_the_one_gpu_whose_turn_it_has(gelora_home, monkeypatch, capsys, visible, seen, slot):
+    two = "GPU 0: NVIDIA H100 (UUID: GPU-aaaa)\nGPU 1: NVIDIA H100 (UUID: GPU-bbbb)\n"
+    monkeypatch.setattr(devices, "_gpus", lambda: devices.parse_gpus(two))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    environment = {}
+
+    def work(_spec, _recorder, _stop):
+        environment.update(os.environ)
+        return "finished", None
+
+    monkeypatch.setattr("gelora.runs.worker.work", work)
+    folder = create_folder(SPEC)
+    try:
+        assert main([folder.name]) == 0
+    finally:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "0"  # main sets it for its own process; monkeypatch puts back what was there
+    assert environment["CUDA_VISIBLE_DEVICES"] == seen
+    assert (run_info(folder.name).status, run_info(folder.name).slot) == ("finished", slot)

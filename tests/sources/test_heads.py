@@ -6,7 +6,7 @@ from tiny_models import save_tiny_model
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from gelora.errors import ModelError
-from gelora.sources import find_model, load_causal_lm, load_classifier, load_tokenizer, longest_input
+from gelora.sources import find_model, load_causal_lm, load_classifier, load_question_answerer, load_tokenizer, longest_input
 
 NAMES = ("no", "maybe", "yes")
 
@@ -121,3 +121,47 @@ def test_the_input_is_as_long_as_wanted_or_as_model_and_tokenizer_can_hold(folde
     assert longest_input(1000, tokenizer, config) == 40
     tokenizer.model_max_length = 10**30  # what a tokenizer says that knows no limit
     assert longest_input(1000, tokenizer, config) == 128
+
+
+def test_a_question_answerer_has_two_outputs_a_token_and_a_seeded_head(folders):
+    entry = find_model(str(folders["bert"]))
+    tokenizer = load_tokenizer(entry)
+    first, second, other = (load_question_answerer(entry, tokenizer, seed) for seed in (1, 1, 2))
+    assert first.random_keys == ("qa_outputs.bias", "qa_outputs.weight")
+    assert first.model.qa_outputs.weight.shape == (2, 32)
+    assert torch.equal(first.model.qa_outputs.weight, second.model.qa_outputs.weight)
+    assert not torch.equal(first.model.qa_outputs.weight, other.model.qa_outputs.weight)
+    tokenizer.pad_token = None
+    with pytest.raises(ModelError, match="no padding token"):
+        load_question_answerer(entry, tokenizer, 0)
+
+
+@pytest.mark.parametrize("load", [load_classifier, load_question_answerer, load_causal_lm])
+def test_blocks_that_the_checkpoint_lacks_are_no_random_numbers(folders, tmp_path, load):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    name = "llama" if load is load_causal_lm else "bert"
+    folder = tmp_path / name
+    shutil.copytree(folders[name], folder)
+    weights = load_file(folder / "model.safetensors")
+    gone = next(key for key in weights if "layers.1." in key or "layer.1." in key)
+    save_file({key: value for key, value in weights.items() if key != gone}, folder / "model.safetensors", metadata={"format": "pt"})
+    entry = find_model(str(folder))
+    arguments = {
+        load_classifier: (load_tokenizer(entry), NAMES, 0),
+        load_question_answerer: (load_tokenizer(entry), 0),
+        load_causal_lm: (0,),
+    }
+    with pytest.raises(ModelError, match=r"do not fit .*: 1 of the model itself are missing or have another size, such as .*1\."):
+        load(entry, *arguments[load])
+
+
+def test_positions_that_are_kept_for_padding_are_no_room_for_text(tmp_path):
+    entry = find_model(str(save_tiny_model("roberta", tmp_path / "roberta")))
+    tokenizer = load_tokenizer(entry)
+    tokenizer.model_max_length = 10**30
+    model = load_classifier(entry, tokenizer, NAMES, 0).model
+    assert longest_input(1000, tokenizer, model.config) == 130
+    assert longest_input(1000, tokenizer, model.config, model) == 128

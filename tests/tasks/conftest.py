@@ -45,8 +45,13 @@ def write_rows(tmp_path):
 
 
 @pytest.fixture
-def labelled_file(write_rows) -> str:
-    return write_rows([{"text": t, "label": y} for t, y in sentences(64)], "labelled")
+def labelled_rows() -> list[dict]:
+    return [{"text": text, "label": label} for text, label in sentences(64)]
+
+
+@pytest.fixture
+def labelled_file(write_rows, labelled_rows) -> str:
+    return write_rows(labelled_rows, "labelled")
 
 
 @pytest.fixture(scope="session")
