@@ -161,7 +161,7 @@ def examples(run: RunInfo) -> None:
     st.markdown(f"**Held-out examples at step {found['step']:,}**")
     marks = {True: "✓", False: "✗", None: "·"}
     rows = [
-        {"": marks[row.get("right")], "given": row["given"], "truth": row["truth"], "prediction": row["prediction"]}
+        {"": marks[row.get("right")], "prediction": row["prediction"], "truth": row["truth"], "given": row["given"]}
         for row in found["rows"]
     ]
     st.dataframe(

@@ -251,6 +251,7 @@ def fill(run_id: str, spec: RunSpec) -> None:
             st.session_state[f"train_{field.name}"] = getattr(spec.training, field.name)
     st.session_state["train_reallocate_at"] = ", ".join(map(str, spec.training.reallocate_at))
     lists = {"train_seeds": str(spec.seed), "train_offsets": "", "train_estimators": []}
+    lists |= dict.fromkeys(("train_text", "train_pair", "train_label"), "")  # the sidebar has them now
     st.session_state.update(lists | {"train_task": spec.training.task, "train_held_out": run_task.held_out_words(spec.data, spec.held_out)})
     plan, method = spec.plan, spec.training.method
     if plan is not None and method == "lora" and plan.strategy == "uniform" and not plan.edits and len(set(plan.ranks.values())) == 1:

@@ -21,7 +21,8 @@ import torch
 from benchmarks import record
 from gelora.ranks import apply_plan, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import geometry, history, log_tail, run_info, start_run
+from gelora.runs import geometry, history, log_tail, run_info, start_run, training
+from gelora.runs.graphs import StepGraphs
 from gelora.runs.methods import put_on
 from gelora.runs.recorder import Recorder
 from gelora.runs.tracking import Tracker, ensure_store
@@ -42,6 +43,27 @@ class Nobody:
     def say(self, text: str) -> None: ...
 
     def keep(self) -> None: ...
+
+
+class Losses(Nobody):
+    """Keeps the losses and what is said."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.said: list[str] = []
+
+    def values(self, step: int, values: dict[str, float]) -> None:
+        self.losses += [values["loss"]] if "loss" in values else []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+class AsUsual(StepGraphs):
+    """Never replays."""
+
+    def step(self, inputs: Any, n_items: Any, as_usual: Callable[[], torch.Tensor]) -> torch.Tensor:
+        return as_usual()
 
 
 def cases(model: str, data: Path) -> dict[str, RunSpec]:
@@ -165,6 +187,32 @@ def timed(action: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def replay_agrees(spec: RunSpec) -> dict[str, Any]:
+    """Losses of replayed steps against those of the same steps taken as usual, dropout off.
+
+    Raises:
+        SystemExit: they differ by more than bfloat16 explains, or nothing was replayed.
+    """
+    spec = dataclasses.replace(spec, training=dataclasses.replace(spec.training, epochs=1.0, n_eval=16, probe_size=0, log_every=1))
+    losses, said = {}, []
+    for kind, graphs in (("usual", AsUsual), ("replayed", StepGraphs)):
+        task = build_task(spec)
+        for module in task.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        task.model.config.attention_probs_dropout_prob = 0.0
+        learner = put_on(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
+        listener = Losses()
+        training.StepGraphs = graphs  # type: ignore[misc, assignment]
+        with tempfile.TemporaryDirectory() as folder:
+            train(task, learner, spec.training, spec.seed, Path(folder), listener, lambda: False)
+        losses[kind], said = listener.losses, listener.said
+    worst = max(abs(a - b) for a, b in zip(losses["usual"], losses["replayed"], strict=True))
+    if worst > 0.05 or not any("replayed" in text for text in said):
+        raise SystemExit(f"replayed steps are not the usual ones: {worst}, {said}")
+    return {"case": f"losses of {len(losses['usual'])} replayed steps against usual ones", "largest_difference": round(worst, 5)}
+
+
 def throughput(name: str, spec: RunSpec, repeats: int) -> dict[str, Any]:
     """Our loop, live, against the plain script at the same batch size and at the Trainer's own."""
     spec = dataclasses.replace(spec, training=dataclasses.replace(spec.training, epochs=1.0, n_eval=16, probe_size=0))
@@ -230,6 +278,7 @@ def main() -> None:
     if options.only != "speed":
         rows += [launched(name, spec) for name, spec in wanted.items()]
     if options.only != "runs":
+        rows.append(replay_agrees(wanted["RTE"]))
         rows += [throughput(name, wanted[name], options.repeats) for name in ("RTE", "MRPC", "SQuAD", "Alpaca")]
         rows += [telemetry(name, wanted[name], 2 * options.repeats + 1) for name in ("RTE", "SQuAD")]
     record.write("training_gpu", rows, options.json)

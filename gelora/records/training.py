@@ -16,9 +16,11 @@ class TrainingConfig(Record):
     task: "auto" (what the columns say) or one of `TASK_KINDS`. batch_size: examples an optimizer step takes in each of
     `gradient_accumulation` parts; with `auto_batch` a part that does not fit in memory is halved, and the parts doubled,
     so that an optimizer step sees the same examples. eval_every and log_every count optimizer steps (0 = chosen from the
-    length). doc_stride: tokens that two windows of a long context share. probe_size: held-out rows whose intrinsic
-    dimension is measured during training (0 = none), by `probe_estimator`. reallocate_at: shares of the training, between
-    0 and 1, after which ranks are recomputed and adapters resized. use_dora and init_lora_weights are PEFT's.
+    length). loader_workers: processes that put batches together beside training; rows are tokenised before it, so that
+    none is the fastest but for very long rows. doc_stride: tokens that two windows of a long context share. probe_size:
+    held-out rows whose intrinsic dimension is measured during training (0 = none), by `probe_estimator`. reallocate_at:
+    shares of the training, between 0 and 1, after which ranks are recomputed and adapters resized. use_dora and
+    init_lora_weights are PEFT's.
     """
 
     method: str = "lora"
@@ -41,6 +43,7 @@ class TrainingConfig(Record):
     gradient_accumulation: int = 1
     gradient_checkpointing: bool = False
     auto_batch: bool = False
+    loader_workers: int = 0
     doc_stride: int = 128
     probe_size: int = 256
     probe_estimator: str = "twonn"
@@ -53,7 +56,7 @@ class TrainingConfig(Record):
         check_choice("task", self.task, ("auto", *TASK_KINDS))
         check_choice("init_lora_weights", self.init_lora_weights, LORA_INITS)
         lowest = {"n_train": 2, "n_eval": 2, "batch_size": 1, "max_length": 4, "log_every": 0, "eval_every": 0}
-        for name, low in (lowest | {"gradient_accumulation": 1, "doc_stride": 0, "probe_size": 0}).items():
+        for name, low in (lowest | {"gradient_accumulation": 1, "doc_stride": 0, "probe_size": 0, "loader_workers": 0}).items():
             check_range(name, getattr(self, name), low)
         check_range("epochs", self.epochs, 0.01, 1000)
         check_range("learning_rate", self.learning_rate, 1e-8, 1.0)
@@ -65,7 +68,9 @@ class TrainingConfig(Record):
         if self.reallocate_at and self.method != "lora":
             raise InputError(f"reallocate_at is for method 'lora'; {self.method!r} has no ranks that could be given out anew.")
         if self.reallocate_at and (self.use_dora or self.init_lora_weights in ("olora", "pissa")):
-            raise InputError("Adapters of DoRA, OLoRA and PiSSA are tied to their base weights and cannot be resized; leave reallocate_at empty.")
+            raise InputError(
+                "Adapters of DoRA, OLoRA and PiSSA are tied to their base weights and cannot be resized; leave reallocate_at empty."
+            )
         if self.method != "lora" and (self.use_dora or self.init_lora_weights != "default"):
             raise InputError(f"use_dora and init_lora_weights are for method 'lora', not {self.method!r}.")
 

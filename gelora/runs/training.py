@@ -6,7 +6,6 @@ Knows a task, a learner and a training config; knows nothing of processes, signa
 import dataclasses
 import gc
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from gelora.errors import InputError
 from gelora.records import TrainingConfig
 from gelora.runs import checkpoints
 from gelora.runs.data_order import GroupedByLength
+from gelora.runs.graphs import StepGraphs, widened
 from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
 from gelora.runs.watch import Last, Report, Watch
 from gelora.tasks import Task
@@ -155,14 +155,19 @@ def _trainer(
             with torch.autocast(device, torch.bfloat16, enabled=trainer.args.bf16):
                 report.examples(trainer.state.global_step, task.generate(learner.model))
 
+    collate = task.collate
+    graphed = device == "cuda" and n_parts == 1 and not config.gradient_checkpointing and config.method != "adalora"
+    if graphed:
+        collate = widened(collate, task.tokenizer.pad_token_id, max(lengths))
     trainer = _Trainer(
         order,
         go_on_from_prompts,
+        report.say if graphed else None,
         model=learner.model,
         args=_arguments(task, config, seed, folder, device, part, n_parts),
         train_dataset=task.train,
         eval_dataset=task.held_out,
-        data_collator=task.collate,
+        data_collator=collate,
         compute_metrics=metrics,
         preprocess_logits_for_metrics=task.reduce,
         callbacks=[watch, *learner.callbacks, *([probe] if probe else []), Last(watch)],
@@ -176,12 +181,34 @@ def _trainer(
 
 
 class _Trainer(Trainer):
-    """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them."""
+    """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them.
 
-    def __init__(self, order: GroupedByLength, after_evaluation: Callable[[], None], **options: Any) -> None:
+    Steps are replayed as CUDA graphs where somebody is told of it.
+    """
+
+    def __init__(
+        self, order: GroupedByLength, after_evaluation: Callable[[], None], say: Callable[[str], None] | None, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._order = order
         self._after_evaluation = after_evaluation
+        self._graphs = StepGraphs(self._trained, self._loss_of, say) if say is not None else None
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def _loss_of(self, inputs: dict[str, torch.Tensor], n_items: Any) -> torch.Tensor:
+        with self.compute_loss_context_manager():
+            loss: torch.Tensor = self.compute_loss(self.model, inputs, num_items_in_batch=n_items)
+        return loss
+
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        if self._graphs is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        step = super().training_step
+        return self._graphs.step(inputs, num_items_in_batch, lambda: step(model, inputs, num_items_in_batch))
 
     def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> GroupedByLength:
         return self._order
@@ -196,7 +223,6 @@ class _Trainer(Trainer):
 def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int, n_parts: int) -> TrainingArguments:
     total = total_steps(config, len(task.train))
     eval_every = config.eval_every or max(1, math.ceil(total / 4))
-    workers = min(4, (os.cpu_count() or 1) - 1) if device == "cuda" else 0
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
@@ -212,9 +238,8 @@ def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, devi
         use_cpu=device == "cpu",
         bf16=_in_bfloat16(config, device),
         dataloader_pin_memory=device == "cuda",
-        dataloader_num_workers=workers,
-        dataloader_persistent_workers=workers > 0,
-        dataloader_prefetch_factor=4 if workers else None,
+        dataloader_num_workers=config.loader_workers,
+        dataloader_persistent_workers=config.loader_workers > 0,
         logging_strategy="steps",
         logging_steps=config.log_every or max(1, total // 100),
         logging_first_step=True,

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 
 import psutil
 import pytest
@@ -194,7 +195,7 @@ def test_examples_provenance_and_log_are_shown(form):
     (folder / "log.txt").write_text("step 100/100 loss=0.7\n")
     app = form(run=folder.name)
     shown = next(f.value for f in app.dataframe if "prediction" in f.value.columns)
-    assert shown.values.tolist() == [["✗", "a good film", "1", "0"]]
+    assert shown.values.tolist() == [["✗", "0", "1", "a good film"]]
     facts = next(f.value for f in app.dataframe if "what" in f.value.columns)
     assert dict(zip(facts["what"], facts["value"], strict=True))["versions torch"] == "2.13"
     codes = [code.value for code in app.code]
@@ -231,3 +232,20 @@ def test_commands_say_the_run():
     assert train_command(base) == command + " --seed 3"
     other = dataclasses.replace(base, seed=4)
     assert train_commands([base, other]) == [command + " --seeds 3,4"]
+
+
+def test_the_command_line_reads_a_command_as_the_very_runs(tiny):
+    from gelora.cli import _parser
+    from gelora.commands.run_specs import run_specs
+    from gelora.ranks import uniform_ranks
+    from gelora.sources import model_structure
+
+    model, data = tiny
+    training = TrainingConfig(learning_rate=1e-3, gradient_checkpointing=True, auto_batch=True, reallocate_at=(0.25, 0.5))
+    choice = DataChoice(data, text_column="text", pair_column="", label_column="label")
+    lora = RunSpec(model, choice, uniform_ranks(model_structure(model), 4), training, 0, dataclasses.replace(choice, dataset="dev.jsonl"))
+    dora = dataclasses.replace(lora, training=TrainingConfig(use_dora=True, precision="float32"), held_out=None)
+    head = RunSpec(model, choice, None, TrainingConfig(method="head"), 7)
+    specs = [lora, dataclasses.replace(lora, seed=3), dora, head]
+    read = [spec for command in train_commands(specs) for spec in run_specs(_parser().parse_args(shlex.split(command)[1:]))]
+    assert [spec.digest() for spec in read] == [spec.digest() for spec in specs]

@@ -72,7 +72,7 @@ def test_the_second_run_waits_and_the_first_is_stopped_resumed_and_compared(dash
     # the first is stopped, so the second starts by itself
     look_at(page, first)
     stop(page, first)
-    expect(page.get_by_text(re.compile("stopped at step"))).to_be_visible()
+    expect(page.get_by_test_id("stAlert").filter(has_text="stopped at step")).to_be_visible()
     look_at(page, second)
     expect(status_of(page, second, "running")).to_be_visible(timeout=LONG)
     expect(page.get_by_text(re.compile(r"Last loss \d"))).to_be_visible(timeout=LONG)

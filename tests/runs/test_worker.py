@@ -19,6 +19,16 @@ from gelora.runs.worker import StopRequested, StopSwitch, main
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 
 
+@pytest.fixture(autouse=True)
+def process_as_before(monkeypatch):
+    """`main` takes over SIGTERM and its process's environment; the test's process gets both back."""
+    handler, environment = signal.getsignal(signal.SIGTERM), dict(os.environ)
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
 @pytest.mark.parametrize(
     ("error", "begins"),
     [
@@ -63,23 +73,19 @@ def test_run_that_has_ended_is_not_run_again(gelora_home, capsys):
     assert run_info(folder.name).status == "finished"
 
 
-def test_stop_raises_while_setting_up_and_waits_while_training(monkeypatch):
-    before = signal.getsignal(signal.SIGTERM)
+def test_stop_raises_while_setting_up_and_waits_while_training():
     stop = StopSwitch()
     stop.install()
     stop.arm(raises=True)
-    try:
-        with pytest.raises(StopRequested):
-            os.kill(os.getpid(), signal.SIGTERM)
-        stop = StopSwitch()
-        stop.install()
-        stop.arm(raises=False)
+    with pytest.raises(StopRequested):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop()
-        with pytest.raises(StopRequested):
-            stop.arm(raises=True)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    stop = StopSwitch()
+    stop.install()
+    stop.arm(raises=False)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stop()
+    with pytest.raises(StopRequested):
+        stop.arm(raises=True)
 
 
 def test_log_line_and_state_hold_the_same_floats(gelora_home, capsys):
@@ -180,9 +186,6 @@ def test_run_sees_the_one_gpu_whose_turn_it_has(gelora_home, monkeypatch, capsys
 
     monkeypatch.setattr("gelora.runs.worker.work", work)
     folder = create_folder(SPEC)
-    try:
-        assert main([folder.name]) == 0
-    finally:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "0"  # main sets it for its own process; monkeypatch puts back what was there
+    assert main([folder.name]) == 0
     assert environment["CUDA_VISIBLE_DEVICES"] == seen
     assert (run_info(folder.name).status, run_info(folder.name).slot) == ("finished", slot)
