@@ -35,6 +35,7 @@ _HELP = {
     "log_every": "In optimizer steps; 0 chooses by the length of the run.",
     "eval_every": "In optimizer steps; 0 chooses by the length of the run.",
     "gradient_accumulation": "Parts of a step that are computed one after another: the step sees as many batches.",
+    "loader_workers": "Processes that put batches together beside training; rows are tokenised before it, so 0 is mostly enough.",
     "precision": "auto: bfloat16 on a GPU that has it, float32 elsewhere.",
 }
 
@@ -129,17 +130,18 @@ def _more() -> tuple[str, int]:
         with st.container(horizontal=True):
             _number("Log every", "log_every", 0, 1_000_000, 1)
             _number("Evaluate every", "eval_every", 0, 1_000_000, 10)
-            _number("Probe rows", "probe_size", 0, 100_000, 64)
+            _number("Loader workers", "loader_workers", 0, 64, 1)
         with st.container(horizontal=True):
+            _number("Probe rows", "probe_size", 0, 100_000, 64)
             _choice("Probe's estimator", "probe_estimator", tuple(ESTIMATORS), estimator_words)
             reallocate = st.text_input(
                 "Ranks anew at", key="train_reallocate_at", placeholder="never",
                 help="Shares of the training (0.25, 0.5) at which the rule is asked again and the adapters of these ranks are resized.",
                 **_KEEP,
             )  # fmt: skip
-            at_once = st.number_input(
-                "Runs at once", 1, 64, key="train_runs_at_once", help="On one device; the others wait their turn.", **_KEEP
-            )
+        at_once = st.number_input(
+            "Runs at once", 1, 64, key="train_runs_at_once", help="On one device; the others wait their turn.", width=180, **_KEEP
+        )
     return reallocate, int(at_once)
 
 

@@ -36,8 +36,8 @@ class StepGraphs:
     """Takes training steps: the first ones as usual, then by replaying, where that pays; where it cannot be, as usual again.
 
     After a step every trained parameter has its gradient in `grad`, as after `backward()`. Gradients of an earlier step must
-    be gone by then (`zero_grad` sets them to None): they are not added to. Recordings are dropped when the parameters are
-    other objects than before, as after a change of ranks.
+    be gone by then (`zero_grad` sets them to None): they are not added to. Recordings are dropped when the parameters lie
+    elsewhere than before, as after a change of ranks.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class StepGraphs:
         self._recorded: dict[Any, _Recorded] = {}
         self._seen: set[Any] = set()
         self._parameters: list[nn.Parameter] = []
+        self._memory: list[tuple[int, int]] = []
         self._n_steps = 0
         self._waiting: list[float] = []
         self._pool: Any = None
@@ -101,17 +102,17 @@ class StepGraphs:
 
     def _drop_if_changed(self) -> None:
         parameters = self._parameters_of()
-        if len(parameters) != len(self._parameters) or any(a is not b for a, b in zip(parameters, self._parameters, strict=True)):
+        memory = [(parameter.data_ptr(), parameter.numel()) for parameter in parameters]
+        if memory != self._memory:
             self._recorded.clear()
             self._seen.clear()
-            self._parameters = parameters
+            self._parameters, self._memory = parameters, memory
 
     def _record(self, inputs: Batch, n_items: torch.Tensor | None) -> _Recorded:
         held = {name: tensor.clone() for name, tensor in inputs.items()}
         held_items = None if n_items is None else n_items.to(next(iter(held.values())).device).clone()
         for parameter in self._parameters:
             parameter.grad = None
-        gc.collect()
         torch.cuda.synchronize()
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()

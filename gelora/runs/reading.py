@@ -3,11 +3,10 @@
 Knows the files' names and form; knows nothing of how they come to be.
 """
 
-import json
 import os
 from typing import Any
 
-from gelora.errors import StoreError
+from gelora.runs.geometry_log import read_geometry
 from gelora.runs.state import read_json, run_folder
 
 
@@ -34,28 +33,11 @@ def provenance(run_id: str) -> dict[str, Any]:
 def geometry(run_id: str) -> list[dict[str, Any]]:
     """The measurements of intrinsic dimension during training, in the order of their steps, one for each step.
 
-    Of a step that was measured twice (a run that was killed and resumed) the later one counts. A line that is being
-    written is left out.
-
     Raises:
         RunError: no run has this id.
         StoreError: the file cannot be read.
     """
-    path = run_folder(run_id) / "geometry.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(f"geometry.jsonl of {run_id} cannot be read ({error.strerror})") from error
-    found: dict[int, dict[str, Any]] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            found[int(entry["step"])] = entry
-        except (ValueError, KeyError, TypeError):
-            continue  # cut short: the process was killed while it wrote, or writes now
-    return [found[step] for step in sorted(found)]
+    return read_geometry(run_folder(run_id))
 
 
 def log_tail(run_id: str, n_lines: int = 40) -> str:

@@ -122,6 +122,12 @@ class RunInfo:
         return self.status in ("stopped", "failed") and self.spec is not None
 
 
+# What RunInfo takes from RunState as it is.
+_SAME = ({f.name for f in dataclasses.fields(RunInfo)} & {f.name for f in dataclasses.fields(RunState)}) - {
+    *("status", "reason", "started_at", "metrics", "pid"),
+}
+
+
 def now() -> str:
     """The time as it is written in every record: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -256,42 +262,23 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
     silent = _silent_seconds(state) if status in LIVE else None
     if silent is not None and reason is None:
         reason = f"silent for {silent:.0f} s: the process lives, but says nothing; wait, or stop it and resume"
+    same: dict[str, Any] = {name: getattr(state, name) for name in _SAME}
     return RunInfo(
         id=folder.name,
         status=status,
         reason=reason,
-        stage=state.stage,
         model=spec.model if spec else "?",
         dataset=spec.data.dataset if spec else "?",
         method=spec.training.method if spec else "?",
         strategy=spec.plan.strategy if spec and spec.plan else None,
         started_at=launch.get("started_at") or state.started_at,
-        ended_at=state.ended_at,
         metrics=dict(state.metrics),
-        main_metric=state.main_metric,
-        step=state.step,
-        total_steps=state.total_steps,
-        seconds_left=state.seconds_left,
-        examples_per_second=state.examples_per_second,
-        tokens_per_second=state.tokens_per_second,
-        gpu_memory_bytes=state.gpu_memory_bytes,
-        gpu_memory_total_bytes=state.gpu_memory_total_bytes,
-        gpu_utilisation=state.gpu_utilisation,
-        device=state.device,
-        slot=state.slot,
-        queue_place=state.queue_place,
-        attempts=state.attempts,
         silent_seconds=silent,
-        task=state.task,
-        higher_is_better=state.higher_is_better,
-        n_adapter_params=state.n_adapter_params,
-        n_head_params=state.n_head_params,
-        majority_accuracy=state.majority_accuracy,
         fingerprint=launch.get("fingerprint"),
-        mlflow_run_id=state.mlflow_run_id,
         spec=spec,
         folder=folder,
         pid=state.pid or launch.get("pid"),
+        **same,
     )
 
 

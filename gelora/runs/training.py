@@ -74,7 +74,7 @@ def train(
         report: gets every logged value and the progress.
         stop_requested: asked after every step and every evaluation.
         resume_from: a whole checkpoint of the same run, whose plan `learner` has.
-        probe: measures the dimension of the layers while they are trained; called after the learner's own callbacks.
+        probe: measures the dimension of the layers while they are trained; called first, so that it counts for no rate.
 
     Raises:
         Diverged: the loss became infinite or not a number.
@@ -170,7 +170,7 @@ def _trainer(
         data_collator=collate,
         compute_metrics=metrics,
         preprocess_logits_for_metrics=task.reduce,
-        callbacks=[watch, *learner.callbacks, *([probe] if probe else []), Last(watch)],
+        callbacks=[*([probe] if probe else []), watch, *learner.callbacks, Last(watch)],
     )
     if task.kind not in _MEANS_OVER_TOKENS:
         # The Trainer concludes from a forward with **kwargs that the loss is divided by the number of items of a whole
@@ -194,6 +194,15 @@ class _Trainer(Trainer):
         self._after_evaluation = after_evaluation
         self._graphs = StepGraphs(self._trained, self._loss_of, say) if say is not None else None
 
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return 0  # nobody reads them, and counting the model's parameters anew at every step costs milliseconds
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        # The Trainer asks the model, which looks for gradients in every module; only what the optimizer has can have one.
+        self.model.zero_grad = optimizer.zero_grad
+        return optimizer
+
     def _trained(self) -> list[torch.nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
@@ -205,7 +214,8 @@ class _Trainer(Trainer):
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         if self._graphs is None:
             return super().training_step(model, inputs, num_items_in_batch)
-        model.train()
+        if not model.training:  # going through all modules takes as long as a small model's step
+            model.train()
         inputs = self._prepare_inputs(inputs)
         step = super().training_step
         return self._graphs.step(inputs, num_items_in_batch, lambda: step(model, inputs, num_items_in_batch))

@@ -72,17 +72,22 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     recorder.stage(f"training from step {step_of(checkpoint)}" if checkpoint else "training")
     done = train(task, learner, spec.training, spec.seed, folder / "checkpoints", recorder, stop, checkpoint, probe)
     recorder.stage("saving the adapter" if learner.is_adapter else "saving the model")
-    # What is saved has to say the ranks that are in use after ranks were given out anew.
-    adapter = save_learner(task, _with_plan(learner, probe.plan), folder / "adapter", recorder.latest())
+    learner = _as_it_ended(learner, probe.plan)
+    recorder.notes(n_adapter_params=learner.n_adapter_params)
+    adapter = save_learner(task, learner, folder / "adapter", recorder.latest())
     recorder.complain(recorder.tracker.keep(adapter, "adapter"))
     if done:
         return "finished", None
     return "stopped", f"stopped at step {recorder.state.step}; checkpoint and adapter are saved"
 
 
-def _with_plan(learner: Any, plan: RankPlan | None) -> Any:
+def _as_it_ended(learner: Any, plan: RankPlan | None) -> Any:
+    """The learner with the ranks that it ended with: given out anew, or found by AdaLoRA."""
     from gelora.ranks import count_parameters
 
+    if learner.method == "adalora":
+        found = learner.found_plan()
+        return dataclasses.replace(learner, n_adapter_params=found.n_adapter_params)
     if learner.method != "lora" or plan is learner.plan:
         return learner
     n_adapter, n_head = count_parameters(learner.model)

@@ -88,12 +88,13 @@ def test_questions_about_one_context_are_on_one_side(make_spec, write_rows):
     assert not contexts[0] & contexts[1]
 
 
-def test_windows_overlap_by_the_stride_and_cover_the_context(tiny):
+@pytest.mark.parametrize("between", [" ", "-"])
+def test_windows_overlap_by_the_stride_and_cover_the_context(tiny, between):
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny("bert"))
     model = AutoModelForQuestionAnswering.from_pretrained(tiny("bert"))
-    context = " ".join(f"word{i}" for i in range(120))
+    context = between.join(f"word{i}" for i in range(120))
     start = context.index("word60")
     question = Question("Which word?", context, ("word60",), ((start, start + 6),))
     windows = cut_into_windows([question], tokenizer, model, 64, 16)

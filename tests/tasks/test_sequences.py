@@ -207,12 +207,16 @@ def test_architectures_classify(make_spec, labelled_file, tiny, logits_of, archi
     assert task.model.config._attn_implementation == "sdpa"
 
 
-def test_scores_and_shown_examples_come_from_the_logits(make_spec, labelled_file, logits_of):
+def test_scores_and_shown_examples_come_from_the_logits(make_spec, labelled_file, labelled_rows, logits_of):
     task = build_task(make_spec(labelled_file))
     labels = np.array([row["labels"] for row in task.held_out])
     assert task.score(np.eye(2)[labels], labels) == {"accuracy": 1.0, "f1": 1.0, "matthews": 1.0}
     shown = task.show(np.eye(2)[1 - labels])
     assert len(shown) == 6
+    truths = {row["text"]: str(row["label"]) for row in labelled_rows}
+    assert all(truths[example.given] == example.truth for example in shown)
+    sides = {id(row): text for row, text in zip(task.held_out, texts_of(task, task.held_out), strict=True)}
+    assert [example.given for example in shown] == [sides[id(task.held_out[i])] for i in (0, 3, 6, 9, 12, 15)]
     assert all(example.right is False and {example.truth, example.prediction} == {"0", "1"} for example in shown)
     assert [example.given for example in task.show(logits_of(task))] == [example.given for example in shown]
     assert set(example.given for example in shown) <= set(texts_of(task, task.held_out))
