@@ -31,7 +31,8 @@ def overlay(chosen: Sequence[RunInfo]) -> None:
         st.caption("Nothing is logged yet.")
         return
     if st.session_state.get("runs_metric") not in names:
-        st.session_state["runs_metric"] = names[0]
+        # The first that as many of the runs have as any: a run that was stopped early may have no evaluation.
+        st.session_state["runs_metric"] = max(names, key=lambda name: sum(name in metrics for metrics in series.values()))
     metric = st.selectbox("Metric", names, key="runs_metric", format_func=metric_word, width=260, persist_state="session")
     lines = {short_name(run): series[run.id][metric] for run in shown if metric in series[run.id]}
     st.plotly_chart(compare_runs(metric_word(metric), lines), key="runs_overlay", config=components.CHART_CONFIG)

@@ -50,6 +50,6 @@ def reference_scores(run: RunInfo, runs: list[RunInfo], metric: str) -> dict[str
 
 
 def metric_names(all_series: list[dict[str, list[tuple[int, float]]]], first: str) -> list[str]:
-    """Every metric that any of the runs has, the one they are judged by first, then by its words."""
+    """Every metric that any of the runs has, the one they are judged by first, then the loss."""
     names = {name for series in all_series for name in series} - {"majority_accuracy", "epoch"}
-    return sorted(names, key=lambda name: (name != first, name.startswith("id/"), metric_word(name)))
+    return sorted(names, key=lambda name: (name != first, name != "loss", name.startswith("id/"), metric_word(name)))

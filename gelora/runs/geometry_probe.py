@@ -97,6 +97,7 @@ class GeometryProbe(TrainerCallback):
         self._began, self._spent_before = time.perf_counter(), self._log.seconds
         self._trained_before = self._log.training_seconds
         if not len(self._log):
+            self._warm_up(bool(args.bf16))
             self._measure(args, state)
         self._began, self._spent_before = time.perf_counter(), self._log.seconds
 
@@ -169,6 +170,14 @@ class GeometryProbe(TrainerCallback):
         if values:
             self._report(step, values)
         return measurement.reallocated
+
+    def _warm_up(self, bf16: bool) -> None:
+        if self._sample is None:
+            return
+        try:
+            self._sample.warm_up(self._model, bf16)
+        except (GeloraError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            return  # the measurement that follows says what is wrong, in its note
 
     def _affordable(self, state: Any) -> bool:
         """Whether one measurement more, beside those that will be made in any case, stays within the share."""

@@ -5,6 +5,7 @@ the records of a run's folder and its process; knows nothing of training or MLfl
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ import psutil
 from filelock import FileLock
 
 from gelora.errors import StoreError
-from gelora.runs import last_words, processes, reasons
+from gelora.runs import last_words, processes, reasons, tracking
 from gelora.runs.checkpoints import last_whole
 from gelora.runs.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
 
 _START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
 _ORPHAN_SECONDS = 2.0  # and when its starter is dead
 _LOCK_SECONDS = 20.0
+_STORE_SECONDS = 4.0
 _EXIT_SECONDS = 1.0  # how long the starter, when it lives, gets to say how the process ended
 
 
@@ -130,10 +132,20 @@ def _settle(folder: Path) -> RunState:
             state.ended_at, state.seconds_left, state.stage = now(), None, "ended"
             state.queue_place = None
             write_state(folder, state)
+        _close_in_store(state)
     except StoreError as error:  # a full disk: say it now, write it down when there is room
         state.status = "failed" if state.status in LIVE else state.status
         state.reason = f"{state.reason or reasons.LOST} ({error})"
     return state
+
+
+def _close_in_store(state: RunState) -> None:
+    """Tell the run store too, without letting a reader wait long for a store that is away."""
+    if state.mlflow_run_id is not None:
+        arguments = (state.mlflow_run_id, state.status, state.reason)
+        closing = threading.Thread(target=tracking.close, args=arguments, name="close", daemon=True)
+        closing.start()
+        closing.join(_STORE_SECONDS)
 
 
 def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:

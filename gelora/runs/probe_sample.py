@@ -70,18 +70,28 @@ class ProbeSample:
             DataError: too few rows, or states that are NaN or infinite. (A layer that has no dimension says so in its note.)
             ModelError: the model is no stack of blocks, or one row is too much for the GPU.
         """
+        return self._profile(model, self.rows, bf16)
+
+    def warm_up(self, model: torch.nn.Module, bf16: bool) -> None:
+        """Load what measuring and training both need once (libraries, a GPU's kernels), so that it counts as neither's time.
+
+        Raises: as `profile`.
+        """
+        self._profile(model, self.rows[: N_NEIGHBORS + 2], bf16)
+
+    def _profile(self, model: torch.nn.Module, rows: Sequence[Row], bf16: bool) -> IdProfile:
         device = next(model.parameters()).device
         training = self._spec.training
         with _random_states_kept(device), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             states = states_of_rows(
                 model,
-                self.rows,
+                rows,
                 self._structure,
                 self._source,
                 pad_token_id=self._tokenizer.pad_token_id or 0,
                 pad_token_type_id=self._tokenizer.pad_token_type_id,
                 pooling=POOLING,
-                batch_size=max(32, training.batch_size),
+                batch_size=max(128 if device.type == "cuda" else 32, training.batch_size),
                 max_length=training.max_length,
                 dtype="bfloat16" if bf16 else "float32",
             )

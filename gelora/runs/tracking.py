@@ -20,6 +20,7 @@ from gelora.runs.state import read_state, run_folder
 
 EXPERIMENT = "gelora"
 _MAX_PARAM_CHARS = 500
+_WORDS = {"finished": "FINISHED", "stopped": "KILLED"}
 _ready: set[str] = set()
 _ready_lock = threading.Lock()
 
@@ -155,8 +156,7 @@ class Tracker:
 
     def end(self, status: str) -> str | None:
         """Close the run as finished, failed or stopped; returns what went wrong, in words, or None."""
-        word = {"finished": "FINISHED", "stopped": "KILLED"}.get(status, "FAILED")
-        return _tried("end of the run", lambda: self._client.set_terminated(self.id, word))
+        return _tried("end of the run", lambda: self._client.set_terminated(self.id, _WORDS.get(status, "FAILED")))
 
 
 def _tried(what: str, action: Any) -> str | None:
@@ -195,6 +195,19 @@ def history(run_id: str) -> dict[str, list[tuple[int, float]]]:
 def _by_step(found: Sequence[Any]) -> list[tuple[int, float]]:
     latest = {int(m.step): float(m.value) for m in sorted(found, key=lambda m: m.timestamp) if math.isfinite(m.value)}
     return sorted(latest.items())
+
+
+def close(mlflow_run_id: str, status: str, reason: str | None) -> str | None:
+    """Close a run whose process died without doing so, as failed or stopped; returns what went wrong, in words, or None."""
+
+    def act() -> None:
+        ensure_store()
+        client = _client(tracking_uri())
+        if reason:
+            client.set_tag(mlflow_run_id, "gelora.reason", reason[:_MAX_PARAM_CHARS])
+        client.set_terminated(mlflow_run_id, _WORDS.get(status, "FAILED"))
+
+    return _tried("end of the run", act)
 
 
 def forget(mlflow_run_id: str) -> None:

@@ -88,3 +88,17 @@ def test_server_that_is_away_is_said_within_seconds(gelora_home, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match="Check MLFLOW_TRACKING_URI"):
         ensure_store()
+
+
+def test_a_run_whose_process_died_is_closed_and_can_be_taken_up_again(gelora_home):
+    from gelora.runs.tracking import close
+
+    first = Tracker("run", {"seed": 1}, {})
+    first.log([(1, {"loss": 2.0})])
+    assert close(first.id, "failed", "killed or lost") is None
+    found = _client(tracking_uri()).get_run(first.id)
+    assert (found.info.status, found.data.tags["gelora.reason"]) == ("FAILED", "killed or lost")
+    again = Tracker("run", {"seed": 1}, {}, first.id)
+    assert again.id == first.id
+    assert _client(tracking_uri()).get_run(first.id).info.status == "RUNNING"
+    assert Tracker("run", {}, {}, "0" * 32).id != first.id  # the store has lost that one
