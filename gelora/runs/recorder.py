@@ -1,11 +1,13 @@
 """How a run says how it stands, in three places and with the same floats: its log, state.json and MLflow.
 
 Knows nothing of training, processes or signals. The log is written at once; the store and state.json by a thread of their
-own, so that training does not wait for a database: about once a second, and more rarely where the store is slow.
+own, so that training does not wait for a database: about once a second, and more rarely where the store is slow. What is
+not in the store when a checkpoint is made lies in unsent.json, and is sent by whoever goes on from that checkpoint.
 """
 
 import dataclasses
 import json
+import math
 import os
 import sys
 import threading
@@ -23,7 +25,8 @@ from gelora.tasks import ShownExample
 
 _SECONDS = 1.0
 _SLOWEST_SECONDS = 4.0
-_COST_SHARE = 50  # between two writes lies this many times what the last one took: 2% of the time
+_COST_SHARE = 100  # between two writes lies this many times what the last one took: 1% of the time
+_UNSENT = "unsent.json"
 
 # Values that stand in state.json under a name of their own too, for the status line.
 _IN_STATE: dict[str, Callable[[float], float]] = {
@@ -56,7 +59,8 @@ class Recorder:
         self.tracker: Any = None
         self._lock = threading.RLock()
         self._flushing = threading.Lock()
-        self._pending: list[tuple[int, dict[str, float]]] = []
+        self._pending: list[tuple[int, dict[str, float]]] = self._left_unsent()
+        self._on_its_way: list[tuple[int, dict[str, float]]] = []
         self._problem: Exception | None = None
         self._ended = threading.Event()
         self._write()
@@ -121,9 +125,18 @@ class Recorder:
         self._write()
 
     def keep(self) -> None:
-        """Return when everything said so far is in the store and in state.json: a checkpoint is to have all before it kept."""
+        """Keep everything said so far, in a file where the store does not have it yet: a checkpoint is to have all before it.
+
+        Raises:
+            StoreError: the disk is full.
+        """
         self._raise_problem()
-        self._flush()
+        with self._lock:
+            unsent = [*self._on_its_way, *self._pending]
+            if unsent:
+                # A value that is no number is in the log and nowhere else, as in the store.
+                finite = [(step, {name: value for name, value in values.items() if math.isfinite(value)}) for step, values in unsent]
+                write_atomically(self.folder / _UNSENT, json.dumps(finite).encode())
 
     def complain(self, problem: str | None) -> None:
         """A warning into the log, when there is one."""
@@ -144,15 +157,32 @@ class Recorder:
         """The store first, then state.json: who sees a value in the state finds it in the store."""
         with self._flushing:
             with self._lock:
+                if self.tracker is None and not self._ended.is_set():
+                    self._write()
+                    return
                 pending, self._pending = self._pending, []
-            if self.tracker is not None:
-                self.complain(self.tracker.log(pending))
+                self._on_its_way = pending
+            problem = self.tracker.log(pending) if self.tracker is not None else None
+            self.complain(problem)
             with self._lock:
+                self._on_its_way = []
+                if problem is None and not self._pending:
+                    (self.folder / _UNSENT).unlink(missing_ok=True)
                 for _, values in pending:
                     self.state.metrics |= values
                     for name in _IN_STATE.keys() & values.keys():
                         setattr(self.state, name, _IN_STATE[name](values[name]))
                 self._write()
+
+    def _left_unsent(self) -> list[tuple[int, dict[str, float]]]:
+        """What an attempt before this one could not send any more."""
+        try:
+            return [(int(step), dict(values)) for step, values in json.loads((self.folder / _UNSENT).read_bytes())]
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            self.say(f"warning: {_UNSENT} is damaged ({error}); some values of the attempt before are in its log alone")
+            return []
 
     def _write(self) -> None:
         self.state.heartbeat_at = now()

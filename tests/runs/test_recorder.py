@@ -61,11 +61,35 @@ def test_a_slow_store_does_not_hold_up_training_and_loses_nothing(run, tmp_path)
     assert time.monotonic() - began < 2
     assert run.latest() == {"loss": 199.0}
     run.tracker.hold.set()
-    run.keep()
+    run.end("finished", None)
     assert [step for step, _ in run.tracker.events] == list(range(200))
     assert read_state(tmp_path).metrics == {"loss": 199.0}
-    run.end("finished", None)
-    assert len(run.tracker.events) == 200
+
+
+def test_what_the_store_did_not_have_when_a_checkpoint_was_made_is_sent_by_the_next_attempt(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder_module, "_SECONDS", 0.05)
+    run.tracker.hold.clear()
+    for step in (1, 2):
+        run.values(step, {"loss": step / 3, "grad_norm": float("inf")})
+        time.sleep(0.3)  # the first is on its way by now, the second waits
+    began = time.monotonic()
+    run.keep()
+    assert time.monotonic() - began < 1
+    assert (tmp_path / "unsent.json").is_file()  # here the process is killed
+
+    again = Recorder(tmp_path, read_state(tmp_path))
+    time.sleep(0.3)  # the store is not open yet: nothing may be lost meanwhile
+    again.tracker = Store()
+    again.end("finished", None)
+    assert again.tracker.events == [(1, {"loss": 1 / 3}), (2, {"loss": 2 / 3})]
+    assert not (tmp_path / "unsent.json").exists()
+    run.tracker.hold.set()
+
+
+def test_a_damaged_file_of_unsent_values_ends_no_run(tmp_path, capsys):
+    (tmp_path / "unsent.json").write_text("[[1, ")
+    Recorder(tmp_path).end("finished", None)
+    assert "unsent.json is damaged" in capsys.readouterr().out
 
 
 def test_the_heartbeat_goes_on_while_training_is_silent(run, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from gelora.errors import StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import ensure_store, history
 from gelora.runs.state import RunState, create_folder, write_state
-from gelora.runs.tracking import Tracker, forget, tracking_uri
+from gelora.runs.tracking import Tracker, _client, close, forget, tracking_uri
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 
@@ -30,20 +30,20 @@ def run_id(tracker):
 def test_values_come_back_exactly(tracker, run_id):
     values = [0.1, 1 / 3, 0.6931471824645996, 1e-300, 5e15 + 1, -2.5e-4]
     for step, value in enumerate(values):
-        assert tracker.log({"loss": value, "double": 2 * value}, step) is None
+        assert tracker.log([(step, {"loss": value, "double": 2 * value})]) is None
     assert history(run_id) == {"loss": list(enumerate(values)), "double": [(i, 2 * v) for i, v in enumerate(values)]}
 
 
 def test_values_that_are_no_numbers_are_left_out(tracker, run_id):
-    tracker.log({"loss": math.nan, "eval_loss": math.inf, "grad_norm": 1.0}, 1)
+    tracker.log([(1, {"loss": math.nan, "eval_loss": math.inf, "grad_norm": 1.0})])
     assert history(run_id) == {"grad_norm": [(1, 1.0)]}
 
 
 def test_what_the_store_did_not_take_is_sent_again(tracker, run_id, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(type(tracker._client), "log_batch", lambda *a, **k: 1 / 0)
-        assert "did not take 1 values" in tracker.log({"loss": 0.5}, 1)
-    assert tracker.log({"loss": 0.25}, 2) is None
+        assert "did not take 1 values" in tracker.log([(1, {"loss": 0.5})])
+    assert tracker.log([(2, {"loss": 0.25})]) is None
     assert history(run_id) == {"loss": [(1, 0.5), (2, 0.25)]}
 
 
@@ -91,8 +91,6 @@ def test_server_that_is_away_is_said_within_seconds(gelora_home, monkeypatch):
 
 
 def test_a_run_whose_process_died_is_closed_and_can_be_taken_up_again(gelora_home):
-    from gelora.runs.tracking import close
-
     first = Tracker("run", {"seed": 1}, {})
     first.log([(1, {"loss": 2.0})])
     assert close(first.id, "failed", "killed or lost") is None
