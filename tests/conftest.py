@@ -5,7 +5,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("gelora", deadline=None)
+hypothesis.settings.load_profile("gelora")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores; more threads fight each other
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -109,6 +109,7 @@ def one_of_each() -> list[Record]:
         TrainingConfig(learning_rate=1e-3),
         RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig(), 7),
         RunSpec("m", DataChoice("docstrings"), None, TrainingConfig(method="head")),
+        RunSpec("m", DataChoice("a.jsonl"), a_plan(), TrainingConfig(reallocate_at=(0.25, 0.5)), 1, DataChoice("b.jsonl")),
     ]
 
 
@@ -340,11 +341,21 @@ def test_a_field_replaced_by_anything_gives_a_record_or_an_error_for_the_person(
         (lambda: TrainingConfig(batch_size=0), InputError, "batch_size is 0; it must be at least 1"),
         (lambda: TrainingConfig(n_train=1), InputError, "n_train is 1"),
         (lambda: TrainingConfig(lora_dropout=1.0), InputError, "lora_dropout is 1.0"),
-        (lambda: TrainingConfig(method="full"), InputError, "'full'; choose one of: lora, head"),
+        (lambda: TrainingConfig(method="ia3"), InputError, "'ia3'; choose one of: lora, adalora, head, bitfit, full"),
+        (lambda: TrainingConfig(task="translation"), InputError, "'translation'; choose one of: auto, classification"),
+        (lambda: TrainingConfig(init_lora_weights="eva"), InputError, "'eva'; choose one of: default, gaussian"),
+        (lambda: TrainingConfig(gradient_accumulation=0), InputError, "gradient_accumulation is 0"),
+        (lambda: TrainingConfig(probe_size=-1), InputError, "probe_size is -1"),
+        (lambda: TrainingConfig(reallocate_at=(0.5, 1.0)), InputError, "reallocate_at is 1.0; it must be from 0.01 to 0.99"),
+        (lambda: TrainingConfig(method="full", reallocate_at=(0.5,)), InputError, "'full' has no ranks that could be given out anew"),
+        (lambda: TrainingConfig(use_dora=True, reallocate_at=(0.5,)), InputError, "cannot be resized; leave reallocate_at empty"),
+        (lambda: TrainingConfig(method="head", use_dora=True), InputError, "are for method 'lora', not 'head'"),
         (lambda: TrainingConfig(device="tpu"), InputError, "auto, cpu, cuda"),
         (lambda: TrainingConfig(precision="int8"), InputError, "auto, float32, bfloat16"),
         (lambda: RunSpec("m", DataChoice("d"), None, TrainingConfig()), InputError, "'lora' needs a rank plan"),
+        (lambda: RunSpec("m", DataChoice("d"), None, TrainingConfig(method="adalora")), InputError, "'adalora' needs a rank plan"),
         (lambda: RunSpec("m", DataChoice("d"), a_plan(), TrainingConfig(method="head")), InputError, "'head' needs no plan"),
+        (lambda: RunSpec("m", DataChoice("d"), a_plan(), TrainingConfig(method="full")), InputError, "'full' needs no plan"),
     ],
 )
 def test_what_is_illegal_is_refused_with_one_sentence(make, error, sentence):

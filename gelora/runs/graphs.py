@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-WIDTHS = 16
-"""Batches are padded to a multiple of this many tokens, so that few shapes occur."""
-
+_NARROWEST = 16
+_MOST_WIDTHS = 12
 _WARM_STEPS = 4
 _MOST_GRAPHS = 64
 _WAITING_SHARE = 0.3  # of a step's time; a GPU that needs longer than this after Python is done is busy anyway
@@ -147,13 +146,17 @@ class StepGraphs:
 
 
 def widened(collate: Callable[[Any], Batch], pad_token_id: int, longest: int) -> Callable[[Any], Batch]:
-    """`collate`, with batches padded to a multiple of `WIDTHS` tokens, but not beyond `longest`."""
+    """`collate`, with batches padded to a multiple of 16 tokens (32, 48 ... for long rows), but not beyond `longest`.
+
+    At most 12 shapes of whole batches occur, since recording one takes as long as some steps.
+    """
+    step = _NARROWEST * -(-longest // (_NARROWEST * _MOST_WIDTHS))
     fill = {"input_ids": pad_token_id, "labels": -100}
 
     def collate_wider(rows: Any) -> Batch:
         batch = collate(rows)
         width = batch["input_ids"].shape[1]
-        missing = min(-(-width // WIDTHS) * WIDTHS, longest) - width
+        missing = min(-(-width // step) * step, longest) - width
         if missing <= 0:
             return batch
         return {
