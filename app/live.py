@@ -46,6 +46,8 @@ def follow(run_id: str) -> None:
 
 @st.fragment(run_every=1.0)
 def _live(run_id: str) -> None:
+    if st.session_state["run"] not in ("", run_id):  # another one was chosen
+        st.rerun(scope="app")
     run = live_parts.read(run_id)
     if run is None:
         return

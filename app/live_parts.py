@@ -239,8 +239,8 @@ def others(run_id: str | None, runs: list[RunInfo]) -> None:
             place = f" · place {run.queue_place}" if run.queue_place and run.status == "queued" else ""
             step = f" · step {run.step:,}" if run.status == "running" else ""
             words = f"{STATUS_ICONS[run.status]} {short_name(run)}{place}{step}"
-            if st.button(words, key=f"open_{run.id}"):
-                state.choose("run", run.id)
+            # A callback, since it is called whatever the run that brings the click draws.
+            if st.button(words, key=f"open_{run.id}", on_click=state.choose, args=("run", run.id)):
                 st.rerun(scope="app")
 
 

@@ -23,7 +23,6 @@ from gelora.runs.state import LIVE, RunInfo, RunState, describe, now, read_json,
 _START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
 _ORPHAN_SECONDS = 2.0  # and when its starter is dead
 _LOCK_SECONDS = 20.0
-_STORE_SECONDS = 4.0
 _EXIT_SECONDS = 1.0  # how long the starter, when it lives, gets to say how the process ended
 
 
@@ -140,12 +139,10 @@ def _settle(folder: Path) -> RunState:
 
 
 def _close_in_store(state: RunState) -> None:
-    """Tell the run store too, without letting a reader wait long for a store that is away."""
+    """Tell the run store too, beside the reader, which would wait for its libraries; a process that ends waits for it."""
     if state.mlflow_run_id is not None:
         arguments = (state.mlflow_run_id, state.status, state.reason)
-        closing = threading.Thread(target=tracking.close, args=arguments, name="close", daemon=True)
-        closing.start()
-        closing.join(_STORE_SECONDS)
+        threading.Thread(target=tracking.close, args=arguments, name="close").start()
 
 
 def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:
