@@ -22,6 +22,7 @@ from gelora.records import RunSpec
 from gelora.runs import describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
+_HIGH_RATE = 1e-4  # what adapters learn with takes all weights of a model apart
 
 
 def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
@@ -45,6 +46,11 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
         f"{n_train:,} rows to train, {training.n_eval:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
         f"{_turn(len(specs), runs_at_once)} A run is a process of its own; closing this tab does not end it."
     )
+    if training.learning_rate > _HIGH_RATE and any(spec.training.method == "full" for spec in specs):
+        st.warning(
+            f"A learning rate of {training.learning_rate:g} is an adapter's; full fine-tuning usually wants 1e-5 to 5e-5. "
+            "Runs of one form share it, so that the comparison is fair: for a good full run, start one by itself."
+        )
     _memory(specs, task)
     _commands(specs)
     return True
