@@ -155,7 +155,7 @@ def small_runs(model: str) -> list[Any]:
     from gelora.sources import model_structure
 
     training = TrainingConfig(
-        n_train=160, n_eval=8, epochs=2.0, batch_size=4, max_length=16, eval_every=10, log_every=5, device="cpu", probe_size=0
+        n_train=480, n_eval=8, epochs=2.0, batch_size=4, max_length=16, eval_every=10, log_every=5, device="cpu", probe_size=0
     )
     plan = uniform_ranks(model_structure(model), 2)
     return [RunSpec(model, DataChoice("docstrings"), plan, training, seed) for seed in (0, 1)]
@@ -193,7 +193,12 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         for kill in targets:
             kill()
         killed_at = time.monotonic()
-        seconds = _until(lambda: _is_true(doomed, victim, dashboard), "the truth", LIMIT_SECONDS) - killed_at
+        try:
+            seconds = _until(lambda: _is_true(doomed, victim, dashboard), "the truth", LIMIT_SECONDS) - killed_at
+        except AssertionError as error:
+            info = run_info(doomed)
+            left = [process.pid for process in processes.of_run(doomed)]
+            raise AssertionError(f"{error}: {victim} killed at {seen!r}; now {info.status}, {info.reason}, processes {left}") from error
         info = run_info(doomed)
         left = len(processes.of_run(doomed)) if victim != "dashboard" else 0
         assert left == 0, f"{left} processes of {doomed} are left"
@@ -202,20 +207,21 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         for run_id in ids:
             if run_id != doomed or victim == "dashboard":
                 _until(lambda run_id=run_id: not run_info(run_id).is_live, f"the end of {run_id}")  # the queue goes on by itself
-        if victim != "dashboard":
+        was_killed = victim != "dashboard" and info.status == "failed"  # or it had finished a moment before
+        if was_killed:
             resume_run(doomed)
             _until(lambda: not run_info(doomed).is_live, f"the end of {doomed}")
         ends = [run_info(run_id) for run_id in ids]
         assert [end.status for end in ends] == ["finished"] * len(ids), [(end.id, end.status, end.reason) for end in ends]
         assert all(end.step == end.total_steps for end in ends)
-        assert run_info(doomed).attempts == (1 if victim == "dashboard" else 2)
+        assert run_info(doomed).attempts == (2 if was_killed else 1)
         _until(lambda: not any(processes.of_run(run_id) for run_id in ids), "the end of the processes", LIMIT_SECONDS)
     finally:
         dashboard.end()
     return {
         "seconds_until_true": round(seconds, 2), "processes_left": left, "runs_lost": len(lost), "all_finished": True,
         "killed_at": seen, "said": f"{info.status}: {info.reason}" if info.reason else info.status,
-        "resumed": _how_resumed(info.folder) if victim != "dashboard" else None,
+        "resumed": _how_resumed(info.folder) if was_killed else None,
     }  # fmt: skip
 
 
@@ -249,7 +255,14 @@ def _is_true(run_id: str, victim: str, dashboard: StandIn) -> bool:
         return False
     if victim == "dashboard":
         return dashboard.process.poll() is not None and listed[run_id].status in ("queued", "running", "finished")
-    return listed[run_id].status == "failed" and bool(listed[run_id].reason) and not processes.of_run(run_id)
+    said = listed[run_id]
+    true = (said.status == "failed" and bool(said.reason)) or (said.status == "finished" and _finished_by_itself(said.folder))
+    return true and not processes.of_run(run_id)
+
+
+def _finished_by_itself(folder: Path) -> bool:
+    """Whether the run's own last word, written before the kill, was that it had finished."""
+    return (folder / "log.txt").read_text().rstrip().endswith("] finished")
 
 
 def _browser(stack: contextlib.ExitStack) -> Any:
