@@ -30,18 +30,20 @@ def chosen_run(runs: list[RunInfo]) -> str | None:
 
 
 def follow(run_id: str) -> None:
-    """The run as it is now, and again every second while it lives."""
+    """The run as it is now, and again every second while it lives.
+
+    Alive, paused or ended, its parts stand in the same place, so that one state of it leaves nothing of another behind.
+    """
     run = live_parts.read(run_id)
     if run is None:
         return
-    if not run.is_live:
-        _draw(run)
-        return
-    paused = st.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
-    if paused:
-        _draw(run)
-    else:
-        _live(run_id)
+    switch, body = st.container(), st.container()
+    paused = run.is_live and switch.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
+    with body:
+        if run.is_live and not paused:
+            _live(run_id)
+        else:
+            _still(run_id)
 
 
 @st.fragment(run_every=1.0)
@@ -54,6 +56,15 @@ def _live(run_id: str) -> None:
     _draw(run)
     if not run.is_live:
         st.rerun(scope="app")
+
+
+@st.fragment
+def _still(run_id: str) -> None:
+    if st.session_state["run"] not in ("", run_id):
+        st.rerun(scope="app")
+    run = live_parts.read(run_id)
+    if run is not None:
+        _draw(run)
 
 
 def _draw(run: RunInfo) -> None:
