@@ -95,7 +95,18 @@ class RankWall {
     const offset = this.input.valueAsNumber;
     if (offset === (this.heading ?? this.server)) return;
     this.heading = offset;
-    this.say("offset", { value: offset, nonce: this.nextNonce() });
+    this.tell({ value: offset, nonce: this.nextNonce() });
+  }
+
+  // A word that comes while the page is being drawn can get lost on a busy server: it is said again, twice at most, until
+  // the page's answer names it or a later one.
+  tell(word, waits = [4000, 12000]) {
+    this.say("offset", word);
+    if (waits.length === 0) return;
+    setTimeout(() => {
+      const isHeard = this.data.heard !== null && this.data.heard >= word.nonce;
+      if (!this.gone && !isHeard && this.sent === word.nonce) this.tell(word, waits.slice(1));
+    }, waits[0]);
   }
 
   edit(brick) {
