@@ -103,9 +103,14 @@ class StepGraphs:
         parameters = self._parameters_of()
         memory = [(parameter.data_ptr(), parameter.numel()) for parameter in parameters]
         if memory != self._memory:
-            self._recorded.clear()
+            self._forget()
             self._seen.clear()
             self._parameters, self._memory = parameters, memory
+
+    def _forget(self) -> None:
+        """Drop every recording, and the memory pool with them: PyTorch takes no new recordings into a pool without any."""
+        self._recorded.clear()
+        self._pool = None
 
     def _record(self, inputs: Batch, n_items: torch.Tensor | None) -> _Recorded:
         held = {name: tensor.clone() for name, tensor in inputs.items()}
@@ -135,8 +140,9 @@ class StepGraphs:
 
     def _give_up(self, error: RuntimeError) -> None:
         self._is_on = False
-        self._recorded.clear()
-        self._pool = None
+        self._forget()
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        generator.graphsafe_set_state(generator.clone_state())  # a recording that failed leaves the old state waiting for its end
         for parameter in self._parameters:
             parameter.grad = None
         gc.collect()

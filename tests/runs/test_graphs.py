@@ -75,3 +75,29 @@ def test_replayed_steps_give_the_gradients_of_usual_ones():
     model.zero_grad()
     graphs.step(batch, None, as_usual)
     assert not graphs._recorded  # parameters that lie elsewhere: what was recorded reads the old memory
+    graphs.step(batch, None, as_usual)
+    assert len(graphs._recorded) == 1  # and the same shapes are recorded anew
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_where_recording_fails_steps_go_on_as_usual_dropout_included():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.Dropout(0.5), torch.nn.Linear(16, 1)).cuda()
+    said = []
+
+    def loss_of(batch, n):
+        loss = model(batch["x"]).square().mean()
+        return loss * loss.item()  # waits for the GPU, which no recording can
+
+    graphs = StepGraphs(lambda: list(model.parameters()), loss_of, said.append)
+    graphs._is_on = True
+    batch = {"x": torch.randn(4, 8, device="cuda")}
+
+    def as_usual():
+        loss = model(batch["x"]).square().mean()
+        loss.backward()
+        return loss.detach()
+
+    losses = {float(graphs.step(batch, None, as_usual)) for _ in range(4)}
+    assert "cannot be recorded" in said[0]
+    assert len(losses) == 4  # dropout still draws
