@@ -1,3 +1,4 @@
+# make teach prepare and open teaching mode
 # make app   open the dashboard (first call installs)       make test   install what tests need, run all tests
 # make check lint, types, tests                             make lock   renew the pins from pyproject.toml's ranges
 PYTHON ?= python3
@@ -6,10 +7,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 2
 
-.PHONY: app test lint check lock screenshots clean
+.PHONY: app teach test lint check lock reference screenshots clean
 
 app: $(VENV)/.app
 	$(BIN)/streamlit run app/main.py
+
+teach: $(VENV)/.app
+	$(BIN)/python -m app.rehearse
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -18,6 +22,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 check: lint test
+
+reference: $(VENV)/.test
+	$(BIN)/python -m docs.reference
 
 screenshots: $(VENV)/.test
 	$(BIN)/python -m docs.screenshots

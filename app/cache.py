@@ -19,6 +19,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.jobs import WAITING, MeasuringJob, Task, Turns
+from app.kept import Kept
 from app.shelf import Shelf
 from app.state import Measurement
 from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles
@@ -156,7 +157,14 @@ class Measurements:
 
 
 def only(profile: IdProfile, names: Sequence[str]) -> IdProfile:
-    """The profile with those of its estimators that are in `names`, in that order."""
+    """The profile with those of its estimators that are in `names`, in that order; the same record each time."""
+    return _RESTRICTED.get(profile, tuple(names), lambda: _only(profile, names))
+
+
+_RESTRICTED: Kept[IdProfile] = Kept(32)
+
+
+def _only(profile: IdProfile, names: Sequence[str]) -> IdProfile:
     held = [name for name in names if name in profile.estimates]
     scales = {key: curve for key, curve in profile.scale_curves.items() if curve.kind == "neighbors" or curve.estimator in held}
     return replace(
@@ -239,6 +247,11 @@ class Preparation:
                 self._process.wait(0.1)
 
 
+    def is_at(self, what: str) -> bool:
+        """Whether the `data` (with the run store) or the `libraries` are still being made ready."""
+        return self._process.poll() is None if what == "data" else self._thread.is_alive()
+
+
 def _load_libraries() -> None:
     time.sleep(0.5)  # until the server's first run of the page has ended, which changes sys.path (see app/main.py)
     import peft
@@ -250,7 +263,16 @@ def _load_libraries() -> None:
 @st.cache_resource(show_spinner=False)
 def preparation() -> Preparation:
     """The server's one preparation, begun by the first page that has nothing to show: loading libraries makes pages slow."""
-    return Preparation()
+    _preparations.append(Preparation())
+    return _preparations[-1]
+
+
+_preparations: list[Preparation] = []  # so that it can be looked at without being begun
+
+
+def preparation_under_way(what: str) -> bool:
+    """Whether it was begun and is still at the `data` or the `libraries`; begins nothing."""
+    return any(begun.is_at(what) for begun in _preparations[-1:])
 
 
 @st.cache_data(show_spinner="Reading the model's configuration ...", max_entries=32)

@@ -18,9 +18,11 @@ from gelora.records import IdProfile, RankPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
-PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration"}
-ICONS = {"layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
-         "finetune": ":material/model_training:", "runs": ":material/table_rows:", "estimators": ":material/tune:"}  # fmt: skip
+PAGES = {"home": "Home", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
+         "theory": "Theory"}  # fmt: skip
+ICONS = {"home": ":material/home:", "layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
+         "finetune": ":material/model_training:", "runs": ":material/table_rows:", "estimators": ":material/tune:",
+         "theory": ":material/school:"}  # fmt: skip
 
 
 def page_path(name: str) -> str:

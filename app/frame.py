@@ -5,18 +5,18 @@ Draws with Streamlit; what was measured it asks of `app.measuring`.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
 
-from app import components, measuring, state
+from app import components, measuring, pipeline, state, whereabouts
 from app.cache import dataset_info
 from gelora.errors import GeloraError
 from gelora.records import POOLINGS, DataChoice
-from gelora.runs import list_runs
 from gelora.sources import FILE_ENDINGS, DatasetInfo, bundled_datasets, bundled_models
 
+ROOT = Path(__file__).resolve().parents[1]
 POOLING_WORDS = {
     "mean": "mean of all tokens",
     "cls": "first token",
@@ -34,30 +34,60 @@ def draw(current: str) -> None:
         _sample_choices()
         measuring.measure_button()
         st.caption(_machine_sentence())
+        st.toggle("Teaching", key="teach", help="Six steps for a class, without sidebar; a step once reached is found again.")
     _stations(current)
 
 
 def _model_chooser() -> None:
     bundled = [entry.model_id for entry in bundled_models()]
     help_text = "The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder."
-    _chooser("Model", "model", bundled, help_text)
+    options = [*bundled, *whereabouts.fetched(), *recent("model")]
+    _chooser("Model", "model", options, help_text + _each(options, whereabouts.model_words))
+    _said_when_known(lambda: whereabouts.model_words(st.session_state["model"]))
 
 
-def _chooser(title: str, key: str, bundled: list[str], help_text: str, on_change: Callable[[], None] | None = None) -> None:
-    """Bundled names first, then what this tab has chosen before; anything else can be typed."""
-    options = list(dict.fromkeys([*bundled, *_recent(key), st.session_state[key]]))
+def _said_when_known(words: Callable[[], str]) -> None:
+    """What is known of a choice; looked at again while the hub is being asked, which the page does not wait for."""
+    said = words()
+    with st.container():
+        if said.endswith("…"):
+            _asking(words)
+        else:
+            st.caption(said)
+
+
+@st.fragment(run_every=1.0)
+def _asking(words: Callable[[], str]) -> None:
+    said = words()
+    st.caption(said)
+    if not said.endswith("…"):
+        st.rerun(scope="app")
+
+
+def _each(names: Sequence[str], words: Callable[[str], str]) -> str:
+    """The names with where each comes from, as a list in a help text."""
+    return "".join(f"\n- **{name}**: {words(name)}" for name in dict.fromkeys(names))
+
+
+def _chooser(title: str, key: str, offered: Sequence[str], help_text: str, on_change: Callable[[], None] | None = None) -> None:
+    """What is offered, the bundled first, and what is chosen; anything else can be typed."""
+    options = list(dict.fromkeys([*offered, st.session_state[key]]))
     st.selectbox(title, options, key=key, accept_new_options=True, on_change=on_change, help=help_text)
-    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*_recent(key), st.session_state[key]]))[-8:]
+    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*recent(key), st.session_state[key]]))[-8:]
 
 
-def _recent(key: str) -> list[str]:
+def recent(key: str) -> list[str]:
+    """What this tab has chosen as its "model" or "data", the latest last."""
     return list(st.session_state.get(f"_recent_{key}", []))
 
 
 def _data_chooser() -> None:
     bundled = [entry.dataset for entry in bundled_datasets()]
     help_text = "The bundled sentences work offline. Type the path of a .jsonl, .csv or .parquet file, or a hub dataset id."
-    _chooser("Data", "data", bundled, help_text, _forget_columns)
+    options = [*bundled, *recent("data")]
+    of_each = _each(options, lambda name: whereabouts.data_words(DataChoice(name)))
+    _chooser("Data", "data", options, help_text + of_each, _forget_columns)
+    _said_when_known(lambda: whereabouts.data_words(DataChoice(st.session_state["data"])))
     if st.session_state["data"] in bundled:
         return
     with st.expander("Columns and split"):
@@ -115,18 +145,33 @@ def _machine_sentence() -> str:
 
 
 def _stations(current: str) -> None:
-    profile = measuring.current_profile()
-    runs = list_runs()
-    run = "running" if any(run.is_live for run in runs) else "done" if any(run.status == "finished" for run in runs) else "empty"
-    dimension = "running" if measuring.is_measuring() else "done" if profile else "stale" if measuring.shown_profile()[0] else "empty"
-    marks = {"done": "✓", "stale": "◌", "running": "▸", "empty": "○"}
-    stations = [
-        ("layers", "Dimension", dimension),
-        ("ranks", "Ranks", "done" if profile else "stale" if measuring.shown_profile()[0] else "empty"),
-        ("finetune", "Run", run),
-        ("runs", "Compare", "done" if len(runs) > 1 else "empty"),
-    ]
+    """The stations as a row of chips, or on a phone as one control (app/frontend/frame.css shows the one or the other)."""
+    st.html(ROOT / "app" / "frontend" / "frame.css")
+    found = pipeline.stations()
+    if pipeline.is_moving(found):
+        _moving_chips(current)
+    else:
+        _chips(current, found)
+
+
+@st.fragment(run_every=2.0)
+def _moving_chips(current: str) -> None:
+    _chips(current, pipeline.stations())
+
+
+def _chips(current: str, found: Sequence[pipeline.Station]) -> None:
+    query = state.as_query()
+    step = pipeline.step_of(found, current)
     with st.container(horizontal=True, gap="small", key="stations"):
-        for page, title, mark in stations:
-            label = f"{marks[mark]} {title} · {mark}"
-            st.page_link(components.page_path(page), label=f"**{label}**" if page == current else label)
+        for number, station in enumerate(found, start=1):
+            st.page_link(
+                components.page_path(station.page),
+                label=f"**{station.label}**" if number == step and current in pipeline.STEPS else station.label,
+                help=station.words,
+                query_params=query,
+            )
+    with st.container(key="step"):
+        here = found[step - 1]
+        with st.popover(f"Step {step} of {len(found)} · {here.label}", width="stretch"):
+            for number, station in enumerate(found, start=1):
+                st.page_link(components.page_path(station.page), label=f"{number} {station.label}", query_params=query)

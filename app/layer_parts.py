@@ -1,15 +1,17 @@
-"""The parts of the Layers page under its curve: one layer at other scales, the sensitivity to each choice, the numbers.
+"""The parts of the Layers page that are of all layers: baselines, sensitivity to each choice, the numbers.
 
 Draws with Streamlit; what is measured it asks of `app.measuring`.
 """
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
-from app import components, measuring, state
+from app import components, figures, measuring, state
 from app.cache import measurements
 from app.charts import scales as scale_charts
 from app.jobs import Task
+from app.kept import Kept
 from gelora.geometry import BASELINES, sign_agreement
 from gelora.ranks import rank_agreement
 from gelora.records import IdProfile, RankPlan
@@ -43,62 +45,15 @@ def hint_of_height(profile: IdProfile) -> None:
         )
 
 
-def layer_selector(profile: IdProfile) -> int:
-    """‹ layer ›: the layer looked at, also chosen by a click on a marker of the curve."""
-    last = len(profile.layer_names) - 1
-    st.session_state["layer"] = min(st.session_state["layer"], last)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.button("‹", key="layer_before", on_click=_step, args=(-1, last), disabled=st.session_state["layer"] == 0, help="One layer down")
-        st.selectbox(
-            "Layer", range(last + 1), key="layer", format_func=lambda i: profile.layer_names[i], width=170, label_visibility="collapsed"
-        )
-        st.button("›", key="layer_after", on_click=_step, args=(1, last), disabled=st.session_state["layer"] == last, help="One layer up")
-    return int(st.session_state["layer"])
-
-
-def _step(by: int, last: int) -> None:
-    st.session_state["layer"] = min(max(st.session_state["layer"] + by, 0), last)
-
-
 def layer_clicked() -> None:
-    """A click on a marker of the curve chooses its layer."""
+    """A click on a marker of the curve opens its layer."""
     points = st.session_state["id_chart"].selection.points
     if points:
         st.session_state["layer"] = round(points[0]["x"])
+        st.session_state["view"] = st.session_state["view"] or state.VIEWS[0]
 
 
-def scale_section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
-    """One layer with fewer rows and with farther neighbors: does the number describe the layer, or the scale it is seen at?"""
-    st.subheader("Scale")
-    layer = layer_selector(profile)
-    if not is_stale:
-        measuring.offer(Task("scales", tuple(profile.estimates)), "Measure at other scales", "measure_scales")
-        profile = measuring.current_profile() or profile  # what came in since; what comes in later is the progress line's to tell
-    fewer = scale_charts.decimation(profile, layer, estimator, st.session_state["log"])
-    whole = profile if is_stale else measurements().find(state.measurement()) or profile  # the plateau is measured with the curve
-    farther = scale_charts.neighbor_scales(whole, layer, st.session_state["log"])
-    if fewer is None and farther is None:
-        st.caption(
-            "A number that hangs on the scale describes the sample as much as the layer. Two ways to look: with N/2, N/4 and N/8 of the "
-            "rows, and with neighbors farther away. Some seconds for the quick estimators, longer with DANCo or PH0."
-        )
-        return
-    left, right = st.columns(2, gap="large")
-    with left:
-        if fewer is not None:
-            st.plotly_chart(fewer, key="decimation", config=components.CHART_CONFIG)
-            st.caption(
-                "How to read it: each point is the mean over disjoint random parts of so many rows, its bar one standard deviation over "
-                "the parts. A line that is still moving at the right says that N is too small for the number to be the layer's own."
-            )
-    with right:
-        if farther is not None:
-            st.plotly_chart(farther, key="neighbor_scales", config=components.CHART_CONFIG)
-            st.caption(
-                "How to read it: GRIDE looks at all rows, at neighbors n1 and n2 = 2 n1. A fall from the left is noise, a fall to the "
-                "right is curvature and edges. The plateau is marked where the line is flattest (only beyond a steep fall, where it "
-                "outgrows one): the points look there like a manifold of that dimension, unless the line is steep even so."
-            )
+_ALTERNATIVES: Kept[dict[str, go.Figure]] = Kept(16)
 
 
 def sensitivity_section(estimator: str, is_stale: bool) -> None:
@@ -117,11 +72,18 @@ def sensitivity_section(estimator: str, is_stale: bool) -> None:
             "what is done appears as it comes."
         )
         return
-    figures = scale_charts.sensitivity_figures(known)
-    for start in range(0, len(figures), 2):
-        for column, (variation, figure) in zip(st.columns(2, gap="large"), list(figures.items())[start : start + 2], strict=False):
-            column.plotly_chart(figure, key=f"sensitivity_{variation}", config=components.CHART_CONFIG)
-    spans = ", ".join(f"{scale_charts.VARIATION_WORDS[v]} {known.span(v):.1f}" for v in figures)
+    # Five figures that hang on nothing else of the page; one set a theme, since a figure takes its words' colour from it.
+    drawn = _ALTERNATIVES.get(known, st.context.theme.type, lambda: scale_charts.sensitivity_figures(known))
+    for start in range(0, len(drawn), 2):
+        for column, (variation, figure) in zip(st.columns(2, gap="large"), list(drawn.items())[start : start + 2], strict=False):
+            with column:
+                figures.show(
+                    figure,
+                    f"sensitivity_{variation}",
+                    says=f"The curve of {label} with another {scale_charts.VARIATION_WORDS[variation]}: "
+                    f"{', '.join(known.curves[variation])}; the widest gap at any layer is {known.span(variation):.1f}.",
+                )
+    spans = ", ".join(f"{scale_charts.VARIATION_WORDS[v]} {known.span(v):.1f}" for v in drawn)
     st.caption(
         f"How to read it: {label} with one choice made differently, all on the same axis; thick, with its 95% interval, is the present "
         f"choice. The widest gap between two lines at any layer: {spans}."

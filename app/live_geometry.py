@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import components
+from app import components, figures
 from app.charts.drift import moving_curve
 from app.run_reading import geometry_of
 from gelora.runs import RunInfo
@@ -28,11 +28,15 @@ def geometry(run: RunInfo) -> None:
             st.caption("The dimension of every layer is measured at the start, at every evaluation and at the end; the first follows.")
         return
     shown = _step_choice(run, found)
-    st.plotly_chart(moving_curve(found, shown), key=f"geometry_{run.id}", config=components.CHART_CONFIG)
     now = found[shown]
-    st.caption(
-        "How to read it: the segment over a block is what the block adds. Where the fill rises over the outline, the rule would "
-        "give that block more rank than it has."
+    by = components.estimator_words(now["estimator"])
+    figures.show(
+        moving_curve(found, shown),
+        f"geometry_{run.id}",
+        says=f"Dimension of every layer by {by} at step {now['step']:,} of the run, over the ranks that are in use and those the rule "
+        "would want now.",
+        how_to_read="the segment over a block is what the block adds. Where the fill rises over the outline, the rule would give that "
+        "block more rank than it has.",
     )
     st.caption(_cost(found))
     if now.get("note"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import components, state
+from app import components, figures, state
 from app.charts import training as charts
 from app.run_reading import geometry_of, reference_scores, series_of, short_name
 from app.run_words import STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
@@ -148,8 +148,12 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
             st.caption("None of these is logged yet.")
             return
         figure = charts.panels(found, run.total_steps)
-    st.plotly_chart(figure, key=f"curves_{run.id}_{view}", config=components.CHART_CONFIG)
     step, loss = series["loss"][-1]
+    figures.show(
+        figure,
+        f"curves_{run.id}_{view}",
+        says=f"{CURVES[view]} of the run over its optimizer steps; the last loss is {loss:.4g} at step {step:,}.",
+    )
     st.caption(f"Last loss {loss!r} at step {step}; every point is as logged in the run store and the log.")
 
 

@@ -113,11 +113,10 @@ def _estimators_changed() -> None:
         measurements().start(state.measurement(), chosen_task())
 
 
-def is_at(task: Task) -> bool:
-    """Whether work of this kind is under way for the chosen measurement."""
-    return any(
-        (job.task.kind, job.task.focus) == (task.kind, task.focus) and not job.is_over for job in measurements().jobs(state.measurement())
-    )
+def is_at(task: Task, wanted: state.Measurement | None = None) -> bool:
+    """Whether work of this kind is under way for `wanted`, the chosen measurement unless given."""
+    jobs = measurements().jobs(wanted or state.measurement())
+    return any((job.task.kind, job.task.focus) == (task.kind, task.focus) and not job.is_over for job in jobs)
 
 
 def begin_once(task: Task) -> None:
@@ -129,11 +128,15 @@ def begin_once(task: Task) -> None:
         _start(task)
 
 
-def offer(task: Task, words: str, key: str) -> None:
-    """A button for what the task lacks; nothing when it is all there or under way. Errors and progress stand here too."""
-    draw_jobs(task.kind)
-    if not is_at(task) and measurements().missing(state.measurement(), task) and st.button(words, key=key, icon=":material/play_arrow:"):
-        _start(task)
+def offer(task: Task, words: str, key: str, wanted: state.Measurement | None = None) -> None:
+    """A button for what the task lacks; nothing when it is all there or under way. Errors and progress stand here too.
+
+    wanted: what it is measured with, the chosen measurement unless given.
+    """
+    draw_jobs(task.kind, wanted)
+    missing = measurements().missing(wanted or state.measurement(), task)
+    if missing and not is_at(task, wanted) and st.button(words, key=key, icon=":material/play_arrow:"):
+        _start(task, wanted=wanted)
 
 
 def measure_button() -> None:
@@ -143,14 +146,17 @@ def measure_button() -> None:
         _start(chosen_task(), again=not lacking)
 
 
-def _start(task: Task, again: bool = False) -> None:
-    measurements().start(state.measurement(), task, again)
+def _start(task: Task, again: bool = False, wanted: state.Measurement | None = None) -> None:
+    measurements().start(wanted or state.measurement(), task, again)
     st.rerun()
 
 
-def draw_jobs(kind: str) -> None:
-    """Progress with Cancel of every job of that kind under way; of ended ones the error, as long as what it was for is missing."""
-    jobs = [job for job in measurements().jobs(state.measurement()) if job.task.kind == kind]
+def draw_jobs(kind: str, wanted: state.Measurement | None = None) -> None:
+    """Progress with Cancel of every job of that kind under way; of ended ones the error, as long as what it was for is missing.
+
+    wanted: whose jobs, the chosen measurement's unless given.
+    """
+    jobs = [job for job in measurements().jobs(wanted or state.measurement()) if job.task.kind == kind]
     for job in jobs:
         if job.is_over and job.error and measurements().missing(job.wanted, job.task):
             if job.is_cancelled:
@@ -158,18 +164,18 @@ def draw_jobs(kind: str) -> None:
             else:
                 st.error(job.error, icon=":material/error:")
     if any(not job.is_over for job in jobs):
-        _progress(kind, sum(job.n_results for job in jobs), sum(job.is_over for job in jobs))
+        _progress(kind, sum(job.n_results for job in jobs), sum(job.is_over for job in jobs), wanted)
 
 
 @st.fragment(run_every=0.4)
-def _progress(kind: str, n_results: int, n_over: int) -> None:
-    jobs = [job for job in measurements().jobs(state.measurement()) if job.task.kind == kind]
+def _progress(kind: str, n_results: int, n_over: int, wanted: state.Measurement | None = None) -> None:
+    jobs = [job for job in measurements().jobs(wanted or state.measurement()) if job.task.kind == kind]
     if sum(job.n_results for job in jobs) != n_results or sum(job.is_over for job in jobs) != n_over:
         st.rerun(scope="app")  # something new to draw
     for i, job in enumerate(job for job in jobs if not job.is_over):
         with st.container(horizontal=True, vertical_alignment="center"):
             _draw_progress(job)
-            if st.button("Cancel", key=f"cancel_{kind}_{i}", disabled=job.is_cancelled):
+            if st.button("Cancel", key=f"cancel_{kind}_{i}{'_other' if wanted else ''}", disabled=job.is_cancelled):
                 job.cancel()
 
 

@@ -77,3 +77,20 @@ def words(text: str) -> str:
     if not re.fullmatch(r"[\w.,\- ]{1,2000}", text):
         raise ValueError(text)
     return text
+
+
+def answers(text: str) -> dict[str, int]:
+    """What a class predicted, such as "1:2;3:0": a step of the tour and which of its answers."""
+    found = {}
+    for part in filter(None, text.split(";")):
+        if not re.fullmatch(r"[1-6]:\d", part):
+            raise ValueError(text)
+        found[part[0]] = int(part[2])
+    return found
+
+
+def steps(text: str) -> tuple[int, ...]:
+    """Steps of the tour between commas."""
+    if not re.fullmatch(r"[1-6](,[1-6])*", text):
+        raise ValueError(text)
+    return tuple(sorted({int(step) for step in text.split(",")}))

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import measuring, state
 from app.cache import structure
+from app.kept import Kept
 from app.scoring import Scoring, scorer
 from gelora.errors import GeloraError, InputError
 from gelora.ranks import (
@@ -50,10 +51,18 @@ def rule_plan(profile: IdProfile | None, estimator: str | None = None) -> RankPl
             return plan_at_budget("uniform", budget_params(match, select_modules(model, targets)), model, targets)
         return uniform_ranks(model, chosen["offset"], targets)
     estimator = estimator or focus(profile)
+    key = (targets, match, chosen["offset"], chosen["rounding"], chosen["scale"], estimator)
+    return _RULE_PLANS.get(profile, key, lambda: _rule_plan(profile, *key))
+
+
+_RULE_PLANS: Kept[RankPlan] = Kept(256)
+
+
+def _rule_plan(profile: IdProfile, targets: str, match: str, offset: int, rounding: str, scale: float, estimator: str) -> RankPlan:
     if match:
         budget = budget_params(match, select_modules(profile.model, targets))
-        return match_budget(profile, budget, targets, chosen["rounding"], estimator, scale=chosen["scale"])
-    return allocate_ranks(profile, targets, chosen["offset"], chosen["rounding"], estimator, scale=chosen["scale"])
+        return match_budget(profile, budget, targets, rounding, estimator, scale=scale)
+    return allocate_ranks(profile, targets, offset, rounding, estimator, scale=scale)
 
 
 def with_edits(plan: RankPlan) -> RankPlan:

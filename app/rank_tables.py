@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from app import components, planning
+from app import figures, planning
 from app.charts.ranks import ranks_by_strategy
 from app.rank_parts import edit_rank
 from app.scoring import scorer
@@ -36,10 +36,12 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
         _scoring_progress(n_results)
     elif job is not None and job.error and missing:
         st.info(job.error, icon=":material/info:")
-    st.plotly_chart(ranks_by_strategy(plans, stale), key="strategies_chart", config=components.CHART_CONFIG)
-    st.caption(
-        f"How to read it: every strategy gets the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
-        "the line on it reaches from its lowest matrix to its highest."
+    figures.show(
+        ranks_by_strategy(plans, stale),
+        "strategies_chart",
+        says=f"Rank of every block by {', '.join(STRATEGIES[name].label for name in plans)}, each at {rule.n_adapter_params:,} parameters.",
+        how_to_read=f"every strategy gets the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
+        "the line on it reaches from its lowest matrix to its highest.",
     )
     rows = [
         {"strategy": STRATEGIES[name].label, "parameters": plan.n_adapter_params, "unspent": rule.n_adapter_params - plan.n_adapter_params,

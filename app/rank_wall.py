@@ -115,7 +115,7 @@ def _wall() -> Any:
     return st.components.v2.component(
         "gelora_rank_wall",
         css=(FRONTEND / "rank_wall.css").read_text(),
-        js=_script("plotly_shelf.js", "wall_plan.js", "wall_layout.js", "wall_figure.js", "rank_wall.js"),
+        js=_script("plotly_shelf.js", "wall_plan.js", "wall_layout.js", "wall_figure.js", "wall_take.js", "rank_wall.js"),
         isolate_styles=False,  # Plotly writes its styles into the document, where a shadow root does not see them
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app import components
+from app import components, figures
 from app.charts.drift import drift_limit, drift_map
 from app.charts.runs import compare_runs, metric_against_parameters
 from app.run_reading import geometry_of, metric_names, series_of, short_name
@@ -35,7 +35,12 @@ def overlay(chosen: Sequence[RunInfo]) -> None:
         st.session_state["runs_metric"] = max(names, key=lambda name: sum(name in metrics for metrics in series.values()))
     metric = st.selectbox("Metric", names, key="runs_metric", format_func=metric_word, width=260, persist_state="session")
     lines = {short_name(run): series[run.id][metric] for run in shown if metric in series[run.id]}
-    st.plotly_chart(compare_runs(metric_word(metric), lines), key="runs_overlay", config=components.CHART_CONFIG)
+    figures.show(
+        compare_runs(metric_word(metric), lines),
+        "runs_overlay",
+        says=f"{metric_word(metric).capitalize()} over the optimizer steps of {count(len(lines), 'run')}.",
+        how_to_read="one line a run, with a colour, a dash and a mark of its own; the list under the axis names them.",
+    )
     without = [short_name(run) for run in shown if metric not in series[run.id]]
     if without:
         st.caption(f"Without this metric: {'; '.join(without)}.")
@@ -82,11 +87,14 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
     groups = summarise(found, kind[2])
     front = pareto_front(groups, found[0].higher_is_better)
     figure = metric_against_parameters(metric_word(kind[2]), groups, front)
-    st.plotly_chart(figure, key="runs_pareto", config=components.CHART_CONFIG)
     best = "higher" if found[0].higher_is_better else "lower"
-    st.caption(
-        f"How to read it: a point is the mean over seeds, its bar the sample standard deviation, small points single runs; {best} is "
-        "better. Along the dashed line nothing is both cheaper and better. With few seeds, bars that overlap decide nothing."
+    figures.show(
+        figure,
+        "runs_pareto",
+        says=f"{metric_word(kind[2]).capitalize()} against trained parameters of {count(len(groups), 'kind')} of run; "
+        f"on the Pareto front: {', '.join(group.label for group in front)}.",
+        how_to_read=f"a point is the mean over seeds, its bar the sample standard deviation, small points single runs; {best} is "
+        "better. Along the dashed line nothing is both cheaper and better. With few seeds, bars that overlap decide nothing.",
     )
     rows = [
         {
@@ -125,14 +133,19 @@ def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
         return
     limit = drift_limit([measured[run_id] for run_id in picked])
     places = st.columns(len(picked), gap="medium")
+    how = "a number is the dimension, its colour the change since the run's start: orange rose, blue fell, grey stayed. "
+    how += "Where numbers do not fit, + rose and − fell."
     for place, run_id in zip(places, picked, strict=True):
         with place:
-            st.markdown(f"**{short_name(candidates[run_id])}** by {components.estimator_words(measured[run_id][0]['estimator'])}")
-            st.plotly_chart(drift_map(measured[run_id], limit), key=f"drift_{run_id}", config=components.CHART_CONFIG)
+            name, by = short_name(candidates[run_id]), components.estimator_words(measured[run_id][0]["estimator"])
+            st.markdown(f"**{name}** by {by}")
+            figures.show(
+                drift_map(measured[run_id], limit),
+                f"drift_{run_id}",
+                says=f"Dimension of every layer by {by} at {count(len(measured[run_id]), 'step')} of {name}, coloured by its change.",
+                how_to_read=how if run_id == picked[-1] else None,
+            )
             notes = {f"step {m['step']:,}: {m['note']}" for m in measured[run_id] if m.get("note")}
             if notes:
                 with st.expander(count(len(notes), "note")):
                     st.markdown("\n".join(f"- {note}" for note in sorted(notes)))
-    st.caption(
-        "How to read it: a number is the dimension, its colour the change since the run's start: orange rose, blue fell, grey stayed."
-    )

@@ -3,13 +3,15 @@
 Knows the names, defaults and legal values of the choices; draws nothing and computes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
 from app.experiment import CHOICES
-from app.parsers import budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, words
+from app.parsers import answers, budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, steps, words
+from app.theory import CHOICES as THEORY_CHOICES
 from gelora.geometry import ESTIMATORS
 from gelora.ranks import STRATEGIES
 from gelora.records import POOLINGS, ROUNDINGS, DataChoice
@@ -19,6 +21,8 @@ MAX_LENGTHS = (32, 64, 128, 256, 512)
 TARGETS = ("attention", "attention-qv", "mlp", "all-linear", "experts")
 MAX_OFFSET = 4096
 SLIDER_OFFSET = 8  # as far as sliders go by themselves; a number field goes on
+COMPARED = ("model", "dataset", "pooling", "run")  # what the Layers page can lay beside the present curve; a run: before and after
+VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
 DOUBTS = ("half-samples", "estimators")
 ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
 
@@ -52,6 +56,8 @@ FIELDS = {
     "log": _Field(False, flag),
     "baselines": _Field(False, flag),
     "layer": _Field(1, number_in(0, 10_000)),
+    "view": _Field(None, one_of(*VIEWS)),
+    "sentence": _Field(0, number_in(0, 10_000_000)),
     "offset": _Field(1, number_in(0, MAX_OFFSET)),
     "rounding": _Field("ceil", one_of(*ROUNDINGS)),
     "targets": _Field("attention", words),
@@ -63,7 +69,14 @@ FIELDS = {
     "plan_only": _Field(False, flag),
     "beside": _Field("", str),
     "run": _Field("", str),
-    **{key: _Field(default, parse) for key, (default, parse) in CHOICES.items()},
+    "compare": _Field("", one_of("", *COMPARED)),
+    "compare_to": _Field("", str),
+    "teach": _Field(False, flag),
+    "step": _Field(1, number_in(1, 6)),
+    "guesses": _Field({}, answers),
+    "shown": _Field((), steps),
+    "tour_run": _Field("", str),
+    **{key: _Field(default, parse) for key, (default, parse) in {**CHOICES, **THEORY_CHOICES}.items()},
 }
 
 NO_COLUMN = "(none)"
@@ -135,7 +148,11 @@ def leave_budget() -> None:
 
 def measurement() -> Measurement:
     """The choices that decide the profile."""
-    chosen = st.session_state
+    return measurement_of(st.session_state)
+
+
+def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
+    """The same of any choices, by the names of FIELDS."""
     data = DataChoice(
         dataset=chosen["data"],
         config=chosen["config"] or None,
@@ -152,8 +169,8 @@ def _column(text: str) -> str | None:
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
     if isinstance(value, dict):
         return ";".join(f"{name}:{rank}" for name, rank in value.items())
     return str(int(value)) if isinstance(value, bool) else str(value)

@@ -45,7 +45,7 @@ def main() -> None:
         browser = playwright.chromium.launch(**CHROMIUM)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         started = time.perf_counter()
-        page.goto(URL)
+        page.goto(f"{URL}/?page=layers")
         expect(page.get_by_role("button", name="Measure the curve")).to_be_visible(timeout=60_000)
         rows.append({"case": "first paint of a fresh server", "seconds": seconds_since(started)})
         started = time.perf_counter()
@@ -101,7 +101,7 @@ def wait_for_curve(page: Page) -> None:
 def open_and_wait(page: Page) -> float:
     """Seconds from opening the address to the curve."""
     started = time.perf_counter()
-    page.goto(URL)
+    page.goto(f"{URL}/?page=layers")
     wait_for_curve(page)
     return seconds_since(started)
 

@@ -79,7 +79,7 @@ def _newest_finished_run(environment: dict[str, str]) -> str | None:
 
 def _prepare(browser: Browser, with_runs: bool) -> str:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(f"http://127.0.0.1:{PORT}/")
+    page.goto(f"http://127.0.0.1:{PORT}/?page=layers")
     expect(page.get_by_role("heading", level=1, name="Layers")).to_be_visible(timeout=60_000)
     page.wait_for_timeout(1000)
     invitation = page.get_by_role("button", name="Measure the curve")

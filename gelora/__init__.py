@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gelora.geometry import estimate_profile as estimate_profile
+    from gelora.opened_layer import open_layer as open_layer
     from gelora.ranks import allocate_ranks as allocate_ranks
     from gelora.sources import extract_hidden_states as extract_hidden_states, load_sample as load_sample
 
@@ -24,6 +25,7 @@ _WING_OF = {
     "extract_hidden_states": "gelora.sources",
     "estimate_profile": "gelora.geometry",
     "allocate_ranks": "gelora.ranks",
+    "open_layer": "gelora.opened_layer",
 }
 
 __all__ = ["__version__", *_WING_OF]

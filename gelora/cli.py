@@ -52,6 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     estimators.add_argument("--json", action="store_true")
     estimators.set_defaults(command=commands.estimators)
 
+    compare = verbs.add_parser("compare", help="two profiles -> their difference at every layer, with intervals")
+    compare.add_argument("first", metavar="A.json", help="what `gelora measure --json` wrote")
+    compare.add_argument("second", metavar="B.json", help="another one; differences are B - A")
+    compare.add_argument("--estimator", help="default: every estimator that both profiles hold")
+    compare.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write the differences (standard output without OUT)")
+    compare.set_defaults(command=commands.compare)
+
     sensitivity = verbs.add_parser("sensitivity", help="the curve under each alternative of metric, n_samples, pooling, distinct, ...")
     _add_model_and_data(sensitivity)
     _add_sample(sensitivity)

@@ -6,6 +6,7 @@ Asks the wings; computes nothing itself and changes nothing.
 import importlib.metadata
 import platform
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from gelora.errors import GeloraError
 from gelora.home import home
 
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "mlflow-skinny", "streamlit", "plotly", "numpy", "scipy")
+_TOOL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,25 @@ def gpu_memory() -> GpuMemory | None:
         return None
     free, total = torch.cuda.mem_get_info(0)
     return GpuMemory(torch.cuda.get_device_name(0), int(free), int(total))
+
+
+def gpu_of_driver() -> GpuMemory | None:
+    """The first GPU that the driver's own tool names, without loading PyTorch; None where there is no tool or no GPU."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    command = [tool, "--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_SECONDS, check=True).stdout
+        name, free, total = answer.splitlines()[0].rsplit(",", 2)
+        return GpuMemory(name.strip(), int(free) * 2**20, int(total) * 2**20)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None  # a driver that does not answer is no GPU to train on; PyTorch says more when it is asked
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of Python and of the installed packages that results hang on."""
+    return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _installed(_PACKAGES)}
 
 
 def device_sentence() -> str:

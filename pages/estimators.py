@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import components, laboratory
+from app import figures, laboratory, measuring
 from app.charts import calibration as estimator_charts
 from app.charts.anatomy import anatomy
 from app.charts.look import estimator_style
@@ -33,8 +33,13 @@ with right:
     else:
         figure = estimator_charts.estimates_of_one_case(trials, summaries, stale=is_stale)
         how = "each mark is the answer to one draw, with its 95% interval; the upright line is the mean, the dashed one the truth"
-    st.plotly_chart(figure, key="calibration_chart", config=components.CHART_CONFIG)
-    st.caption(f"How to read it: {how}. No interval sees bias: it says how much the answer varies from draw to draw.")
+    figures.show(
+        figure,
+        "calibration_chart",
+        says=f"Estimates by {measuring.labels(list(dict.fromkeys(s.estimator for s in summaries)))} beside the truth. "
+        f"{laboratory.finding(summaries)}",
+        how_to_read=f"{how}. No interval sees bias: it says how much the answer varies from draw to draw.",
+    )
 
     table = laboratory.table(summaries)
     laboratory.draw_table(table)
@@ -62,6 +67,7 @@ else:
     if picture is None:
         st.info(f"{kind.label} answers with a number alone; it has no picture of its own.", icon=":material/info:")
     else:
-        for column, figure in zip(st.columns(len(picture.figures)), picture.figures, strict=True):
-            column.plotly_chart(figure, config=components.CHART_CONFIG)
+        for i, (column, figure) in enumerate(zip(st.columns(len(picture.figures)), picture.figures, strict=True)):
+            with column:
+                figures.show(figure, f"anatomy_{focus}_{i}", says=f"{figure.layout.xaxis.title.text}, as {kind.label} reads it.")
         st.caption(picture.caption)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import components, layer_parts, measuring, planning
+from app import comparison, components, figures, layer_parts, measuring, opened_layer, paper, planning
 from app.charts import layers as layer_charts
 
 st.title("Layers")
@@ -23,7 +23,7 @@ if not is_stale:
     profile = measuring.current_profile() or profile
 
 plans, no_plan = planning.plans_by_estimator(profile)
-st.plotly_chart(
+figures.show(
     layer_charts.id_by_layer(
         profile,
         estimator,
@@ -33,18 +33,16 @@ st.plotly_chart(
         baselines=with_baselines,
         stale=is_stale,
     ),
-    key="id_chart",
-    config=components.CHART_CONFIG,
-    on_select=layer_parts.layer_clicked,
-    selection_mode="points",
-)
-layer_parts.hint_of_height(profile)
-st.caption(
-    "How to read it: a rise from one point to the next says that this block spreads the data over more dimensions, "
+    "id_chart",
+    says=f"Intrinsic dimension of every layer by {measuring.labels(list(profile.estimates))}, over the rank that each gives every block. "
+    f"{components.finding(profile, estimator)}",
+    how_to_read="a rise from one point to the next says that this block spreads the data over more dimensions, "
     "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
     "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
-    "The last row of ranks counts the estimators that give the rank most of them give. A click on a marker chooses the layer below."
+    "The last row of ranks counts the estimators that give the rank most of them give. A click on a marker opens its layer below.",
+    on_select=layer_parts.layer_clicked,
 )
+layer_parts.hint_of_height(profile)
 if estimator == "twonn-mle":
     st.caption(
         "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow (near 90% instead of 95%)."
@@ -56,7 +54,9 @@ for reason in components.undefined_reasons(profile, estimator):
 for reason in components.undefined_elsewhere(profile, estimator):
     st.caption(reason)
 
-layer_parts.scale_section(profile, estimator, is_stale)
+paper.expander(profile, estimator, plans)
+comparison.section(profile, estimator, is_stale)
+opened_layer.section(profile, estimator, is_stale)
 layer_parts.sensitivity_section(estimator, is_stale)
 st.subheader("Numbers")
 layer_parts.numbers(profile, estimator, plans)

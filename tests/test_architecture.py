@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "gelora/home.py": {"gelora.errors"},
     "gelora/record_json.py": {"gelora.errors"},
     "gelora/records": {"gelora.errors", "gelora.record_json", "gelora.records", "gelora.ranks"},  # facade: RankPlan.to_lora_config
-    "gelora/__init__.py": {"gelora.sources", "gelora.geometry", "gelora.ranks"},  # facade: the public functions
+    "gelora/__init__.py": {"gelora.sources", "gelora.geometry", "gelora.ranks", "gelora.opened_layer"},  # facade: the public functions
     "gelora/sources": VOCABULARY | {"gelora.sources"},
     "gelora/geometry": VOCABULARY | {"gelora.geometry"},
     "gelora/ranks": VOCABULARY | {"gelora.sources", "gelora.geometry", "gelora.ranks"},
@@ -26,12 +26,13 @@ MAY_IMPORT = {
     "gelora/runs": VOCABULARY | WINGS,
     "gelora/terminal.py": VOCABULARY,
     "gelora/doctor.py": VOCABULARY | WINGS,
+    "gelora/opened_layer.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
-    "gelora/commands": VOCABULARY | WINGS | {"gelora.terminal", "gelora.doctor", "gelora.sensitivity", "gelora.commands"},
+    "gelora/commands": VOCABULARY | WINGS | {"gelora.terminal", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "gelora.commands"},
     "gelora/cli.py": VOCABULARY | {"gelora.commands"},
     "gelora/__main__.py": {"gelora.cli"},
-    "app": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "app"},
-    "pages": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "app"},
+    "app": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
+    "pages": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
 }
 
 

@@ -205,12 +205,54 @@ def test_doctor_fails_when_the_state_folder_cannot_be_made(tmp_path, monkeypatch
     assert "GELORA_HOME" in capsys.readouterr().out
 
 
+def test_compare_lays_two_profiles_side_by_side(measured, tmp_path, capsys):
+    from dataclasses import replace
+
+    profile = IdProfile.from_json(measured[1].read_text())
+    raised = tuple(replace(e, dimension=e.dimension + 10, ci_low=e.ci_low + 10, ci_high=e.ci_high + 10) for e in profile.estimates["mle"])
+    other = tmp_path / "other.json"
+    other.write_text(replace(profile, pooling="cls", estimates={"mle": raised}, subsamples={}).to_json())
+    assert main(["compare", str(measured[1]), str(other)]) == 0
+    said = capsys.readouterr().out
+    assert "A and B differ in pooling: mean and cls." in said
+    assert "B - A is +10.00 on average; beyond its interval at 7 of 7 layers." in said and "twonn" not in said
+    assert main(["compare", str(measured[1]), str(other), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [round(d["value"], 9) for d in answer["differences"]["mle"]] == [10.0] * 7
+    assert answer["differs"] == {"pooling": ["mean", "cls"]}
+
+
+def test_compare_of_a_profile_with_itself_finds_nothing(measured, capsys):
+    assert main(["compare", str(measured[1]), str(measured[1]), "--estimator", "twonn"]) == 0
+    said = capsys.readouterr().out
+    assert "A and B were measured alike." in said and "the two cannot be told apart" in said
+
+
+def test_compare_says_what_it_cannot_read(measured, tmp_path, capsys):
+    assert main(["compare", str(measured[1]), str(tmp_path / "none.json")]) == 2
+    assert "Cannot read the profile" in capsys.readouterr().err
+    assert main(["compare", str(measured[1]), str(measured[1]), "--estimator", "danco"]) == 2
+    assert "--estimator" in capsys.readouterr().err
+
+
 def test_every_command_is_documented():
     from pathlib import Path
 
     commands = next(a for a in _parser()._actions if a.choices and "measure" in a.choices).choices
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    assert set(commands) == {"measure", "estimators", "sensitivity", "calibrate", "plan", "train", "runs", "stop", "resume", "doctor"}
+    assert set(commands) == {
+        "measure",
+        "compare",
+        "estimators",
+        "sensitivity",
+        "calibrate",
+        "plan",
+        "train",
+        "runs",
+        "stop",
+        "resume",
+        "doctor",
+    }
     for command in commands:
         assert f"gelora {command}" in readme, command
 

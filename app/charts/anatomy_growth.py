@@ -23,7 +23,7 @@ def gride(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
             error_y={"array": 1.96 * curve.deviations[defined], "thickness": 1.2, "width": 3, "color": colour},
             line={"color": colour, "width": 2.5}, marker={"size": 7},
             hovertext=[
-                f"Neighbors {a} and {b}, {r:.3g} away on average: dimension {d:.2f}."
+                f"At neighbors {a} and {b}, {r:.3g} away on average, GRIDE says {d:.2f}."
                 for a, b, r, d in zip(*(c[defined] for c in (curve.n1, curve.n2, curve.mean_lengths, curve.dimensions)), strict=True)
             ],
             hoverinfo="text",
@@ -57,7 +57,7 @@ def correlation(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Pict
     low, high = np.median(cloud.lengths(fitted.n2)[:, [fitted.n1 - 1, fitted.n2 - 1]], axis=0)
     used = (radii >= low * (1 - 1e-9)) & (radii <= high * (1 + 1e-9))
     figure = go.Figure()
-    hover = "Within %{x:.3g}: a share of %{y:.3g} of all pairs."
+    hover = "A share of %{y:.3g} of all pairs lies within %{x:.3g}."
     add_points(figure, radii[~used], integral[~used], "other radii", GREY, hover)
     add_points(figure, radii[used], integral[used], "radii of the estimate", colour, hover)
     start = integral[used][0]

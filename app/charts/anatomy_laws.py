@@ -7,22 +7,31 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy import special, stats
 
-from app.charts.look import REFERENCE_COLOUR, estimator_style
+from app.charts.look import LINE_GLYPH, OFFSET_COLOUR, REFERENCE_COLOUR, estimator_style, named
 from gelora.geometry import PointCloud, norms_and_angles
 
-GREY = "#8b95a3"
+GREY = OFFSET_COLOUR
 Picture = tuple[list[go.Figure], str]
 """Figures, and how to read them."""
 
 
 def twonn(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
-    """Log ratios against their empirical law, the fitted line through the origin, the discarded tail in grey."""
+    """Log ratios against their empirical law, with the fitted line."""
+    figure, how = twonn_ratios(name, fitted, truth)
+    return [figure], f"How to read it: {how}"
+
+
+def twonn_ratios(name: str, fitted: Any, truth: float | None = None) -> tuple[go.Figure, str]:
+    """Log ratios against their empirical law, the fitted line through the origin, the discarded tail in grey; how to read it.
+
+    fitted: has TwoNN's `log_mu_`, `minus_log_survival_`, `kept_` and `dimension_`.
+    """
     colour = estimator_style(name)[1]
     x, y, kept = fitted.log_mu_[:-1], fitted.minus_log_survival_, min(fitted.kept_, len(fitted.log_mu_) - 1)
     figure = go.Figure()
-    add_points(figure, x[:kept], y[:kept], "kept" if kept < len(x) else "ratios", colour, "Ratio log μ = %{x:.3f}: kept.")
+    add_points(figure, x[:kept], y[:kept], "kept" if kept < len(x) else "ratios", colour, "This point has log μ = %{x:.3f}; it is kept.")
     if kept < len(x):
-        add_points(figure, x[kept:], y[kept:], "discarded tail", GREY, "Ratio log μ = %{x:.3f}: in the discarded tail.")
+        add_points(figure, x[kept:], y[kept:], "discarded tail", GREY, "This point has log μ = %{x:.3f}; it is in the discarded tail.")
     _lines_through_origin(figure, float(x.max()), float(y.max()), fitted.dimension_, truth, colour)
     figure.update_xaxes(title_text="log μ = log(r₂ / r₁)", range=[0, float(x.max()) * 1.03])
     figure.update_yaxes(title_text="−log(1 − F)", range=[0, float(y.max()) * 1.05])
@@ -31,17 +40,15 @@ def twonn(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
         if kept < len(x)
         else "every ratio counts, and the line's slope is the maximum-likelihood dimension"
     )
-    return [figure], (
-        "How to read it: one dot a point, by how much farther its second neighbor is than its first. Where the density is even, the dots "
+    return figure, (
+        "one dot a point, by how much farther its second neighbor is than its first. Where the density is even, the dots "
         f"lie on a line through the origin: {how}. Dots that bend away from it say that the model does not hold there."
     )
 
 
-def _lines_through_origin(figure: go.Figure, right: float, top: float, dimension: float, truth: float, colour: str) -> None:
-    for slope, words, dash, hue in (
-        (truth, f"slope of the truth, {truth:g}", "dash", REFERENCE_COLOUR),
-        (dimension, f"slope {dimension:.2f}", "solid", colour),
-    ):
+def _lines_through_origin(figure: go.Figure, right: float, top: float, dimension: float, truth: float | None, colour: str) -> None:
+    lines = [] if truth is None else [(truth, f"slope of the truth, {truth:g}", "dash", REFERENCE_COLOUR)]
+    for slope, words, dash, hue in (*lines, (dimension, f"slope {dimension:.2f}", "solid", colour)):
         end = min(right, top / slope) if slope > 0 else right
         figure.add_trace(
             go.Scatter(
@@ -109,7 +116,7 @@ def danco(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
         nu, tau = float(fitted.calibrated_.nu[place]), float(fitted.calibrated_.tau[place])
         _add_law(of_angles, x, np.exp(tau * (np.cos(x - nu) - 1)) / (2 * np.pi * special.i0e(tau)), words[which], line)
     of_norms.update_xaxes(title_text="nearest distance / (k + 1)-th")
-    of_angles.update_xaxes(title_text="angle between two neighbors (rad)")
+    of_angles.update_xaxes(title_text="angle between two neighbors (radians)")
     divergence = go.Figure()
     for y, label, hue, dash in (
         (fitted.kl_norms_, "norms", "#0072B2", "dot"),
@@ -119,7 +126,7 @@ def danco(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
         divergence.add_trace(
             go.Scatter(
                 x=fitted.dimensions_, y=np.maximum(y, 1e-7), mode="lines", name=label, line={"color": hue, "width": 2, "dash": dash},
-                hovertemplate=f"Against balls of dimension %{{x:.1f}}: divergence of {label} %{{y:.3g}}.<extra></extra>",
+                hovertemplate=f"Against balls of dimension %{{x:.1f}} the {label} diverge by %{{y:.3g}}.<extra></extra>",
             )
         )  # fmt: skip
     add_mark(divergence, truth, f"truth {truth:g}", *hues["truth"], log=True)
@@ -185,5 +192,5 @@ def add_mark(figure: go.Figure, x: float, words: str, colour: str, dash: str, hi
     figure.add_vline(x=x, line={"color": colour, "dash": dash, "width": 2})
     figure.add_annotation(
         x=np.log10(x) if log else x, y=0.97 if high else 0.86, yref="paper", xanchor="left", xshift=4, showarrow=False,
-        text=words, font={"color": colour},
+        text=named(words, colour, LINE_GLYPH if dash == "solid" else "┅"),
     )  # fmt: skip

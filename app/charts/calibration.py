@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.charts.lines import BOTTOM, TOP, End, label_ends, label_margin
-from app.charts.look import GRID, REFERENCE_COLOUR, estimator_style, finish
+from app.charts.look import GRID, REFERENCE_COLOUR, estimator_glyph, estimator_style, finish
 from gelora.geometry import Summary, Trial
 
 
@@ -117,7 +117,7 @@ def _finish_lines(figure: go.Figure, summaries: Sequence[Summary], right: float,
     highest = max([0.6 * most, *(_top(s) for s in summaries if _top(s) <= most)]) * 1.03
     last = {summary.estimator: summary for summary in summaries if summary.mean is not None}
     looks = {name: estimator_style(name) for name in last}
-    ends = [End(min(s.mean or 0.0, highest), looks[name][0], looks[name][1]) for name, s in last.items()]
+    ends = [End(min(s.mean or 0.0, highest), looks[name][0], looks[name][1], estimator_glyph(name)) for name, s in last.items()]
     height = 400
     label_ends(figure, ends, right, (0.0, highest), height, log=False)
     finish(figure, height=TOP + height + BOTTOM, stale=stale)
@@ -153,13 +153,13 @@ def _reference(x: Sequence[float], y: Sequence[float], sentence: str) -> go.Scat
 def _draw_sentence(trial: Trial) -> str:
     label = estimator_style(trial.estimator)[0]
     interval = f", 95% interval {trial.ci_low:.2f} to {trial.ci_high:.2f}" if trial.ci_low is not None else ", no interval"
-    return f"{label}, draw {trial.seed}: {trial.dimension:.2f}{interval}; the truth is {trial.truth}."
+    return f"Of draw {trial.seed} {label} says {trial.dimension:.2f}{interval}; the truth is {trial.truth}."
 
 
 def _summary_sentence(summary: Summary) -> str:
     label = estimator_style(summary.estimator)[0]
-    head = f"{label}, d = {summary.truth}, N = {summary.case.n_samples:,}: "
+    where = f"At d = {summary.truth} and N = {summary.case.n_samples:,} {label}"
     if summary.mean is None or summary.relative_bias is None:
-        return f"{head}no answer. {summary.notes[0] if summary.notes else ''}"
+        return f"{where} has no answer. {summary.notes[0] if summary.notes else ''}"
     spread = f" ± {summary.sd:.2f}" if summary.sd is not None else ""
-    return f"{head}{summary.mean:.2f}{spread} over {summary.n_defined} draws, {summary.relative_bias:+.0%} off."
+    return f"{where} says {summary.mean:.2f}{spread} over {summary.n_defined} draws, {summary.relative_bias:+.0%} off the truth."

@@ -10,12 +10,26 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.look import GRID, REFERENCE_COLOUR, RISE_COLOUR, estimator_style, finish, with_alpha
+from app.charts.lines import BLOCK_AXIS, layer_ticks
+from app.charts.look import (
+    CELL_INK,
+    FELL,
+    GRID,
+    RISE_COLOUR,
+    RISE_EDGE,
+    ROSE,
+    SAME,
+    estimator_glyph,
+    estimator_style,
+    finish,
+    named,
+    with_alpha,
+)
 
 Measurement = Mapping[str, Any]
-FELL, SAME, ROSE = "#0072B2", "#DADDE2", "#D55E00"
 _OUTLINE = "#7A8594"
 _GHOSTS = 6  # earlier curves that are drawn at most, spread evenly from the first to the last
+_NUMBERED, _SIGNED = 10, 40  # steps up to which cells hold their number, or a sign
 _CELL, _EDGE = 30, 96  # pixels: height of a layer's row in the map, of everything else in it
 
 
@@ -40,28 +54,26 @@ def moving_curve(measurements: Sequence[Measurement], shown: int) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=places, y=list(ghost["dimensions"]), mode="lines", line={"color": with_alpha(colour, opacity), "width": 2},
-                name=f"step {ghost['step']:,}", hovertemplate=f"Step {ghost['step']:,}: %{{y:.2f}}<extra></extra>",
+                name=f"step {ghost['step']:,}", hovertemplate=f"At step {ghost['step']:,} {label} said %{{y:.2f}} here.<extra></extra>",
             ), row=1, col=1,
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
             x=places, y=list(now["dimensions"]), mode="lines+markers", line={"color": colour, "width": 4},
             marker={"symbol": symbol, "size": 9}, name=f"step {now['step']:,}", text=list(now["layer_names"]),
-            hovertemplate=f"%{{text}}, step {now['step']:,}: {label} %{{y:.2f}}<extra></extra>",
+            hovertemplate=f"%{{text}}: at step {now['step']:,} {label} says %{{y:.2f}}.<extra></extra>",
         ), row=1, col=1,
     )  # fmt: skip
     low, high = _range(measurements)
     _undefined(figure, now, places, low)
     figure.update_yaxes(title_text="intrinsic dimension", range=[low, high], gridcolor=GRID, row=1, col=1)
-    words = f'<span style="color:{colour}">━ <b>{label} at step {now["step"]:,}</b></span>'
-    if shown:
-        words += f'   <span style="color:{REFERENCE_COLOUR}">earlier ones fade</span>'
+    words = named(f"{label} at step {now['step']:,}", colour, estimator_glyph(now["estimator"])) + ("   earlier ones fade" if shown else "")
     _over(figure, words, "y")
     if has_ranks:
         _ranks(figure, measurements, now, n_layers - 1)
     step = max(1, round((n_layers - 1) / 12))
     figure.update_xaxes(range=[0.3, n_layers - 0.3], tickvals=list(range(1, n_layers, step)), gridcolor=GRID)
-    figure.update_xaxes(title_text="block", row=2 if has_ranks else 1, col=1)
+    figure.update_xaxes(title_text=BLOCK_AXIS, row=2 if has_ranks else 1, col=1)
     finish(figure, height=500 if has_ranks else 340)
     figure.update_layout(showlegend=False, barmode="overlay", uirevision="geometry")
     return figure
@@ -73,20 +85,20 @@ def _ranks(figure: go.Figure, measurements: Sequence[Measurement], now: Measurem
     installed = [now.get("installed", {}).get(str(block)) for block in blocks]
     figure.add_trace(
         go.Bar(
-            x=blocks, y=wanted, width=0.56, name="the rule would want now", marker={"color": RISE_COLOUR, "line": {"width": 0}},
-            hovertemplate="Block %{x}: the rule would want rank %{y} now<extra></extra>",
+            x=blocks, y=wanted, width=0.56, name="the rule would want now",
+            marker={"color": RISE_COLOUR, "line": {"color": RISE_EDGE, "width": 1}},
+            hovertemplate="The rule would want rank %{y} for block %{x} now.<extra></extra>",
         ), row=2, col=1,
     )  # fmt: skip
     figure.add_trace(
         go.Bar(
             x=blocks, y=installed, width=0.82, name="in use", marker={"color": "rgba(0,0,0,0)", "line": {"color": _OUTLINE, "width": 2.5}},
-            hovertemplate="Block %{x}: rank %{y} in use<extra></extra>",
+            hovertemplate="Block %{x} has rank %{y} in use.<extra></extra>",
         ), row=2, col=1,
     )  # fmt: skip
     highest = max([1, *(r for m in measurements for key in ("wanted", "installed") for r in m.get(key, {}).values())])
-    figure.update_yaxes(title_text="rank", range=[0, highest * 1.08], gridcolor=GRID, nticks=6, tickformat="d", row=2, col=1)
-    fill = '<span style="color:#A8780A">■ <b>the rule would want</b></span>'
-    _over(figure, f'{fill}   <span style="color:{_OUTLINE}">□ <b>in use</b></span>', "y2")
+    figure.update_yaxes(title_text="LoRA rank r", range=[0, highest * 1.08], gridcolor=GRID, nticks=6, tickformat="d", row=2, col=1)
+    _over(figure, f"{named('the rule would want', RISE_EDGE, '■')}   {named('in use', _OUTLINE, '□')}", "y2")
 
 
 def _undefined(figure: go.Figure, measurement: Measurement, places: Sequence[float], low: float) -> None:
@@ -95,7 +107,7 @@ def _undefined(figure: go.Figure, measurement: Measurement, places: Sequence[flo
         figure.add_trace(
             go.Scatter(
                 x=gaps, y=[low] * len(gaps), mode="text", text=["⊘"] * len(gaps), textposition="top center", name="no dimension",
-                textfont={"size": 16, "color": REFERENCE_COLOUR}, cliponaxis=False,
+                textfont={"size": 16}, cliponaxis=False,
                 hovertemplate=f"No dimension here: {measurement.get('note') or 'it could not be estimated'}<extra></extra>",
             ), row=1, col=1,
         )  # fmt: skip
@@ -129,32 +141,52 @@ def drift_map(measurements: Sequence[Measurement], limit: float | None = None) -
     """Layer by step: colour is the change of the dimension since its first measurement, the number in a cell the dimension.
 
     limit: the change at which the colour is full; that of these measurements when None. ↻ marks steps at which ranks were
-    given out anew, ⊘ cells without a dimension.
+    given out anew, ⊘ cells without a dimension. Where numbers do not fit, + and − say which way a cell has gone by more than
+    a tenth of the limit.
     """
     limit = limit or drift_limit([measurements])
     names = [str(name) for name in measurements[-1]["layer_names"]]
     steps = [f"{m['step']:,}{' ↻' if m.get('reallocated') else ''}" for m in measurements]
     values = [[m["dimensions"][layer] for m in measurements] for layer in range(len(names))]
     changes = _changes(measurements)
-    few = len(steps) <= 10
+    words = _numbers(values) if len(steps) <= _NUMBERED else _signs(changes, limit)
+    hover = [
+        [
+            f"{name}: at step {m['step']:,} there is no dimension." if value is None or change is None
+            else f"{name}: at step {m['step']:,} the dimension is {value:.1f}, {change:+.2f} since the start."
+            for m, value, change in zip(measurements, row, moved, strict=True)
+        ]
+        for name, row, moved in zip(names, values, changes, strict=True)
+    ]  # fmt: skip
     figure = go.Figure(
         go.Heatmap(
             x=steps, y=names, z=changes, zmin=-limit, zmax=limit, colorscale=[[0, FELL], [0.5, SAME], [1, ROSE]], xgap=1, ygap=1,
-            text=[["⊘" if value is None else f"{value:.1f}" for value in row] for row in values],
-            texttemplate="%{text}" if few else None, textfont={"size": 11}, hoverongaps=False,
-            hovertemplate="%{y}, step %{x}: dimension %{text}, %{z:+.2f} since the start<extra></extra>",
+            text=words, texttemplate="%{text}" if len(steps) <= _SIGNED else None, textfont={"size": 11, "color": CELL_INK},
+            hoverongaps=False, hovertext=hover, hoverinfo="text",
             colorbar={"title": {"text": "change", "side": "top"}, "thickness": 10, "len": 0.9, "tickformat": "+.1f", "nticks": 5},
         )
     )  # fmt: skip
     for layer, row in enumerate(values):
         for column, value in enumerate(row):
             if value is None:
-                figure.add_annotation(x=steps[column], y=names[layer], text="⊘", showarrow=False, font={"color": REFERENCE_COLOUR})
+                figure.add_annotation(x=steps[column], y=names[layer], text="⊘", showarrow=False)
     figure.update_xaxes(title_text="optimizer step", type="category", nticks=10, showgrid=False)
-    figure.update_yaxes(showgrid=False, automargin=True)
+    # The words of an axis of layers, as on every other chart of them; the cells keep the layers' names.
+    figure.update_yaxes(
+        showgrid=False, automargin=True, title_text="layer", type="category",
+        **(layer_ticks(len(names)) | {"tickvals": [names[i] for i in layer_ticks(len(names))["tickvals"]]}),
+    )  # fmt: skip
     finish(figure, height=_CELL * len(names) + _EDGE if len(names) < 20 else 620)
     figure.update_layout(margin={"l": 10, "r": 8})
     return figure
+
+
+def _numbers(values: Sequence[Sequence[float | None]]) -> list[list[str]]:
+    return [["⊘" if value is None else f"{value:.1f}" for value in row] for row in values]
+
+
+def _signs(changes: Sequence[Sequence[float | None]], limit: float) -> list[list[str]]:
+    return [["" if c is None or abs(c) < 0.1 * limit else "+" if c > 0 else "−" for c in row] for row in changes]
 
 
 def _changes(measurements: Sequence[Measurement]) -> list[list[float | None]]:

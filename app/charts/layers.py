@@ -1,14 +1,36 @@
 """The Layers page's main figure: the curve of every estimator over the ranks they give. Pure functions, no Streamlit."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.lines import BOTTOM, LABEL_GAP, TOP, End, label_ends, label_margin, last_defined, set_value_axis, value_range, with_gaps
-from app.charts.look import GRID, REFERENCE_COLOUR, RISE_COLOUR, add_band, estimator_style, finish
+from app.charts.lines import (
+    BOTTOM,
+    LABEL_GAP,
+    LAYER_AXIS,
+    TOP,
+    End,
+    label_ends,
+    label_margin,
+    last_defined,
+    layer_ticks,
+    set_value_axis,
+    value_range,
+    with_gaps,
+)
+from app.charts.look import (
+    CELL_INK,
+    GRID,
+    RANK_CELLS,
+    REFERENCE_COLOUR,
+    SHARE_CELLS,
+    add_band,
+    estimator_glyph,
+    estimator_style,
+    finish,
+)
 from gelora.geometry import is_scale_dependent, rises
 from gelora.ranks import RankAgreement, rank_agreement
 from gelora.records import IdProfile, RankPlan
@@ -52,8 +74,8 @@ def id_by_layer(
     highest = [e.ci_high for e in profile.estimates[focus] if e.ci_high is not None]
     shown = value_range([*curves.values(), np.array(highest)], log)
     set_value_axis(figure, shown, log, row=1)
-    ends = [End(last_defined(profile.dimensions(name)), *_name_and_colour(name)) for name in profile.estimates]
-    ends += [End(last_defined(curve), words, REFERENCE_COLOUR) for words, curve in references.items()]
+    ends = [End(last_defined(profile.dimensions(name)), *_name_and_mark(name)) for name in profile.estimates]
+    ends += [End(last_defined(curve), words, REFERENCE_COLOUR, "┅") for words, curve in references.items()]
     label_ends(figure, ends, n_points - 1, shown, height, log)
     for i, estimate in enumerate(profile.estimates[focus]):
         if estimate.dimension is None:
@@ -61,12 +83,8 @@ def id_by_layer(
     if layer is not None:
         figure.add_vline(x=layer, line={"color": REFERENCE_COLOUR, "width": 1}, opacity=0.6, row=1, col=1)
     _add_rank_cells(figure, profile, ranks, n_points)
-    step = math.ceil(n_points / 26)
-    ticks = [i for i in range(n_points) if i % step == 0]
-    figure.update_xaxes(
-        tickvals=ticks, ticktext=["emb" if i == 0 else str(i) for i in ticks], gridcolor=GRID, range=[-0.4, n_points - 0.45]
-    )
-    figure.update_xaxes(title_text="layer (emb = embeddings, i = output of block i)", row=2, col=1)
+    figure.update_xaxes(**layer_ticks(n_points), gridcolor=GRID, range=[-0.4, n_points - 0.45])
+    figure.update_xaxes(title_text=LAYER_AXIS, row=2, col=1)
     finish(figure, height=TOP + height + _MIDDLE + rows + BOTTOM, stale=stale)
     figure.update_traces(unselected={"marker": {"opacity": 1}}, selector={"type": "scatter"})  # a click selects a layer, it dims nothing
     figure.update_layout(margin={"r": label_margin(ends), "t": TOP, "b": BOTTOM})
@@ -149,7 +167,9 @@ def _add_baseline(figure: go.Figure, profile: IdProfile, words: str, curve: np.n
             name=words,
             mode="lines",
             line={"color": REFERENCE_COLOUR, "width": 1.5, "dash": "dot"},
-            hovertext=[f"{layer}, {words}: {value:.2f}" for layer, value in zip(profile.layer_names, curve, strict=True)],
+            hovertext=[
+                f"{layer}: on {words} data the estimator says {value:.2f}." for layer, value in zip(profile.layer_names, curve, strict=True)
+            ],
             hoverinfo="text",
             showlegend=False,
         ),
@@ -171,7 +191,7 @@ def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, R
         hover.append(
             [
                 f"Block {block}: {label} gives rank {by_block.get(block, 0)}"
-                + (f", the offset alone: {missing[name][block]}" if block in missing[name] else "")
+                + (f", the offset alone: {missing[name][block]}" if block in missing[name] else ".")
                 for block in blocks
             ]
         )
@@ -180,11 +200,11 @@ def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, R
     look = {
         "x": blocks, "texttemplate": "%{text}" if n_points <= 40 else "", "hoverinfo": "text",
         "xgap": 3 if n_points <= 40 else 1, "ygap": 3, "showscale": False,
-        "textfont": {"color": "#1b2430", "size": size},  # dark on every cell, whatever the theme
+        "textfont": {"color": CELL_INK, "size": size},
     }  # fmt: skip
     top = max((r for row in cells for r in row if r is not None), default=1)
     rows = [estimator_style(name)[0] for name in ranks]
-    scales: list[tuple] = [(cells, max(top, 2), [[0, "#F8EFD9"], [1, RISE_COLOUR]])]
+    scales: list[tuple] = [(cells, max(top, 2), list(enumerate(RANK_CELLS)))]
     if len(ranks) > 1:
         # Plotly draws two heat maps on one axis of names only when each has every row, so each leaves the other's empty.
         most = max((a.n_plans for a in agreed.values() if a), default=0)
@@ -193,7 +213,7 @@ def _add_rank_cells(figure: go.Figure, profile: IdProfile, ranks: Mapping[str, R
         hover.append([_agreement_sentence(block, a) for block, a in agreed.items()])
         empty = [None] * len(blocks)
         shares = [a.n_agree / a.n_plans if a else 0 for a in agreed.values()]
-        scales = [([*cells, empty], *scales[0][1:]), ([*([empty] * len(cells)), shares], 1, [[0, "#EEF1F5"], [1, "#A9B7C8"]])]
+        scales = [([*cells, empty], *scales[0][1:]), ([*([empty] * len(cells)), shares], 1, list(enumerate(SHARE_CELLS)))]
     for z, highest, colours in scales:
         trace = go.Heatmap(y=rows, z=z, zmin=0, zmax=highest, text=texts, hovertext=hover, colorscale=colours, hoverongaps=False, **look)
         figure.add_trace(trace, row=2, col=1)
@@ -213,6 +233,6 @@ def _agreement_sentence(block: int, agreement: RankAgreement | None) -> str:
     return f"Block {block}: {agreement.n_agree} of {agreement.n_plans} estimators give rank {agreement.rank}{span}."
 
 
-def _name_and_colour(estimator: str) -> tuple[str, str]:
+def _name_and_mark(estimator: str) -> tuple[str, str, str]:
     label, colour, _, _ = estimator_style(estimator)
-    return label, colour
+    return label, colour, estimator_glyph(estimator)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.look import GRID, finish
+from app.charts.look import GRID, LINE_GLYPH, finish, named
 
 LABEL_GAP = 16  # pixels from one name to the next
 LABEL_FONT = 12
@@ -18,11 +18,22 @@ TOP, BOTTOM = 34, 52
 
 
 class End(NamedTuple):
-    """The end of a line: its value, its name and its colour."""
+    """The end of a line: its value, its name, its colour and the mark that stands before the name."""
 
     value: float
     text: str
     colour: str
+    glyph: str = LINE_GLYPH
+
+
+LAYER_AXIS = "layer (emb: embeddings, i: output of block i)"
+BLOCK_AXIS = "block"
+
+
+def layer_ticks(n_layers: int, at_most: int = 26) -> dict[str, list]:
+    """The ticks of an axis of layers: emb, 1, 2, ..., thinned out to `at_most`."""
+    ticks = list(range(0, n_layers, math.ceil(n_layers / at_most)))
+    return {"tickvals": ticks, "ticktext": ["emb" if i == 0 else str(i) for i in ticks]}
 
 
 def with_gaps(curve: np.ndarray) -> list[float | None]:
@@ -45,7 +56,7 @@ def value_range(curves: Sequence[np.ndarray], log: bool) -> tuple[float, float]:
 
 
 def set_value_axis(figure: go.Figure, shown: tuple[float, float], log: bool, row: int = 1) -> None:
-    options: dict = {"title_text": "intrinsic dimension", "gridcolor": GRID, "range": list(shown)}
+    options: dict = {"title": {"text": "intrinsic dimension", "standoff": 8}, "gridcolor": GRID, "range": list(shown)}
     if log:
         digits = (1, 2, 3, 5, 7) if shown[1] < 12 * shown[0] else (1, 2, 5)
         ticks = [d * 10.0**power for power in range(-3, 6) for d in digits if shown[0] <= d * 10.0**power <= shown[1]]
@@ -62,10 +73,10 @@ def label_ends(figure: go.Figure, ends: Sequence[End], x: float, shown: tuple[fl
         figure.add_annotation(
             x=x,
             y=math.log10(end.value) if log else end.value,
-            ax=24,
+            ax=16,
             ay=pixel - free,
-            text=f"<b>{end.text}</b>",
-            font={"color": end.colour, "size": LABEL_FONT},
+            text=named(end.text, end.colour, end.glyph),
+            font={"size": LABEL_FONT},
             showarrow=True,
             arrowhead=0,
             arrowwidth=1,
@@ -98,7 +109,8 @@ def apart(wanted: Sequence[float], gap: float, height: float) -> list[float]:
 
 
 def label_margin(ends: Sequence[End]) -> int:
-    return 30 + round(0.62 * LABEL_FONT * max((len(end.text) for end in ends), default=0))
+    """Pixels right of the plot that the longest name needs, with its mark and hair line."""
+    return 36 + round(0.56 * LABEL_FONT * max((len(end.text) for end in ends), default=0))
 
 
 def titled(figure: go.Figure, title: str, height: int, ends: Sequence[End]) -> go.Figure:

@@ -6,7 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from app.charts.look import GRID, STRATEGY_COLOURS, base_layout
+from app.charts.lines import BLOCK_AXIS
+from app.charts.look import GRID, REFERENCE_COLOUR, STRATEGY_COLOURS, base_layout, named
 from gelora.ranks import STRATEGIES
 from gelora.records import RankPlan
 
@@ -24,8 +25,8 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
     height, n = ROW * len(plans) + BOTTOM, len(plans)
     bars, names = [], []
     layout: dict[str, Any] = {
-        **base_layout(height), "bargap": 0, "margin": {"l": 36, "r": 8, "t": 4, "b": BOTTOM},
-        "xaxis": {"showgrid": False, "tickvals": blocks[::step], "fixedrange": True, "title": {"text": "block"}},
+        **base_layout(height), "bargap": 0, "margin": {"l": 48, "r": 8, "t": 4, "b": BOTTOM},
+        "xaxis": {"showgrid": False, "tickvals": blocks[::step], "fixedrange": True, "title": {"text": BLOCK_AXIS}},
     }  # fmt: skip
     layout["xaxis"]["anchor"] = "y" if n == 1 else f"y{n}"
     for row, (name, plan) in enumerate(plans.items(), start=1):
@@ -36,6 +37,7 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
         bars.append(
             {
                 "type": "bar",
+                "name": label,
                 "x": blocks,
                 "y": means,
                 "yaxis": axis,
@@ -52,10 +54,11 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
         top = 1 - (row - 1) / n
         layout[axis.replace("y", "yaxis")] = {
             "domain": [max(top - 1 / n, 0.0), top - GAP / ROW / n], "range": [0, highest * 1.12],
-            "nticks": 3, "gridcolor": GRID, "fixedrange": True,
+            "nticks": 3, "gridcolor": GRID, "fixedrange": True, "title": {"text": "rank r", "standoff": 4, "font": {"size": 12}},
         }  # fmt: skip
         names.append(
-            {"text": f"<b>{label}</b>", "x": 0, "xref": "paper", "xanchor": "left", "y": top - GAP / ROW / n, "yref": "paper",
+            {"text": named(label, STRATEGY_COLOURS[name], "■"), "x": 0, "xref": "paper", "xanchor": "left",
+             "y": top - GAP / ROW / n, "yref": "paper",
              "yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
         )  # fmt: skip
     # One construction: the page draws this anew at every offset, and a figure changed piece by piece takes ten times as long.
@@ -69,7 +72,7 @@ def _reach(ranks: list[list[int]], means: list[float]) -> dict[str, Any]:
         "symmetric": False,
         "array": [max(found) - mean for found, mean in zip(ranks, means, strict=True)],
         "arrayminus": [mean - min(found) for found, mean in zip(ranks, means, strict=True)],
-        "color": "#7f7f7f",
+        "color": REFERENCE_COLOUR,
         "thickness": 1.5,
         "width": 3,
         "visible": any(min(found) != max(found) for found in ranks),
@@ -78,5 +81,5 @@ def _reach(ranks: list[list[int]], means: list[float]) -> dict[str, Any]:
 
 def _sentence(label: str, block: int, ranks: list[int]) -> str:
     same = min(ranks) == max(ranks)
-    which = f"rank {ranks[0]} for each of {len(ranks)} matrices" if same else f"ranks {', '.join(map(str, ranks))}"
-    return f"{label}, block {block}: {which}."
+    which = f"rank {ranks[0]} in each of {len(ranks)} matrices" if same else f"ranks {', '.join(map(str, ranks))}"
+    return f"{label} gives block {block} {which}."

@@ -28,7 +28,7 @@ def compare_runs(metric_name: str, series: Mapping[str, Sequence[tuple[int, floa
                 mode="lines+markers" if few else "lines",
                 line={"color": SERIES_COLOURS[i % len(SERIES_COLOURS)], "dash": SERIES_DASHES[i % len(SERIES_DASHES)], "width": 2},
                 marker={"size": 7, "symbol": SERIES_SYMBOLS[i % len(SERIES_SYMBOLS)]},
-                hovertemplate=f"{name}, step %{{x}}: {metric_name} %{{y:.5g}}<extra></extra>",
+                hovertemplate=f"At step %{{x}} of {name} the {metric_name} is %{{y:.5g}}.<extra></extra>",
             )
         )
     below = _AXIS + _LINE * len(series)
@@ -87,19 +87,19 @@ def _add_group(figure: go.Figure, metric_name: str, number: int, group: RunGroup
             go.Scatter(
                 x=[group.n_params] * len(group.values), y=list(group.values), mode="markers", name=f"{group.label}, single runs",
                 marker={"color": colour, "size": 5, "opacity": 0.55},
-                hovertemplate=f"{group.label}: {metric_name} %{{y:.4f}}<extra></extra>",
+                hovertemplate=f"One run of {group.label} has {metric_name} %{{y:.4f}}.<extra></extra>",
             )
         )  # fmt: skip
     spread = "" if group.spread is None else f" ± {group.spread:.4f}"
     figure.add_trace(
         go.Scatter(
             x=[group.n_params], y=[group.mean], mode="markers+text", name=group.label, text=[f"<b>{number}</b>"],
-            textposition="middle right", textfont={"size": 13, "color": colour},
+            textposition="top right", textfont={"size": 13},
             marker={"color": colour, "symbol": symbol, "size": 13, "line": {"color": "white", "width": 1}},
             error_y=None if group.spread is None else {"type": "data", "array": [group.spread], "color": colour, "thickness": 1.5},
             hovertemplate=(
-                f"{number}: {group.label}<br>{metric_name} {group.mean:.4f}{spread}, {len(group.values)} "
-                f"run{'s' if len(group.values) > 1 else ''}<br>{group.n_params:,} parameters<extra></extra>"
+                f"{number}: {group.label} has {metric_name} {group.mean:.4f}{spread} over {len(group.values)} "
+                f"run{'s' if len(group.values) > 1 else ''},<br>with {group.n_params:,} trained parameters.<extra></extra>"
             ),
         )
     )  # fmt: skip

@@ -9,8 +9,20 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.lines import LABEL_FONT, LABEL_GAP, End, label_ends, last_defined, set_value_axis, titled, value_range, with_gaps
-from app.charts.look import GRID, estimator_style, with_alpha
+from app.charts.lines import (
+    LABEL_FONT,
+    LABEL_GAP,
+    LAYER_AXIS,
+    End,
+    label_ends,
+    last_defined,
+    layer_ticks,
+    set_value_axis,
+    titled,
+    value_range,
+    with_gaps,
+)
+from app.charts.look import GRID, estimator_glyph, estimator_style, named, with_alpha
 from gelora.records import IdProfile
 from gelora.sensitivity import Sensitivity
 
@@ -44,7 +56,7 @@ def decimation(profile: IdProfile, layer: int, focus: str, log: bool = False) ->
         label, colour, dash, symbol = estimator_style(name)
         y, spread = curve.dimensions[layer], curve.spreads[layer]
         values += [y + np.nan_to_num(spread)]
-        ends.append(End(y[0], label, colour))
+        ends.append(End(y[0], label, colour, estimator_glyph(name)))
         figure.add_trace(
             go.Scatter(
                 x=curve.scales,
@@ -53,7 +65,10 @@ def decimation(profile: IdProfile, layer: int, focus: str, log: bool = False) ->
                 mode="lines+markers",
                 line={"color": colour, "width": 3 if name == focus else 1.5, "dash": dash},
                 marker={"color": colour, "size": 9 if name == focus else 6, "symbol": symbol},
-                hovertext=[f"{label} on {n:.0f} rows: {d:.2f}, spread {s:.2f}" for n, d, s in zip(curve.scales, y, spread, strict=True)],
+                hovertext=[
+                    f"On {n:.0f} rows {label} says {d:.2f}, ± {s:.2f} over the parts."
+                    for n, d, s in zip(curve.scales, y, spread, strict=True)
+                ],
                 hoverinfo="text",
                 name=label,
                 showlegend=False,
@@ -93,7 +108,8 @@ def neighbor_scales(profile: IdProfile, layer: int, log: bool = False) -> go.Fig
             line={"color": colour, "width": 3, "dash": dash},
             marker={"color": colour, "size": 8, "symbol": symbol},
             hovertext=[
-                f"Neighbors {n / 2:.0f} and {n:.0f}: {d:.2f}, interval {d - h:.2f} to {d + h:.2f}; mean length {length:.3g}"
+                f"At neighbors {n / 2:.0f} and {n:.0f}, {length:.3g} away on average, GRIDE says {d:.2f}, "
+                f"95% interval {d - h:.2f} to {d + h:.2f}."
                 for n, d, h, length in zip(x, y, half, lengths, strict=True)
             ],
             hoverinfo="text",
@@ -121,12 +137,13 @@ def _mark_plateau(figure: go.Figure, n2: float, dimension: float, log: bool) -> 
         go.Scatter(
             x=[n2], y=[dimension], mode="markers",
             marker={"color": colour, "size": 15, "symbol": symbol, "line": {"width": 2, "color": "#ffffff"}},
-            hovertext=f"Flattest at n2 = {n2:.0f}: {dimension:.2f}", hoverinfo="text", name="Plateau", showlegend=False,
+            hovertext=f"The curve is flattest at n2 = {n2:.0f}; the dimension there is {dimension:.2f}.", hoverinfo="text",
+            name="Plateau", showlegend=False,
         )
     )  # fmt: skip
     figure.add_annotation(
         x=1, xref="paper", xanchor="right", y=math.log10(dimension) if log else dimension, yanchor="bottom", showarrow=False,
-        text=f"<b>plateau {dimension:.1f}</b>", font={"color": colour, "size": LABEL_FONT},
+        text=named(f"plateau {dimension:.1f}", colour, estimator_glyph("plateau")), font={"size": LABEL_FONT},
     )  # fmt: skip
 
 
@@ -136,7 +153,12 @@ def sensitivity_figures(sensitivity: Sensitivity) -> dict[str, go.Figure]:
     values = [curve for table in tables.values() for curve in table.values()]
     if not any(np.isfinite(curve).any() for curve in values):
         return {}
-    shown = value_range(values, log=False)
+    tops = [
+        curve + np.nan_to_num(sensitivity.half_widths[variation][sensitivity.base[variation]])
+        for variation, table in tables.items()
+        if (curve := table.get(sensitivity.base[variation])) is not None
+    ]
+    shown = value_range([*values, *tops], log=False)
     return {variation: _alternatives(sensitivity, variation, shown) for variation, table in tables.items() if table}
 
 
@@ -159,7 +181,10 @@ def _alternatives(sensitivity: Sensitivity, variation: str, shown: tuple[float, 
                 mode="lines+markers",
                 line={"color": colour, "width": 3 if is_base else 1.5, "dash": dash},
                 marker={"color": colour, "size": 7 if is_base else 4, "symbol": symbol if is_base else "circle"},
-                hovertext=[f"{n}, {alternative}: {v:.2f} ± {h:.2f}" for n, v, h in zip(sensitivity.layer_names, curve, half, strict=True)],
+                hovertext=[
+                    f"{n}: with {alternative} the dimension is {v:.2f} ± {h:.2f}."
+                    for n, v, h in zip(sensitivity.layer_names, curve, half, strict=True)
+                ],
                 hoverinfo="text",
                 name=alternative,
                 showlegend=False,
@@ -168,9 +193,8 @@ def _alternatives(sensitivity: Sensitivity, variation: str, shown: tuple[float, 
     set_value_axis(figure, shown, log=False)
     figure.update_yaxes(title_text="")
     label_ends(figure, ends, x[-1], shown, height, log=False)
-    step = math.ceil(len(x) / 9)
     figure.update_xaxes(
-        tickvals=x[::step], ticktext=["emb" if i == 0 else str(i) for i in x[::step]], tickangle=0, gridcolor=GRID,
-        range=[-0.03 * len(x), x[-1] + 0.03 * len(x)], title_text="layer",
+        **layer_ticks(len(x), at_most=9), tickangle=0, gridcolor=GRID, title_text=LAYER_AXIS,
+        range=[-0.03 * len(x), x[-1] + 0.03 * len(x)],
     )  # fmt: skip
     return titled(figure, VARIATION_WORDS[variation].capitalize(), height, ends).update_layout(margin_l=36)

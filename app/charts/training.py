@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.look import GRID, REFERENCE_COLOUR, finish
+from app.charts.look import GLYPHS, GRID, LINE_GLYPH, REFERENCE_COLOUR, finish, named
 
 Points = Sequence[tuple[int, float]]
 LOGGED, SMOOTHED, HELD_OUT, METRIC = "#2E8FE8", "#0072B2", "#D6337C", "#D55E00"
@@ -36,7 +36,7 @@ def training_curves(
     figure.add_trace(
         go.Scatter(
             x=steps, y=values, name="loss as logged", mode="markers", marker={"color": LOGGED, "size": 5, "opacity": 0.6},
-            hovertemplate="Step %{x}: loss %{y:.6g}<extra></extra>",
+            hovertemplate="At step %{x} the loss was %{y:.6g}.<extra></extra>",
         ), row=1, col=1,
     )  # fmt: skip
     figure.add_trace(
@@ -45,10 +45,14 @@ def training_curves(
         ), row=1, col=1,
     )  # fmt: skip
     figure.add_trace(
-        _line(eval_loss, "loss on held-out rows", HELD_OUT, "Step %{x}: held-out loss %{y:.6g}", dash="dash", symbol="diamond"),
-        row=1, col=1,
+        _line(
+            eval_loss, "loss on held-out rows", HELD_OUT, "At step %{x} the loss on held-out rows was %{y:.6g}.",
+            dash="dash", symbol="diamond",
+        ), row=1, col=1,
     )  # fmt: skip
-    figure.add_trace(_line(metric, f"{metric_name} on held-out rows", METRIC, "Step %{x}: " + metric_name + " %{y:.4f}"), row=2, col=1)
+    figure.add_trace(
+        _line(metric, f"{metric_name} on held-out rows", METRIC, "At step %{x} the " + metric_name + " was %{y:.4f}."), row=2, col=1
+    )
     for i, (name, value) in enumerate(references.items()):
         figure.add_hline(
             y=value, row=2, col=1, line={"color": REFERENCE_COLOUR, "dash": ("dash", "dot", "dashdot")[i % 3], "width": 1.5},
@@ -57,10 +61,14 @@ def training_curves(
     for step in reallocated:
         figure.add_vline(x=step, line={"color": REFERENCE_COLOUR, "dash": "dot", "width": 1})
         figure.add_annotation(x=step, y=0, yref="y2 domain", text="↻ ranks given anew", showarrow=False, textangle=-90, yanchor="bottom",
-                              xshift=-8, font={"size": 10, "color": REFERENCE_COLOUR})  # fmt: skip
-    words = [("●", "loss as logged", LOGGED), ("━", "smoothed", SMOOTHED), *([("◆", "held out", HELD_OUT)] if eval_loss else [])]
+                              xshift=-8, font={"size": 11})  # fmt: skip
+    words = [
+        (GLYPHS["circle"], "loss as logged", LOGGED),
+        (LINE_GLYPH, "smoothed", SMOOTHED),
+        *([(GLYPHS["diamond"], "held out", HELD_OUT)] if eval_loss else []),
+    ]
     _heading(figure, words, 1)
-    _heading(figure, [("●", f"{metric_name} on held-out rows", METRIC)], 2)
+    _heading(figure, [(GLYPHS["circle"], f"{metric_name} on held-out rows", METRIC)], 2)
     last = max([total_steps or 1, *steps, *(s for s, _ in metric)])
     figure.update_xaxes(gridcolor=GRID, range=[-0.01 * last, 1.02 * last])
     figure.update_xaxes(title_text="optimizer step", row=2, col=1)
@@ -81,9 +89,9 @@ def panels(series: Mapping[str, Points], total_steps: int | None = None) -> go.F
     last = max([total_steps or 1, *(s for points in series.values() for s, _ in points)])
     for i, (name, points) in enumerate(series.items()):
         colour = _PANEL_COLOURS[i % len(_PANEL_COLOURS)]
-        trace = _line(points, name, colour, "Step %{x}: " + name + " %{y:.5g}", width=2, size=4)
+        trace = _line(points, name, colour, "At step %{x} the " + name + " was %{y:.5g}.", width=2, size=4)
         figure.add_trace(trace, row=i + 1, col=1)
-        _heading(figure, [("━", name, colour)], i + 1)
+        _heading(figure, [(LINE_GLYPH, name, colour)], i + 1)
     figure.update_xaxes(gridcolor=GRID, range=[-0.01 * last, 1.02 * last])
     figure.update_xaxes(title_text="optimizer step", row=n, col=1)
     figure.update_yaxes(gridcolor=GRID, rangemode="tozero", nticks=5, exponentformat="power")
@@ -116,8 +124,8 @@ def _line(
 
 
 def _heading(figure: go.Figure, words: Sequence[tuple[str, str, str]], row: int) -> None:
-    """The names of a panel's lines over it, each in its colour with its mark."""
-    text = "   ".join(f'<span style="color:{colour}">{mark} <b>{name}</b></span>' for mark, name, colour in words)
+    """The names of a panel's lines over it, each after its mark in its colour."""
+    text = "   ".join(named(name, colour, mark) for mark, name, colour in words)
     axis = "" if row == 1 else str(row)
     figure.add_annotation(
         text=text, x=0, xref="paper", xanchor="left", y=1, yref=f"y{axis} domain", yanchor="bottom", yshift=3, showarrow=False,

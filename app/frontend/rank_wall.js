@@ -42,7 +42,7 @@ class RankWall {
     this.layButton = make("button", "rank-wall-edit", { type: "button", hidden: true });
     this.readout.append(this.said, this.layButton);
     this.key = make("p", "rank-wall-key");
-    this.root.append(head, this.plot, this.readout, this.key);
+    this.root.append(head, this.plot, this.readout, this.key, takeRow(this));
     this.parent.append(this.root);
     this.input.addEventListener("input", () => this.schedule(true));
     this.input.addEventListener("pointerdown", () => (this.moving = true));
@@ -219,14 +219,8 @@ class RankWall {
     return { displaylogo: false, displayModeBar: true, modeBarButtons: buttons, responsive: false, doubleClick: "reset" };
   }
 
-  // The figure as a file, made by this browser, on the page's own background and with the sentence as its title.
   download(format) {
-    const { width, height } = { width: this.plot.clientWidth, height: this.frame.height + 26 };
-    const title = { text: `Offset ${this.input.value}: ${this.sentence.textContent}`, x: 0.01, xanchor: "left", font: { size: 12 } };
-    const margin = { ...this.figure.layout.margin, t: PIXELS.top + 26 };
-    const layout = { ...this.figure.layout, title, width, height, margin, paper_bgcolor: this.look.background };
-    const options = { format, width, height, scale: format === "png" ? 2 : 1, filename: "rank_wall" };
-    return this.plotly.downloadImage({ data: this.figure.data, layout }, options);
+    return pictureOf(this, format);
   }
 
   remove() {
@@ -248,7 +242,7 @@ function lookOf(element, data) {
   };
   const theme = (name, otherwise) => resolved(style.getPropertyValue(`--st-${name}`).trim() || otherwise);
   const look = {
-    text: theme("text-color", "#1b2430"),
+    text: theme("text-color", "#0d151d"),
     background: theme("background-color", "#ffffff"),
     secondary: theme("secondary-background-color", "#f3f5f8"),
     primary: theme("primary-color", "#0b5fa5"),

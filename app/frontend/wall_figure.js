@@ -58,8 +58,10 @@ function curveTraces({ data, look, columnPixels }) {
 }
 
 function curveSentence(curve, i) {
-  const interval = curve.low[i] == null || curve.high[i] == null ? "" : ` [${curve.low[i].toFixed(1)}, ${curve.high[i].toFixed(1)}]`;
-  return `${curve.layer_names[i]}: ${curve.values[i] == null ? "undefined" : curve.values[i].toFixed(1) + interval}`;
+  if (curve.values[i] == null) return `${curve.layer_names[i]}: ${curve.name} is undefined.`;
+  const ends = [curve.low[i], curve.high[i]];
+  const interval = ends.some((end) => end == null) ? "" : `, 95% interval ${ends.map((end) => end.toFixed(1)).join(" to ")}`;
+  return `${curve.layer_names[i]}: ${curve.name} says ${curve.values[i].toFixed(1)}${interval}.`;
 }
 
 // Another plan's ranks as one stepped outline over the wall.

@@ -4,6 +4,7 @@ Knows nothing of how anything is computed, and nothing of how options are spelle
 it runs, so that `gelora --help` stays quick.
 """
 
+from gelora.commands.comparing import compare
 from gelora.commands.listing import runs
 from gelora.commands.machine import doctor
 from gelora.commands.measuring import calibrate, estimators, measure, sensitivity
@@ -14,6 +15,7 @@ from gelora.commands.running import resume, stop, train
 
 __all__ = [
     "calibrate",
+    "compare",
     "doctor",
     "estimators",
     "measure",

@@ -8,19 +8,32 @@ from gelora.geometry import synthetic
 from gelora.geometry.baselines import BASELINES, add_baselines
 from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Trial, calibrate
 from gelora.geometry.calibration_summary import Summary, summarize
+from gelora.geometry.charted import CHARTED, charted_points, needed_width
 from gelora.geometry.cloud import PointCloud
+from gelora.geometry.comparison import (
+    DifferenceSummary,
+    LayerDifference,
+    comparability_notes,
+    compare_profiles,
+    layer_difference,
+    summarize_differences,
+    what_differs,
+)
 from gelora.geometry.correlation import CorrelationDimension
 from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement
 from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
 from gelora.geometry.estimator import Estimator
 from gelora.geometry.gride import GRIDE, Plateau
+from gelora.geometry.map_measurement import Bound, MapMeasurement, Measured, measure_map
+from gelora.geometry.maps import MAP_KINDS, RANK_TOLERANCE, MapSpec, SmoothMap, numerical_rank
 from gelora.geometry.mind import MiND
 from gelora.geometry.mle import MLE
 from gelora.geometry.neighbors import METRICS, neighbor_graph
 from gelora.geometry.pca import PCADimension
 from gelora.geometry.persistence import PersistentHomologyDimension
 from gelora.geometry.profile import estimate_profile, merge_profiles
+from gelora.geometry.projection import Projection, principal_plane
 from gelora.geometry.registry import ESTIMATORS, EstimatorKind
 from gelora.geometry.skdim_backend import SkdimEstimator
 from gelora.geometry.synthetic import MANIFOLDS
@@ -28,39 +41,60 @@ from gelora.geometry.twonn import TwoNN
 
 __all__ = [
     "BASELINES",
+    "CHARTED",
     "ESTIMATORS",
     "FIXED_DIMENSIONS",
     "GRIDE",
     "INTERVALS",
     "MANIFOLDS",
+    "MAP_KINDS",
     "METRICS",
     "MLE",
+    "RANK_TOLERANCE",
+    "Bound",
     "Case",
     "CorrelationDimension",
     "DANCo",
+    "DifferenceSummary",
     "Estimator",
     "EstimatorKind",
+    "LayerDifference",
+    "MapMeasurement",
+    "MapSpec",
+    "Measured",
     "MiND",
     "PCADimension",
     "PersistentHomologyDimension",
     "Plateau",
     "PointCloud",
+    "Projection",
     "Rise",
     "SignAgreement",
     "SkdimEstimator",
+    "SmoothMap",
     "Summary",
     "Trial",
     "TwoNN",
     "add_baselines",
     "add_scale_curves",
     "calibrate",
+    "charted_points",
+    "comparability_notes",
+    "compare_profiles",
     "estimate_profile",
     "is_scale_dependent",
+    "layer_difference",
+    "measure_map",
     "merge_profiles",
+    "needed_width",
     "neighbor_graph",
     "norms_and_angles",
+    "numerical_rank",
+    "principal_plane",
     "rises",
     "sign_agreement",
     "summarize",
+    "summarize_differences",
     "synthetic",
+    "what_differs",
 ]

@@ -95,6 +95,15 @@ class PointCloud:
         points = self._settled()
         return 1.0 if points.metric == "cosine" else float(np.ldexp(1.0, points.exponent))
 
+    @property
+    def row_points(self) -> np.ndarray:
+        """int64 [n_samples]: which of the graph's points each row as given is; rows with the same one are copies.
+
+        Raises:
+            InputError: the cloud was made from a NeighborGraph, which holds its distinct rows alone.
+        """
+        return self._settled().labels
+
     def graph(self, n_neighbors: int) -> NeighborGraph:
         """The exact neighbor graph, with at least `n_neighbors` neighbors; searched again only when the last was narrower.
 

@@ -23,8 +23,10 @@ from gelora.ranks.lora_form import lora_arguments
 from gelora.ranks.matching import match_budget
 from gelora.ranks.memory import memory_estimate
 from gelora.ranks.renewal import check_renewable, plan_with_ranks, renewed_plan, rule_ranks
+from gelora.ranks.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
 from gelora.ranks.stability import estimator_shares, half_sample_shares
 from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
+from gelora.ranks.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
 
 if TYPE_CHECKING:
     from gelora.ranks.adalora import (
@@ -74,8 +76,12 @@ __all__ = [
     "BYTES_PER_PARAM",
     "OPTIMIZER_BYTES_PER_PARAM",
     "STRATEGIES",
+    "FisherSpectrum",
     "RankAgreement",
+    "RankNeed",
     "Strategy",
+    "UpdateSpectrum",
+    "adapter_spectra",
     "allocate_ranks",
     "budget_by_block",
     "budget_params",
@@ -91,13 +97,17 @@ __all__ = [
     "plan_at_budget",
     "plan_budget",
     "plan_with_ranks",
+    "random_factors",
     "rank_agreement",
     "renewed_plan",
     "rise_units",
     "rule_ranks",
+    "softmax_fisher",
+    "spectrum_of",
     "undo_edits",
     "uniform_comparison",
     "uniform_ranks",
+    "update_of_each_rank",
     *_LATE,
 ]
 

@@ -23,6 +23,8 @@ from gelora.runs.state import LIVE, RunInfo, RunState, describe, now, read_json,
 _START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
 _ORPHAN_SECONDS = 2.0  # and when its starter is dead
 _LOCK_SECONDS = 20.0
+_ENDED_KEPT = 4096
+_ended: dict[Path, tuple[tuple[tuple[int, int, int] | None, ...], RunInfo]] = {}  # ended runs as they were read, by folder
 _EXIT_SECONDS = 1.0  # how long the starter, when it lives, gets to say how the process ended
 
 
@@ -62,16 +64,45 @@ def wait_for(run_id: str, on_update: Callable[[RunInfo], None] | None = None, po
 
 
 def look(folder: Path) -> RunInfo:
-    """The run in a folder as it stands now."""
+    """The run in a folder as it stands now; one that has ended is read again only when one of its records is another."""
+    stamps = _stamps(folder)
+    kept = _ended.get(folder)
+    if kept is not None and kept[0] == stamps:
+        return kept[1]
+    info, has_ended = _read(folder)
+    if has_ended:
+        while len(_ended) >= _ENDED_KEPT:
+            _ended.pop(next(iter(_ended)), None)
+        _ended[folder] = (stamps, info)  # the stamps were taken before: what is written meanwhile is read next time
+    return info
+
+
+def _stamps(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
+    """What tells that a record of the run was written anew."""
+    found: list[tuple[int, int, int] | None] = []
+    for name in ("spec.json", "launch.json", "state.json"):
+        try:
+            status = (folder / name).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(found)
+
+
+def _read(folder: Path) -> tuple[RunInfo, bool]:
+    """The run, and whether its own record says that it has ended."""
     launch: dict[str, Any] = {}
     try:
         launch = read_json(folder / "launch.json") or {}
         state = read_state(folder) or RunState()
     except StoreError as error:
-        return describe(folder, RunState(status="failed", reason=f"damaged: {error}", started_at=launch.get("started_at")), launch)
-    if state.status in LIVE and not _lives(folder, state, launch):
+        damaged = RunState(status="failed", reason=f"damaged: {error}", started_at=launch.get("started_at"))
+        return describe(folder, damaged, launch), False
+    has_ended = state.status not in LIVE
+    if not has_ended and not _lives(folder, state, launch):
         state = _settle(folder)
-    return describe(folder, state, launch)
+    return describe(folder, state, launch), has_ended
 
 
 def process_of(folder: Path) -> psutil.Process | None:

@@ -178,9 +178,10 @@ def run_folder(run_id: str) -> Path:
 
 def run_folders() -> list[Path]:
     """The folders of all runs, newest first."""
-    with os.scandir(runs_dir()) as entries:
+    root = runs_dir()
+    with os.scandir(root) as entries:
         names = sorted((entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir()), reverse=True)
-    return [runs_dir() / name for name in names]
+    return [root / name for name in names]
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -8,6 +8,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gelora.sources.at_hand import (
+        HubFacts as HubFacts,
+        data_at_hand as data_at_hand,
+        hub_facts as hub_facts,
+        model_at_hand as model_at_hand,
+        models_fetched as models_fetched,
+        states_kept as states_kept,
+    )
+    from gelora.sources.block_jacobian import BlockJacobian as BlockJacobian, probe_block as probe_block
     from gelora.sources.catalog import (
         BUNDLED_DATASET as BUNDLED_DATASET,
         BUNDLED_MODEL as BUNDLED_MODEL,
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
         longest_input as longest_input,
     )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
+    from gelora.sources.hub import is_offline as is_offline, is_reachable as is_reachable
     from gelora.sources.row_states import states_of_rows as states_of_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
@@ -52,9 +62,13 @@ if TYPE_CHECKING:
     )
     from gelora.sources.target_choice import TARGETS as TARGETS, select_modules as select_modules
     from gelora.sources.target_kinds import expert_shape as expert_shape
+    from gelora.sources.token_rows import DrawnToken as DrawnToken, drawn_tokens as drawn_tokens
     from gelora.sources.tokenized import TokenizedSample as TokenizedSample, tokenize as tokenize
 
 _FILE_OF = {
+    **dict.fromkeys(("BlockJacobian", "probe_block"), "block_jacobian"),
+    **dict.fromkeys(("HubFacts", "data_at_hand", "hub_facts", "model_at_hand", "models_fetched", "states_kept"), "at_hand"),
+    **dict.fromkeys(("is_offline", "is_reachable"), "hub"),
     **dict.fromkeys(("BUNDLED_DATASET", "BUNDLED_MODEL", "DatasetEntry", "ModelEntry", "bundled_datasets", "bundled_models"), "catalog"),
     **dict.fromkeys(("find_model", "load_base_model", "load_config", "load_tokenizer"), "catalog"),
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
@@ -67,6 +81,7 @@ _FILE_OF = {
     **dict.fromkeys(("expert_shape",), "target_kinds"),
     **dict.fromkeys(("head_size",), "head_sizes"),
     **dict.fromkeys(("FILE_ENDINGS", "Table", "is_missing", "read_table"), "tables"),
+    **dict.fromkeys(("DrawnToken", "drawn_tokens"), "token_rows"),
     **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),
 }
 

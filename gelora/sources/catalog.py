@@ -3,6 +3,7 @@
 Finds models and loads their config, tokenizer and weights, never code that comes with them. Knows nothing of samples.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -196,20 +197,25 @@ def _bundled_model() -> ModelEntry:
 def _bundled_folder() -> Path | None:
     """The package serves as data only: its files are found by its metadata and its code is never imported."""
     try:
-        folder = Path(str(importlib.metadata.distribution(_DISTRIBUTION).locate_file(_FOLDER_IN_DISTRIBUTION)))
+        folder = _folder_of(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return None
     return folder if folder.is_dir() else None
 
 
+@functools.cache  # a page asks at every run
+def _folder_of(distribution: str) -> Path:
+    return Path(str(importlib.metadata.distribution(distribution).locate_file(_FOLDER_IN_DISTRIBUTION)))
+
+
 def _local_model(model_id: str, folder: Path, weights: bool) -> ModelEntry:
     if not (folder / "config.json").is_file():
         raise InputError(f"The folder {model_id} has no config.json, so it holds no model; give one that save_pretrained wrote.")
-    files = _weight_files(folder)
+    files = weight_files(folder)
     if weights and not files:
         raise InputError(f"The folder {model_id} has a config.json but no weights; put its .safetensors files there.")
     folder = folder.resolve()
-    return ModelEntry(model_id, folder.name, "local", folder, _digest(folder), _size(files), None)
+    return ModelEntry(model_id, folder.name, "local", folder, _digest(folder), size_of(files), None)
 
 
 def _hub_model(model_id: str, weights: bool) -> ModelEntry:
@@ -224,20 +230,20 @@ def _hub_model(model_id: str, weights: bool) -> ModelEntry:
             raise ModelError(f"The repository {model_id} has no weights in safetensors or PyTorch form; choose another id.")
         patterns = [*_SMALL_FILES, *([chosen] if weights and chosen else [])]
         folder = download(model_id, "model", patterns)
-        if weights and not _weight_files(folder):
+        if weights and not weight_files(folder):
             raise HubError(f"The download of {model_id} is not complete; try again.")
-    return ModelEntry(model_id, model_id, "hub", folder, folder.name, _size(_weight_files(folder)), None)
+    return ModelEntry(model_id, model_id, "hub", folder, folder.name, size_of(weight_files(folder)), None)
 
 
 def _cached(model_id: str, weights: bool) -> Path | None:
     for chosen in _WEIGHTS if weights else (None,):
         folder = cached_snapshot(model_id, "model", ["config.json", *([chosen] if chosen else [])])
-        if folder is not None and (folder / "config.json").is_file() and (not weights or _weight_files(folder)):
+        if folder is not None and (folder / "config.json").is_file() and (not weights or weight_files(folder)):
             return folder
     return None
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The files of weights in `folder`, or none when a part that the index names is missing."""
     for pattern in _WEIGHTS:
         files = sorted(file for file in folder.glob(pattern) if file.is_file())
@@ -256,14 +262,14 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _digest(folder: Path) -> str:
     """First 16 hex digits of a SHA-256 over config, tokenizer and weights."""
-    files = {file for pattern in _SMALL_FILES for file in folder.glob(pattern)} | set(_weight_files(folder))
+    files = {file for pattern in _SMALL_FILES for file in folder.glob(pattern)} | set(weight_files(folder))
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.name}\0{_sha256(file)}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def _size(files: list[Path]) -> int | None:
+def size_of(files: list[Path]) -> int | None:
     """Their size together, None where there are none."""
     return sum(file.stat().st_size for file in files) or None
 

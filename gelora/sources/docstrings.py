@@ -4,6 +4,7 @@ Reads source files with `ast` and never imports them; keeps the result under GEL
 """
 
 import ast
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -67,8 +68,7 @@ def read_docstrings(progress: Progress | None = None) -> Docstrings:
     Raises:
         DataError: one of the packages is not installed as source files.
     """
-    versions = {name: _version(name) for name in _PACKAGES}
-    key = hashlib.sha256(json.dumps([_FORMAT, versions]).encode()).hexdigest()[:16]
+    versions, key = _identity()
     kept = _read_kept(key)
     if kept is not None:
         return kept
@@ -79,6 +79,20 @@ def read_docstrings(progress: Progress | None = None) -> Docstrings:
     except StoreError as error:
         _log.warning("The docstrings were not kept for the next time: %s", error)
     return found
+
+
+def is_kept() -> bool:
+    """Whether they have been read and kept, so that `read_docstrings` gives them at once.
+
+    Raises:
+        DataError: one of the packages is not installed.
+    """
+    return _path(_identity()[1]).is_file()
+
+
+def _identity() -> tuple[dict[str, str], str]:
+    versions = {name: _version(name) for name in _PACKAGES}
+    return versions, hashlib.sha256(json.dumps([_FORMAT, versions]).encode()).hexdigest()[:16]
 
 
 def first_paragraph(docstring: str, package: str) -> str | None:
@@ -127,9 +141,14 @@ def _scan(progress: Progress) -> Docstrings:
     return Docstrings(tuple(texts), tuple(labels), packages, _revision(texts, labels))
 
 
+@functools.cache  # a page asks at every run; what is imported stays as it is for the process's life
+def _installed_version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
+
+
 def _version(package: str) -> str:
     try:
-        return importlib.metadata.version(_PACKAGES[package][0])
+        return _installed_version(_PACKAGES[package][0])
     except importlib.metadata.PackageNotFoundError as error:
         distribution = _PACKAGES[package][0]
         message = f"The docstrings data needs {distribution}, which is not installed; pip install {distribution}, or choose a data file."

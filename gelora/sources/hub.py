@@ -68,12 +68,26 @@ def cached_snapshot(repo_id: str, kind: str, patterns: list[str]) -> Path | None
     return Path(folder)
 
 
-def ask_hub(repo_id: str, kind: str) -> Any:
+def is_reachable() -> bool:
+    """Whether the hub answers anything within `HUB_SECONDS`; False in offline mode, without asking."""
+    if is_offline():
+        return False
+    import httpx
+
+    try:
+        _within(HUB_SECONDS, lambda: httpx.head(endpoint(), timeout=0.8 * HUB_SECONDS))
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):
+        return False
+    return True
+
+
+def ask_hub(repo_id: str, kind: str, with_sizes: bool = False) -> Any:
     """What the hub says of a repository (`huggingface_hub`'s ModelInfo or DatasetInfo), within `HUB_SECONDS`, no retries.
 
     Args:
         repo_id: `name` or `owner/name`.
         kind: "model" or "dataset".
+        with_sizes: the size of every file too.
 
     Raises:
         HubError: no network, no such repository, or no access.
@@ -87,7 +101,7 @@ def ask_hub(repo_id: str, kind: str) -> Any:
 
     api = HfApi(endpoint=endpoint())
     with hub_errors(repo_id, kind):
-        return _within(HUB_SECONDS, lambda: api.repo_info(repo_id, repo_type=kind, timeout=0.8 * HUB_SECONDS))
+        return _within(HUB_SECONDS, lambda: api.repo_info(repo_id, repo_type=kind, timeout=0.8 * HUB_SECONDS, files_metadata=with_sizes))
 
 
 def download(repo_id: str, kind: str, patterns: list[str]) -> Path:

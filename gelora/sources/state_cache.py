@@ -76,6 +76,14 @@ def read_states(key: str, sample: Sample) -> HiddenStates | None:
     return states
 
 
+def kept_bytes(key: str) -> int | None:
+    """The size of the file kept under `key`, or None when there is none."""
+    try:
+        return (_folder() / f"{key}.npz").stat().st_size
+    except FileNotFoundError:
+        return None
+
+
 def keep_states(key: str, states: HiddenStates) -> str | None:
     """Keep `states` under `key` and drop the least recently used files beyond `CACHE_BYTES`.
 

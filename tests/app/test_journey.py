@@ -41,7 +41,7 @@ def set_number(page: Page, label: str, value: str) -> None:
 
 
 def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
-    page = open_page(browser, f"{dashboard.url}/?n=200&length=32")
+    page = open_page(browser, f"{dashboard.url}/?page=layers&n=200&length=32")
 
     # Layers: measure, and see the curve of seven layers
     page.get_by_role("button", name="Measure the curve").click()
@@ -120,7 +120,7 @@ def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
 
 
 def test_a_click_on_a_marker_chooses_the_layer_whose_scales_are_drawn(dashboard, browser):
-    page = open_page(browser, f"{dashboard.url}/?n=100&length=32&estimators=twonn,mle")
+    page = open_page(browser, f"{dashboard.url}/?page=layers&n=100&length=32&estimators=twonn,mle&view=scale")
     page.get_by_role("button", name="Measure the curve").click()
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=LONG)
     page.get_by_role("button", name="Measure at other scales").click()
@@ -142,7 +142,7 @@ def test_nothing_overflows_on_a_phone(dashboard, browser, title):
 
 
 def test_an_unknown_hub_id_is_one_sentence(dashboard, browser):
-    page = open_page(browser, f"{dashboard.url}/?model=nobody/nothing&n=100")
+    page = open_page(browser, f"{dashboard.url}/?page=layers&model=nobody/nothing&n=100")
     page.get_by_role("button", name="Measure", exact=True).click()
     expect(page.get_by_test_id("stAlert").filter(has_text="nobody/nothing").first).to_be_visible(timeout=LONG)
     expect(page.get_by_text("Traceback")).to_have_count(0)

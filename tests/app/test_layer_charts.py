@@ -80,7 +80,7 @@ def test_baselines_are_grey_dotted_named_and_only_on_request():
     figure = layer_charts.id_by_layer(profile, "twonn", plans, baselines=True)
     line = curve_trace(figure, "shuffled")
     assert list(line.y) == [None, 30.0, 40.0, 41.0] and line.line.dash == "dot"
-    assert "<b>shuffled</b>" in [a.text for a in figure.layout.annotations]
+    assert "<b>shuffled</b>" in [a.text.split(" ")[-1] for a in figure.layout.annotations]
     assert figure.layout.yaxis.range[1] > 41
 
 
@@ -90,7 +90,7 @@ def test_the_logarithmic_axis_holds_every_value_and_every_label():
     low, high = figure.layout.yaxis.range
     assert figure.layout.yaxis.type == "log"
     assert low < np.log10(10.0) and high > np.log10(15.4)
-    labels = [a for a in figure.layout.annotations if a.text in ("<b>TwoNN</b>", "<b>MLE</b>")]
+    labels = [a for a in figure.layout.annotations if a.text.endswith(("<b>TwoNN</b>", "<b>MLE</b>"))]
     assert [low < a.y < high for a in labels] == [True, True]
 
 
@@ -98,7 +98,8 @@ def test_names_of_fifteen_estimators_never_cover_each_other():
     curve = make_profile().estimates["twonn"]
     profile = replace(make_profile(), estimates=dict.fromkeys(ESTIMATORS, curve), subsamples={})
     figure = layer_charts.id_by_layer(profile, "twonn", plans_of(profile))
-    labels = [a for a in figure.layout.annotations if a.text in {f"<b>{kind.label}</b>" for kind in ESTIMATORS.values()}]
+    names = tuple(f"<b>{kind.label}</b>" for kind in ESTIMATORS.values())
+    labels = [a for a in figure.layout.annotations if a.text.endswith(names)]
     assert len(labels) == 15
     height = (figure.layout.height - figure.layout.margin.t - figure.layout.margin.b) * (
         figure.layout.yaxis.domain[1] - figure.layout.yaxis.domain[0]

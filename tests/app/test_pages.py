@@ -18,14 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY = str(ROOT / "app" / "main.py")
 
 
-def open_app(page: str | None = None, **choices: str) -> AppTest:
+def open_app(page: str = "layers", **choices: str) -> AppTest:
     app = AppTest.from_file(ENTRY, default_timeout=120)
     for key, value in ({"estimators": "twonn,mle"} | choices).items():
         app.query_params[key] = value
-    app.run()
-    if page:
-        app.switch_page(f"../pages/{page}.py").run()
-    return app
+    return app.switch_page(f"../pages/{page}.py").run()
 
 
 def measure(app: AppTest) -> AppTest:
@@ -106,7 +103,7 @@ def test_the_focus_goes_back_to_twonn_with_its_estimator(tiny):
 
 
 def test_scales_and_sensitivity_are_drawn_when_asked_for(tiny):
-    app = measure(open_app(model=tiny[0], data=tiny[1], n="120", layer="2"))
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="120", layer="2", view="scale"))
     assert len(app.get("plotly_chart")) == 1
     app = waited(app.button(key="measure_scales").click().run())
     assert not app.exception and not app.error
@@ -128,7 +125,7 @@ def test_baselines_are_measured_when_they_are_switched_on(tiny):
 
 
 def test_an_error_of_other_scales_is_one_sentence_under_the_curve(tiny, monkeypatch):
-    app = measure(open_app(model=tiny[0], data=tiny[1], n="115"))
+    app = measure(open_app(model=tiny[0], data=tiny[1], n="115", view="scale"))
     monkeypatch.setattr("app.cache.add_scale_curves", failing)
     app = waited(app.button(key="measure_scales").click().run())
     assert not app.exception

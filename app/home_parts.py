@@ -1,0 +1,193 @@
+"""The parts of the Home page: the pipeline as a live picture, the three demonstrations, the last runs.
+
+Draws with Streamlit; how the pipeline stands is `app.pipeline`'s, what a demonstration does `app.demos`'.
+"""
+
+import html
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import streamlit as st
+
+from app import components, demos, measuring, pipeline, state
+from app.aside import aside
+from app.cache import measurements, preparation, preparation_under_way
+from app.pipeline import Station
+from app.run_reading import short_name
+from app.run_words import STATUS_ICONS, main_metric, metric_word
+from gelora.runs import RunInfo, history
+
+N_LAST_RUNS = 3
+_SPARK = "#2e8fe8"  # stands out on both themes
+
+
+def picture() -> None:
+    """The five stations, drawn; anew every second while something is under way."""
+    if measuring.current_profile() is None:
+        preparation()
+    found = pipeline.stations()
+    place = st.container()  # alive or still, the picture stands in one place
+    with place:
+        if pipeline.is_moving(found) or _is_preparing():
+            _live()
+        else:
+            _draw(found)
+
+
+@st.fragment(run_every=1.0)
+def _live() -> None:
+    found = pipeline.stations()
+    _draw(found)
+    if _is_preparing():
+        steps = {"data": "the bundled sentences and the run store", "libraries": "the libraries"}
+        now = " and ".join(words for what, words in steps.items() if preparation_under_way(what))
+        st.caption(f":material/hourglass_top: First visit: {now} are made ready beside this page, once. It works meanwhile.")
+    elif not pipeline.is_moving(found):
+        st.rerun(scope="app")  # over: the rest of the page follows
+
+
+def _is_preparing() -> bool:
+    return preparation_under_way("data") or preparation_under_way("libraries")
+
+
+def _draw(found: Sequence[Station]) -> None:
+    with st.container(key="pipeline"):
+        for number, station in enumerate(found, start=1):
+            with st.container(gap=None, key=f"station-{station.state}-{number}"):
+                st.html(_station(number, station, is_last=number == len(found)))
+                st.page_link(
+                    components.page_path(station.page),
+                    label=f"Open {components.PAGES[station.page]}",
+                    icon=components.ICONS[station.page],
+                    query_params=state.as_query(),
+                )
+
+
+def _station(number: int, station: Station, is_last: bool) -> str:
+    """One station: sign and pipe, name, state as a word, what is there."""
+    sign = pipeline.STATES["done"] if station.state == "done" else str(number)
+    said = html.escape(f"Step {number}, {station.name}: {station.state}. {station.words}", quote=True)
+    return (
+        f'<div class="station {station.state}{" last" if is_last else ""}" role="group" aria-label="{said}">'
+        f'<div class="pipe" aria-hidden="true"><div class="dot">{sign}</div><div class="flow"></div></div>'
+        f'<div class="name">{station.name}</div><div class="how">{station.state}</div>'
+        f'<div class="what">{html.escape(station.words)}</div></div>'
+    )
+
+
+# demonstrations
+
+
+def demonstrations() -> None:
+    """Three buttons on bundled data, each with what one will see and how long it takes; the one under way with Cancel."""
+    for column, (name, demo) in zip(st.columns(len(demos.DEMOS)), demos.DEMOS.items(), strict=True):
+        with column, st.container(border=True, height="stretch"):
+            kind = "primary" if name == "curve" else "secondary"
+            if st.button(demo.title, key=f"demo_{name}", type=kind, icon=demo.icon, width="stretch", on_click=demos.choose, args=(name,)):
+                _begin(name)
+            st.markdown(demo.words)
+            st.caption(f":material/timer: {demo.takes_measured if demos.is_measured(name) else demo.takes}")
+    _under_way()
+
+
+def _begin(name: str) -> None:
+    if name == "train":
+        st.session_state["_demo"] = demos.training_demos().start(state.measurement(), measuring.chosen_task(), st.session_state["offset"])
+        return
+    measurements().start(state.measurement(), measuring.chosen_task())
+    st.switch_page(components.page_path(demos.DEMOS[name].page))
+
+
+def _under_way() -> None:
+    """The training that this tab has asked for: its progress, then its run's page."""
+    job: demos.TrainingDemo | None = st.session_state.get("_demo")
+    if job is None:
+        return
+    if not job.is_over:
+        _progress()
+        return
+    del st.session_state["_demo"]
+    if job.run_id is not None:
+        state.choose("run", job.run_id)
+        st.switch_page(components.page_path("finetune"))
+    if job.is_cancelled:
+        st.info(job.error or "Cancelled.", icon=":material/cancel:")
+    else:
+        st.error(job.error or "The run was not started; press the button again.", icon=":material/error:")
+
+
+@st.fragment(run_every=0.4)
+def _progress() -> None:
+    job: demos.TrainingDemo | None = st.session_state.get("_demo")
+    if job is None or job.is_over:
+        st.rerun(scope="app")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        counted = f" {job.done:,} of {job.total:,}" if job.total else ""
+        left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
+        st.progress(job.done / job.total if job.total else 0.0, text=f"Train and watch · {job.stage}{counted}{left}")
+        st.button("Cancel", key="cancel_demo", disabled=job.is_cancelled, on_click=job.cancel)
+
+
+# the last runs
+
+
+def last_runs(runs: Sequence[RunInfo]) -> None:
+    """The newest runs, each with its loss as a line and a button into its live view."""
+    if not runs:
+        st.caption("No run yet: *Train and watch* starts one, or Fine-tune.")
+        return
+    waits = False
+    for run in runs[:N_LAST_RUNS]:
+        series = _loss_of(run)
+        waits = waits or series is None
+        with st.container(horizontal=True, vertical_alignment="center", key=f"last_run_{run.id}"):
+            if st.button(
+                f"{STATUS_ICONS[run.status]} {short_name(run)}", key=f"open_{run.id}", on_click=state.choose, args=("run", run.id),
+                help=f"{run.status}: {run.model} on {run.dataset}",
+            ):  # fmt: skip
+                st.switch_page(components.page_path("finetune"))
+            st.html(f'<div class="spark">{_spark(series)}<span>{html.escape(_words(run))}</span></div>', width="content")
+    if waits or any(run.is_live for run in runs[:N_LAST_RUNS]):
+        _look_again([(run.id, run.status, run.step) for run in runs[:N_LAST_RUNS]])
+
+
+@st.fragment(run_every=2.0)
+def _look_again(_drawn: list[tuple[str, str, int]]) -> None:
+    """Draw the page anew once the losses that were missing are there."""
+    pending = st.session_state.get("_loss_pending", set())
+    if pending and all(aside().ask(key, list)[0] for key in pending):
+        st.session_state["_loss_pending"] = set()
+        st.rerun(scope="app")
+
+
+def _words(run: RunInfo) -> str:
+    metric = main_metric(run)
+    score = f"{metric_word(metric)} {run.metrics[metric]:.3f}" if metric in run.metrics else run.status
+    return score if run.status == "finished" or metric not in run.metrics else f"{score}, {run.status}"
+
+
+def _loss_of(run: RunInfo) -> list[float] | None:
+    """The run's losses in order; None while the store is being read, which the page does not wait for."""
+    key = f"loss {run.id} {run.status} {run.attempts}"
+    known, losses = aside().ask(key, lambda: [value for _, value in history(run.id).get("loss", [])], 3.0 if run.is_live else None)
+    if not known:
+        st.session_state.setdefault("_loss_pending", set()).add(key)
+        return None
+    return losses or []
+
+
+def _spark(values: Sequence[float] | None) -> str:
+    """A line of the values, 120 by 28 pixels, with what it shows in words; None: they are being read."""
+    if values is None or len(values) < 2:
+        return f'<span class="none">{"reading the losses …" if values is None else "no loss yet"}</span>'
+    low, high = min(values), max(values)
+    points = " ".join(
+        f"{4 + 112 * i / (len(values) - 1):.1f},{24 - 20 * (value - low) / ((high - low) or 1):.1f}" for i, value in enumerate(values)
+    )
+    last = points.rsplit(" ", 1)[-1].split(",")
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="120" height="28"><polyline points="{points}" fill="none" stroke="{_SPARK}" '
+        f'stroke-width="2"/><circle cx="{last[0]}" cy="{last[1]}" r="3" fill="{_SPARK}"/></svg>'
+    )
+    said = f"loss from {values[0]:.3f} to {values[-1]:.3f}"
+    return f'<img src="data:image/svg+xml,{quote(svg)}" width="120" height="28" alt="{said}" title="{said}">'

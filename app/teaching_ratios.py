@@ -1,0 +1,112 @@
+"""The distances behind step 1: the ratios that TwoNN reads on the first layer that has a dimension, made once and kept.
+
+Work in the background, for all tabs; draws nothing.
+"""
+
+import hashlib
+import json
+import threading
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import streamlit as st
+
+from app.cache import measurements, preparation, state_of
+from app.jobs import WAITING, Job
+from app.shelf import Shelf
+from app.state import Measurement
+from gelora.errors import DataError
+from gelora.geometry import TwoNN
+from gelora.record_json import Record, read_only
+from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample
+
+_FORMAT = 1  # raise it when the same measurement would now give other numbers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratios(Record):
+    """What TwoNN reads on one layer, and its answer.
+
+    log_mu: float64 [n], ascending; heights: float64 [n - 1], -log(1 - F); kept: how many the line is fitted to;
+    n_coordinates: the layer's width.
+    """
+
+    layer: str
+    log_mu: np.ndarray
+    heights: np.ndarray
+    kept: int
+    dimension: float
+    n_coordinates: int
+
+    def __post_init__(self) -> None:
+        for name in ("log_mu", "heights"):
+            object.__setattr__(self, name, read_only(getattr(self, name), np.float64))
+
+
+class RatioStore:
+    """The ratios of every measurement that was asked for, and the job that makes them."""
+
+    def __init__(self) -> None:
+        self._kept = Shelf("ratios", Ratios, lambda old, new: new)
+        self._lock = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+
+    def find(self, wanted: Measurement) -> Ratios | None:
+        """What is kept of it, or None."""
+        return self._kept.find(_key(wanted))
+
+    def job(self, wanted: Measurement) -> Job | None:
+        """The job of this measurement, under way or ended, or None."""
+        with self._lock:
+            return self._jobs.get(_key(wanted))
+
+    def start(self, wanted: Measurement) -> Job | None:
+        """Begin to make them, or join the job that is at it; None when they are there."""
+        if self.find(wanted) is not None:
+            return None
+        key = _key(wanted)
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is not None and not job.is_over and not job.is_cancelled:
+                return job
+            job = self._jobs[key] = Job(wanted)
+        threading.Thread(target=self._run, args=(job, wanted, key), name="ratios", daemon=True).start()
+        return job
+
+    def _run(self, job: Job, wanted: Measurement, key: str) -> None:
+        with job.to_its_end("Step 1", "fewer samples or a smaller model"):
+            with measurements().turns.next(lambda: job.progress(WAITING, 0, 0)):
+                preparation().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
+                self._kept.add(key, ratios_of(wanted, job))
+            job.n_results += 1
+
+
+def ratios_of(wanted: Measurement, job: Job) -> Ratios:
+    """Hidden states of the measurement's sample, from the cache where they are kept, and TwoNN's reading of the first layer.
+
+    Raises:
+        GeloraError: data or model cannot be had, or no layer has a dimension.
+    """
+    sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=job.progress)
+    states = extract_hidden_states(wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length, progress=job.progress)
+    reason = ""
+    for layer, values in zip(states.layer_names, states.values, strict=True):
+        job.progress("Distances of all pairs", 0, 0)
+        try:
+            read = TwoNN().fit(values)
+        except DataError as error:
+            reason = str(error)
+            continue
+        return Ratios(layer, read.log_mu_, read.minus_log_survival_, read.kept_, float(read.dimension_), int(values.shape[1]))
+    raise DataError(f"No layer has a dimension by TwoNN: {reason} Take other data or another pooling.")
+
+
+def _key(wanted: Measurement) -> str:
+    identity = [_FORMAT, asdict(wanted), state_of(wanted.data.dataset), state_of(wanted.model)]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@st.cache_resource(show_spinner=False)
+def ratio_store() -> RatioStore:
+    """The server's one store of ratios."""
+    return RatioStore()

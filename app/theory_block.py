@@ -1,0 +1,194 @@
+"""A card of the Theory page: the Jacobian of one block of the chosen model, probed in the background and kept for all tabs.
+
+Knows when that work is done and draws what came of it; what is probed is `gelora.sources.probe_block`.
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import figures, measuring, state
+from app.cache import measurements, preparation
+from app.charts import theory as charts
+from app.charts.theory import Mark, Spectrum
+from app.jobs import WAITING, Job
+from gelora.records import IdProfile
+from gelora.sources import BUNDLED_DATASET, BlockJacobian, load_sample, probe_block
+
+_KEPT = 24
+_TOLERANCE = 1e-4  # gelora.sources.block_jacobian.RANK_TOLERANCE, which would load torch; a test holds them equal
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What decides the answer; two equal ones give the same."""
+
+    measurement: state.Measurement
+    block: int
+    n_probes: int
+    n_points: int
+
+    def sentence(self) -> str:
+        """The choice in words."""
+        m = self.measurement
+        return f"block {self.block} of {m.model} on {m.data.dataset}, {self.n_points} points, {self.n_probes} probes"
+
+
+class Prober:
+    """The answers this server knows and the work under way, in turn with all other work on models."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[Probing, BlockJacobian] = OrderedDict()
+        self._jobs: dict[Probing, Job] = {}
+
+    def find(self, wanted: Probing) -> BlockJacobian | None:
+        """The answer, or None."""
+        with self._lock:
+            return self._answers.get(wanted)
+
+    def job(self, wanted: Probing) -> Job | None:
+        """The work under way or ended for these choices, or None."""
+        with self._lock:
+            return self._jobs.get(wanted)
+
+    def start(self, wanted: Probing) -> Job:
+        """Begin, or join what is under way."""
+        with self._lock:
+            job = self._jobs.get(wanted)
+            if job is not None and not job.is_over:
+                return job
+            job = self._jobs[wanted] = Job(wanted)
+        threading.Thread(target=self._probe, args=(wanted, job), name="probe-block", daemon=True).start()
+        return job
+
+    def _probe(self, wanted: Probing, job: Job) -> None:
+        with (
+            job.to_its_end("The probing", "fewer probes or a smaller model"),
+            measurements().turns.next(lambda: job.progress(WAITING, 0, 0)),
+        ):
+            m = wanted.measurement
+            preparation().wait(job.progress, data_too=m.data.dataset == BUNDLED_DATASET)
+            import torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            sample = load_sample(m.data, m.n_samples, m.seed, distinct=m.distinct, progress=job.progress)
+            found = probe_block(
+                m.model, sample, wanted.block, n_points=wanted.n_points, n_probes=wanted.n_probes,
+                max_length=min(m.max_length, 32), seed=m.seed, device=device, progress=job.progress,
+            )  # fmt: skip
+            with self._lock:
+                self._answers[wanted] = found
+                while len(self._answers) > _KEPT:
+                    self._answers.popitem(last=False)
+            if device == "cuda":
+                torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
+
+
+@st.cache_resource(show_spinner=False)
+def prober() -> Prober:
+    """The server's one prober."""
+    return Prober()
+
+
+def real_block() -> None:
+    """The choices, the work under way, and what it gave."""
+    chosen, profile = st.session_state, measuring.current_profile()
+    most = len(profile.layer_names) - 1 if profile else 10_000
+    chosen["th_block"] = min(chosen["th_block"], most)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input("Block", 1, most, key="th_block", width=112, help="Of the model in the sidebar, counted from 1.")
+        st.number_input("Points", 1, 16, key="th_points", width=112, help="One position of each of so many texts.")
+        st.number_input("Probes", 1, 16_384, key="th_probes", width=112, help="As many as the model is wide show the whole Jacobian.")
+        wanted = Probing(state.measurement(), chosen["th_block"], chosen["th_probes"], chosen["th_points"])
+        job, found = prober().job(wanted), prober().find(wanted)
+        busy = job is not None and not job.is_over and found is None
+        if found is None and not busy:
+            st.button("Probe this block", key="probe_block", type="primary", on_click=prober().start, args=(wanted,))
+    with st.container():
+        if busy:
+            _progress(wanted)
+        elif found is None and job is not None and job.error:
+            if job.is_cancelled:
+                st.info(job.error, icon=":material/info:")
+            else:
+                st.error(job.error, icon=":material/error:")
+    if found is not None:
+        chosen["_probed"] = (wanted, found)
+    if "_probed" not in chosen:
+        st.caption("Nothing is probed yet. With the bundled model it takes some seconds on a free CPU.")
+        return
+    probed, shown = chosen["_probed"]
+    if probed != wanted:
+        st.warning(f"Probed: {probed.sentence()}. The choices have changed since.", icon=":material/history:")
+    _draw(shown, profile if probed == wanted else None)
+
+
+@st.fragment(run_every=0.4)
+def _progress(wanted: Probing) -> None:
+    job = prober().job(wanted)
+    if job is None or job.is_over:
+        st.rerun(scope="app")
+    left = "" if job.seconds_left is None else f" · about {max(job.seconds_left, 0):.0f} s left"
+    counted = f": pass {job.done} of {job.total}" if job.total else ""
+    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
+    st.button("Cancel", key="cancel_probe", on_click=job.cancel, disabled=job.is_cancelled)
+
+
+def rank_words(found: BlockJacobian) -> str:
+    """What the probes saw of the ranks, in one sentence; without a probe for every coordinate they are lower bounds."""
+    least, most = int(found.ranks.min()), int(found.ranks.max())
+    is_whole = found.n_probes == found.hidden_size
+    ranks = f"{least}" if least == most else f"{least} to {most}"
+    update = int(found.update_ranks.max())
+    if is_whole:
+        return f"J has rank {ranks} of {found.hidden_size} at {len(found.ranks)} points, J − I {update}; {found.seconds:.1f} s."
+    return (
+        f"J has rank at least {ranks} at {len(found.ranks)} points ({found.n_probes} probes, width {found.hidden_size}), "
+        f"J − I at least {update}; {found.seconds:.1f} s."
+    )
+
+
+def _draw(found: BlockJacobian, profile: IdProfile | None) -> None:
+    st.markdown(f"**Block {found.block}: {rank_words(found)}**")
+    marks = []
+    if profile is not None and "twonn" in profile.estimates:
+        marks = _beside(found, profile)
+    else:
+        st.caption("Measure the curve (the sidebar does) to see this block's ID in and out beside the rank.")
+    figures.show(
+        charts.spectra(
+            [
+                Spectrum("J", found.singular_values, charts.BLUE, "solid", "circle"),
+                Spectrum("J − I, output minus input", found.update_values, charts.VIOLET, "dot", "triangle-up"),
+            ],
+            axis="singular value / largest",
+            tolerance=_TOLERANCE,
+            marks=marks,
+            most=found.n_probes,
+        ),
+        "theory_block_spectra",
+        says=rank_words(found),
+        how_to_read=f"a line a point; each value is a lower bound of the Jacobian's own, those above {_TOLERANCE:g} of the largest count "
+        "(the pass is in float32).",
+    )
+    with st.expander("Where the points are"):
+        for text, position, token in zip(found.texts, found.positions, found.tokens, strict=True):
+            st.text(f"position {position}, token {token!r}: {text[:160]}")
+
+
+def _beside(found: BlockJacobian, profile: IdProfile) -> list[Mark]:
+    before, after = (profile.estimates["twonn"][i].dimension for i in (found.block - 1, found.block))
+    if before is None or after is None:
+        st.caption("The ID of this block's input or output is not defined; the Layers page says why.")
+        return []
+    rank, added = int(found.ranks.max()), int(found.update_ranks.max())
+    for left, right, words in ((after, rank, "ID of the output ≤ rank J"), (after - before, added, "rise, ID out − ID in ≤ rank of J − I")):
+        verdict = (
+            "holds" if left <= right else "does not hold" if found.n_probes == found.hidden_size else "is not decided by so few probes"
+        )
+        st.markdown(f"- {words}: {left:.2f} {'≤' if left <= right else '>'} {right}. **The bound {verdict}, as computed.**")
+    st.caption(f"The IDs are TwoNN's of the pooled states ({profile.pooling}); the Jacobian is that of single positions.")
+    return [Mark(before, f"ID in, {before:.1f}"), Mark(after, f"ID out, {after:.1f}")]

@@ -1,0 +1,43 @@
+"""A card of the Theory page: heading, paragraph, formula, what moves, a question with its folded answer, the source.
+
+Knows how a card is laid out; what it says is in `theory_texts`, what moves on it is given.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import state
+from gelora.errors import GeloraError
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a card says; paragraph, question, answer and source are Markdown, formulas are KaTeX, one a line."""
+
+    title: str
+    paragraph: str
+    formulas: tuple[str, ...]
+    question: str
+    answer: str
+    source: str
+
+
+@st.fragment
+def draw(number: int, key: str, words: Words, body: Callable[[], None]) -> None:
+    """One card as a fragment of its own, so that its controls redraw nothing else; an error ends the card alone."""
+    with st.container(border=True, key=f"card_{key}"):
+        st.subheader(f"{number} · {words.title}", anchor=key)
+        st.markdown(words.paragraph)
+        for formula in words.formulas:
+            st.latex(formula)
+        try:
+            body()
+        except GeloraError as error:
+            st.error(str(error), icon=":material/error:")
+        st.markdown(f"**To the class:** {words.question}")
+        with st.expander("Answer"):
+            st.markdown(words.answer)
+        st.caption(f"Source: {words.source}")
+    state.publish()  # a fragment's choices are in the URL too

@@ -1,0 +1,165 @@
+"""Two curves of dimensions beside each other: the difference at every layer with its interval, and what stands between the two.
+
+Reads IdProfiles; estimates nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gelora.errors import InputError
+from gelora.geometry.estimator import z_value
+from gelora.records import IdEstimate, IdProfile
+
+_Z95 = z_value(0.95)
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """What two curves say of the same layer: `value` is second - first; None with the reason in `note` where one has no dimension.
+
+    ci_low, ci_high: the 95% interval of the difference, None where a side has none.
+    """
+
+    layer: str
+    first: float | None
+    second: float | None
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    note: str | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval of the difference leaves out zero."""
+        return self.ci_low is not None and self.ci_high is not None and (self.ci_low > 0 or self.ci_high < 0)
+
+
+@dataclass(frozen=True)
+class DifferenceSummary:
+    """Differences in numbers: the mean over the `n_defined` layers where both have a dimension (None when there is none),
+    the largest in size, and at how many of the `n_with_interval` layers the interval leaves out zero (`n_clear`)."""
+
+    mean: float | None
+    largest: LayerDifference | None
+    n_defined: int
+    n_with_interval: int
+    n_clear: int
+
+
+def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tuple[LayerDifference, ...]:
+    """The difference second - first at every layer, with a 95% interval.
+
+    The two are taken for independent: the interval is the difference -+ 1.96 sqrt(s1^2 + s2^2), with s the standard
+    deviation of a profile's half-samples at that layer. Where both saw the same texts, what moves both alike does not
+    cancel, so the interval is then rather too wide than too narrow. Without half-samples half the width of the
+    estimate's own interval takes the place of 1.96 s.
+
+    Raises:
+        InputError: a profile does not hold the estimator, or they have different numbers of layers.
+    """
+    for profile in (first, second):
+        profile.dimensions(estimator)  # checks the name
+    if len(first.layer_names) != len(second.layer_names):
+        raise InputError(
+            f"{_name(first)} has {len(first.layer_names) - 1} blocks and {_name(second)} has {len(second.layer_names) - 1}; "
+            "layers can be subtracted only between models of the same depth."
+        )
+    widths = [_half_widths(profile, estimator) for profile in (first, second)]
+    pairs = zip(first.layer_names, first.estimates[estimator], second.estimates[estimator], *widths, strict=True)
+    result = []
+    for layer, a, b, wide_a, wide_b in pairs:
+        half_width = None if wide_a is None or wide_b is None else float(np.hypot(wide_a, wide_b))
+        result.append(layer_difference(layer, a, b, half_width))
+    return tuple(result)
+
+
+def layer_difference(layer: str, first: IdEstimate, second: IdEstimate, half_width: float | None) -> LayerDifference:
+    """second - first of one layer; half_width: of the difference's 95% interval, None for no interval."""
+    if first.dimension is None or second.dimension is None:
+        reasons = dict.fromkeys(str(e.note) for e in (first, second) if e.dimension is None)
+        return LayerDifference(layer, first.dimension, second.dimension, None, None, None, "; ".join(reasons))
+    value = second.dimension - first.dimension
+    if half_width is None:
+        return LayerDifference(layer, first.dimension, second.dimension, value, None, None, "no interval: a side has none")
+    return LayerDifference(layer, first.dimension, second.dimension, value, value - half_width, value + half_width)
+
+
+def summarize_differences(differences: Sequence[LayerDifference]) -> DifferenceSummary:
+    """The differences of all layers in a few numbers."""
+    defined = [d for d in differences if d.value is not None]
+    return DifferenceSummary(
+        mean=float(np.mean([d.value for d in defined])) if defined else None,
+        largest=max(defined, key=lambda d: abs(d.value or 0.0), default=None),
+        n_defined=len(defined),
+        n_with_interval=sum(d.ci_low is not None for d in defined),
+        n_clear=sum(d.is_clear for d in defined),
+    )
+
+
+def what_differs(first: IdProfile, second: IdProfile) -> dict[str, tuple[str, str]]:
+    """{choice: (its value in the first, in the second)} of every choice that the two do not share."""
+    sources = first.sample_source, second.sample_source
+    choices = {
+        "model": [f"{p.model.model_id} ({p.model.revision[:10]})" for p in (first, second)],
+        "dataset": [_words(s.choice.dataset, s.choice.config, s.choice.split) for s in sources],
+        "columns": [_words(s.choice.text_column, s.choice.pair_column) for s in sources],
+        "texts": [f"{s.n_samples:,} with digest {s.texts_digest[:10]}" for s in sources],
+        "seed": [str(s.seed) for s in sources],
+        "pooling": [p.pooling for p in (first, second)],
+        "max_length": [str(p.max_length) for p in (first, second)],
+        "n_neighbors": [str(p.n_neighbors) for p in (first, second)],
+        "metric": [p.metric for p in (first, second)],
+    }
+    return {name: (a, b) for name, (a, b) in choices.items() if a != b}
+
+
+def comparability_notes(first: IdProfile, second: IdProfile, estimator: str) -> list[str]:
+    """One sentence for each reason why the two curves' heights do not mean the same; none where they do.
+
+    Raises:
+        InputError: a profile does not hold the estimator.
+    """
+    for profile in (first, second):
+        profile.dimensions(estimator)  # checks the name
+    notes = []
+    norms = [profile.model.has_final_norm for profile in (first, second)]
+    if norms[0] != norms[1]:
+        pre, post = (first, second) if norms[0] else (second, first)
+        notes.append(
+            f"Not comparable in absolute value: the states of {_name(pre)} are a residual stream that only a final norm scales, "
+            f"those of {_name(post)} are normed after every block. Compare the shapes."
+        )
+    rows = [max(e.n_samples for e in profile.estimates[estimator]) for profile in (first, second)]
+    if max(rows) > 1.1 * min(rows):
+        notes.append(
+            f"{rows[0]:,} vectors against {rows[1]:,}: estimates move with the number of vectors, so part of the difference is that."
+        )
+    for name, words in (("n_neighbors", "numbers of neighbors"), ("metric", "distances")):
+        if getattr(first, name) != getattr(second, name):
+            notes.append(f"Measured with other {words}: {getattr(first, name)} and {getattr(second, name)}.")
+    return notes
+
+
+def _half_widths(profile: IdProfile, estimator: str) -> list[float | None]:
+    """Half the width of each layer's 95% interval: from the half-samples where there are two, else the estimate's own."""
+    halves = profile.subsamples.get(estimator)
+    widths: list[float | None] = []
+    for layer, estimate in enumerate(profile.estimates[estimator]):
+        spread = np.array([]) if halves is None else halves[:, layer][np.isfinite(halves[:, layer])]
+        if len(spread) >= 2:
+            widths.append(_Z95 * float(np.std(spread, ddof=1)))
+        elif estimate.ci_low is not None and estimate.ci_high is not None:
+            widths.append((estimate.ci_high - estimate.ci_low) / 2)
+        else:
+            widths.append(None)
+    return widths
+
+
+def _name(profile: IdProfile) -> str:
+    return profile.model.model_id
+
+
+def _words(*parts: str | None) -> str:
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,169 @@
+"""The Theory page: its seven cards through Streamlit's runner, their controls, and a real block probed in the background."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.charts import theory as charts
+from app.charts.data import figure_table
+from app.theory import CHOICES, limits, map_choice
+from app.theory_block import _TOLERANCE
+from app.theory_maps import bound_words
+from gelora.errors import InputError
+from gelora.geometry import Bound
+
+ENTRY = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
+TITLES = ["What intrinsic dimension is", "What TwoNN does", "Why a block that raises the ID needs rank", "The same on a real block",
+          "What a LoRA update of rank r is", "Fisher information and local dimensionality", "What the theorem does not say"]  # fmt: skip
+
+
+def open_page(**choices):
+    app = AppTest.from_file(ENTRY, default_timeout=120)
+    for key, value in ({"th_n": "200", "th_two_n": "200"} | choices).items():
+        app.query_params[key] = value
+    app.run()
+    return app.switch_page("../pages/theory.py").run()
+
+
+def bold(app):
+    return [text for element in app.markdown for text in re.findall(r"\*\*(.+?)\*\*", element.value)]
+
+
+def said(app, beginning):
+    return next(text for text in bold(app) if text.startswith(beginning))
+
+
+def chosen(**changes):
+    return {key: default for key, (default, _) in CHOICES.items()} | changes
+
+
+def test_seven_cards_each_with_formula_question_answer_and_source():
+    app = open_page()
+    assert not app.exception and not app.error
+    assert [heading.value for heading in app.subheader] == [f"{i} · {title}" for i, title in enumerate(TITLES, start=1)]
+    assert len(app.latex) >= 7
+    assert sum(text == "To the class:" for text in bold(app)) == 7
+    assert sum(expander.label == "Answer" for expander in app.expander) == 7
+    assert not any(expander.proto.expanded for expander in app.expander)
+    assert sum(caption.value.startswith("Source: ") for caption in app.caption) == 7
+
+
+def test_a_rank_below_the_dimension_takes_dimensions_away_and_the_sentence_follows():
+    app = open_page(th_rank="2")
+    assert "J has rank 2 on the tangent space, 2 in all; r = 2." in said(app, "Measured ID")
+    app.number_input(key="th_rank").set_value(9).run()
+    assert "J has rank 5 on the tangent space, 9 in all; r = 9." in said(app, "Measured ID")
+    assert app.query_params["th_rank"] in ("9", ["9"])
+
+
+def test_a_context_makes_a_rise_that_the_rank_of_the_update_bounds():
+    app = open_page(th_kind="residual", th_manifold="affine", th_d="3", th_rank="4", th_n="1000")
+    rise = lambda: float(re.search(r"rise ([+−][\d.]+)", said(app, "Measured ID")).group(1).replace("−", "-"))  # noqa: E731
+    assert abs(rise()) < 0.3
+    app.number_input(key="th_context").set_value(4).run()
+    assert 1.5 < rise() <= 4
+    assert "J has rank 7 on manifold and context" in said(app, "Measured ID")
+
+
+def test_choices_that_bound_each_other_are_kept_legal():
+    app = open_page(th_manifold="nonlinear", th_d="20", th_n_in="3", th_rank="50")
+    assert not app.exception and not app.error
+    assert app.session_state["th_n_in"] == 60 and app.session_state["th_rank"] == 30
+
+
+def test_an_untrained_update_has_no_rank_and_a_begun_one_has_r():
+    app = open_page(th_r="7")
+    assert "7 are above 1e-6 of the largest" in said(app, "Of the 96 singular values")
+    app.toggle(key="th_begun").set_value(False).run()
+    assert "its rank is 0" in said(app, "B is zero")
+
+
+def test_the_fisher_rank_counts_the_span_and_not_the_dimension():
+    app = open_page(th_f_d="3", th_f_classes="3")
+    assert said(app, "F has rank").startswith("F has rank 48; 48 =")
+    app.toggle(key="th_f_bent").set_value(False).run()
+    assert said(app, "F has rank").startswith("F has rank 6; 48 =")
+
+
+def test_a_rotation_raises_nothing_and_needs_two_ranks_a_plane():
+    sentence = next(text for text in bold(open_page(th_planes="4")) if "needs rank" in text)
+    assert "the rise asks for rank 0.0. The update needs rank 8" in sentence
+
+
+def test_a_real_block_is_probed_and_marked_when_the_choices_change(tiny):
+    from app.theory_block import prober
+
+    app = open_page(model=tiny[0], data=tiny[1], n="50", th_probes="32", th_points="2")
+    app.button(key="probe_block").click().run()
+    assert all(job.wait(120) for job in prober()._jobs.values())
+    app.run()
+    assert not app.exception and not app.error
+    assert "J has rank 30 of 32 at 2 points" in said(app, "Block 1:")
+    app.number_input(key="th_block").set_value(2).run()
+    assert any("The choices have changed since" in warning.value for warning in app.warning)
+
+
+def test_a_block_that_is_not_there_is_one_sentence(tiny):
+    from app.theory_block import prober
+
+    app = open_page(model=tiny[0], data=tiny[1], n="50", th_block="9")
+    app.button(key="probe_block").click().run()
+    assert all(job.wait(120) for job in prober()._jobs.values())
+    assert [error.value for error in app.run().error] == ["block is 9; it must be from 1 to 3."]
+
+
+# the choices, words and figures
+
+
+def test_limits_and_the_map_agree():
+    for kind in ("linear", "hidden", "residual"):
+        values = chosen(th_kind=kind, th_n_in=12, th_n_out=7)
+        low, high = limits(values)["th_rank"]
+        map_choice(values | {"th_rank": high, "th_d": 2})
+        with pytest.raises(InputError, match="rank"):
+            map_choice(values | {"th_rank": high + 1})
+        assert low == 1
+
+
+def test_the_verdict_is_said_as_computed():
+    words = bound_words(Bound("measured ID of the output", "rank of J", 5.76, 5.0, "does not hold"))
+    assert "5.76 > 5. **The bound does not hold, as computed.**" in words
+
+
+def test_the_tolerance_on_the_page_is_the_librarys():
+    from gelora.sources.block_jacobian import RANK_TOLERANCE
+
+    assert _TOLERANCE == RANK_TOLERANCE
+    assert "streamlit" in sys.modules
+
+
+def test_spectra_are_relative_and_zeros_lie_on_the_floor():
+    shown = charts.Spectrum("J", np.array([[4.0, 2.0, 0.0], [1.0, 1.0, 1.0]]), charts.BLUE, "solid", "circle")
+    figure = charts.spectra([shown], axis="value", tolerance=1e-10, marks=[charts.Mark(2, "r = 2")])
+    lines = [trace for trace in figure.data if trace.name and trace.name.startswith("J, point")]
+    assert [list(trace.y) for trace in lines] == [[1.0, 0.5, charts.FLOOR], [1.0, 1.0, 1.0]]
+    assert "J, point 1: value 2 is 2." in figure_table(figure)["says"].tolist()
+    assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["J", "tolerance 1e-10", "r = 2"]
+
+
+def test_levels_stand_in_the_order_given_with_their_intervals():
+    figure = charts.levels([charts.Level("dim M", 5, None, None, False), charts.Level("ID in", 5.0, 4.5, 5.6, True)])
+    assert list(figure.layout.yaxis.categoryarray) == ["ID in", "dim M"]
+    measured = next(trace for trace in figure.data if trace.name == "measured ID")
+    np.testing.assert_allclose([*measured.error_x.array, *measured.error_x.arrayminus], [0.6, 0.5])
+
+
+def test_the_error_by_rank_marks_what_is_needed():
+    figure = charts.error_by_rank(np.array([1.0, 0.4, 0.0, 0.0]), 0.0, 2, 3)
+    assert {"needed: 2", "what the rise asks for: 0.0"} <= {trace.name for trace in figure.data}
+    assert list(figure.data[0].y) == [1.0, 0.4, 0.0, 0.0]
+
+
+def test_the_local_dimension_is_read_at_the_radius():
+    radii = np.geomspace(0.01, 0.5, 20)
+    figure = charts.local_dimension(radii, np.linspace(2, 1, 20), float(radii[4]), 1)
+    assert figure.data[1].y[0] == pytest.approx(np.linspace(2, 1, 20)[4])
