@@ -18,6 +18,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import pace
 from app.jobs import WAITING, MeasuringJob, Task, Turns
 from app.kept import Kept
 from app.shelf import Shelf
@@ -115,7 +116,8 @@ class Measurements:
         if job.task.kind == "sensitivity":
             self._measure_sensitivity(job, device)
         else:
-            self._measure_profile(job, device)
+            with pace.noted(job):
+                self._measure_profile(job, device)
         if device == "cuda":
             torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
 
@@ -245,7 +247,6 @@ class Preparation:
             progress("Reading the bundled sentences, once", 0, 0)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
-
 
     def is_at(self, what: str) -> bool:
         """Whether the `data` (with the run store) or the `libraries` are still being made ready."""

@@ -17,7 +17,6 @@ from gelora.ranks import lora_arguments
 from gelora.records import IdProfile, RankPlan
 
 ROOT = Path(__file__).resolve().parents[1]
-CHART_CONFIG = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 PAGES = {"home": "Home", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
          "theory": "Theory"}  # fmt: skip
 ICONS = {"home": ":material/home:", "layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",

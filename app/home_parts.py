@@ -179,7 +179,7 @@ def _loss_of(run: RunInfo) -> list[float] | None:
 def _spark(values: Sequence[float] | None) -> str:
     """A line of the values, 120 by 28 pixels, with what it shows in words; None: they are being read."""
     if values is None or len(values) < 2:
-        return f'<span class="none">{"reading the losses …" if values is None else "no loss yet"}</span>'
+        return f'<span class="none">{"reading the losses …" if values is None else "no loss on record"}</span>'
     low, high = min(values), max(values)
     points = " ".join(
         f"{4 + 112 * i / (len(values) - 1):.1f},{24 - 20 * (value - low) / ((high - low) or 1):.1f}" for i, value in enumerate(values)

@@ -140,6 +140,12 @@ class MeasuringJob(Job):
     task: Task
     again: bool = False
     now: str = ""
+    read_model: bool = False
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """As of any job; remembers whether the model was read, so that the texts went through it."""
+        self.read_model = self.read_model or stage == "Reading the model"
+        super().progress(stage, done, total)
 
 
 class Turns:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app import state
+from app import pace, state
 from app.cache import measurements, only, preparation
 from app.jobs import MeasuringJob, Task
 from gelora.geometry import ESTIMATORS
@@ -141,7 +141,10 @@ def offer(task: Task, words: str, key: str, wanted: state.Measurement | None = N
 
 def measure_button() -> None:
     """The sidebar's button: measure what is chosen and missing, or all of it again."""
-    if st.button("Measure", type="primary", width="stretch", key="measure", disabled=is_measuring()):
+    missing = measurements().missing(state.measurement(), chosen_task())
+    seconds = pace.seconds_of(state.measurement(), missing) if set(missing) == set(chosen_task().names) else None
+    label = "Measure" if seconds is None else f"Measure ~{max(seconds, 1):.0f} s"
+    if st.button(label, type="primary", width="stretch", key="measure", disabled=is_measuring()):
         lacking = measurements().missing(state.measurement(), chosen_task())
         _start(chosen_task(), again=not lacking)
 

@@ -33,9 +33,7 @@ def section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
     st.subheader("One layer")
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         layer = layer_selector(profile)
-        view = st.segmented_control(
-            "View", state.VIEWS, key="view", format_func=VIEW_WORDS.__getitem__, label_visibility="collapsed", wrap=True
-        )
+        view = st.pills("View", state.VIEWS, key="view", format_func=VIEW_WORDS.__getitem__, label_visibility="collapsed", wrap=True)
     with st.container():
         if view is None:
             st.caption("A click on a marker of the curve, or on one of these views, opens the layer.")

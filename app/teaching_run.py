@@ -109,8 +109,8 @@ class RecordedRun:
     curve: tuple[float, ...]
 
     def label(self) -> str:
-        """When and where it was made, how long it took, and by which command, in Markdown."""
-        return f"{self.date[:10]}, {self.machine}, {self.seconds:.0f} s: `{self.command}`"
+        """When and where it was made, how long it took, and by which command."""
+        return f"{self.date[:10]}, {self.machine}, {self.seconds:.0f} s, by {self.command}"
 
 
 @functools.cache

@@ -57,7 +57,7 @@ def _started(runs: list[RunInfo]) -> RunInfo | None:
     if there is not None:
         st.session_state["tour_run"] = there.id
         st.session_state["_joined"] = there.id
-        return there
+        st.rerun()  # with its id in the address
     if not st.session_state.get("_run_asked"):
         st.button("Start the training", key="teach_start", type="primary", on_click=ask_for_run)
         return None
@@ -88,7 +88,7 @@ def _follow(run_id: str, said: str) -> None:
 
 def _draw_run(run: RunInfo, said: str) -> None:
     _progress(run)
-    joined = " It was under way already; there is one run of the tour at a time." if st.session_state.get("_joined") == run.id else ""
+    joined = " It was under way already." if st.session_state.get("_joined") == run.id else ""
     found = _what_learns(run) + joined
     say(f"The class said: {said}. The answer comes in step 6; the run goes on meanwhile.", found)
     loss = series_of(run).get("loss", [])
@@ -100,7 +100,7 @@ def _what_learns(run: RunInfo) -> str:
     if plan is None:
         return f"Run {run.id}."
     share = plan.n_adapter_params / plan.n_model_params
-    total = f"{plan.n_model_params / 1e6:,.1f} million"
+    total = f"{plan.n_model_params / 1e6:,.1f} million" if plan.n_model_params >= 1e5 else f"{plan.n_model_params:,}"
     return f"{plan.n_adapter_params:,} adapter parameters learn, {share:.2%} of the model's {total}; the rest stays as it is."
 
 
@@ -134,8 +134,8 @@ def harvest_of_run(question: Question, guess: int) -> None:
     elif run is not None:
         _progress(run)
     kept = recorded()
-    instead = "No run was started in step 2; recorded run of" if run is None else "Recorded run of"
-    st.markdown(f":material/history: {instead} {kept.label()}")
+    why = "; none was started in step 2" if run is None else ""
+    st.markdown(f":material/history: **Recorded run** of {kept.label()}{why}.")
     _draw_harvest(kept.harvest, question, guess)
 
 

@@ -33,6 +33,7 @@ def dimension() -> None:
             charts.shape_and_ball(points[:_N_POINTS], points[0], radius),
             "theory_shape",
             says=f"{_N_POINTS} points of a {chosen['th_shape']} and a circle of radius {radius:g} around one of them.",
+            how_to_read=f"{_N_POINTS} of the points; those in the circle are the neighbors of the one at its centre.",
         )
     with right:
         figures.show(
@@ -64,9 +65,10 @@ def twonn() -> None:
         st.slider("Points N", 100, 2000, step=100, key="th_two_n", width=240)
     d, n = chosen["th_two_d"], chosen["th_two_n"]
     fitted, cloud = _fitted(d, n)
+    off = f"{fitted.dimension_ / d - 1:+.0%}".replace("-", "−")
     st.markdown(
         f"**{n:,} points uniform in a cube of {d} sides read {fitted.dimension_:.2f} [{fitted.ci_low_:.2f}, {fitted.ci_high_:.2f}], "
-        f"{fitted.dimension_ / d - 1:+.0%} off.**"
+        f"{off} off.**"
     )
     picture = anatomy("twonn", fitted, cloud, truth=float(d))
     if picture is not None:

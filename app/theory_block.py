@@ -118,7 +118,8 @@ def real_block() -> None:
     if found is not None:
         chosen["_probed"] = (wanted, found)
     if "_probed" not in chosen:
-        st.caption("Nothing is probed yet. With the bundled model it takes some seconds on a free CPU.")
+        if not busy:
+            st.caption("Nothing is probed yet. With the bundled model it takes some seconds on a free CPU.")
         return
     probed, shown = chosen["_probed"]
     if probed != wanted:
@@ -189,6 +190,8 @@ def _beside(found: BlockJacobian, profile: IdProfile) -> list[Mark]:
         verdict = (
             "holds" if left <= right else "does not hold" if found.n_probes == found.hidden_size else "is not decided by so few probes"
         )
-        st.markdown(f"- {words}: {left:.2f} {'≤' if left <= right else '>'} {right}. **The bound {verdict}, as computed.**")
+        icon = ":material/check:" if verdict == "holds" else ":material/close:"
+        said = f"{words}: {left:.2f} {'≤' if left <= right else '>'} {right}.".replace("-", "−")
+        st.markdown(f"{icon} {said} **The bound {verdict}, as computed.**")
     st.caption(f"The IDs are TwoNN's of the pooled states ({profile.pooling}); the Jacobian is that of single positions.")
     return [Mark(before, f"ID in, {before:.1f}"), Mark(after, f"ID out, {after:.1f}")]

@@ -19,7 +19,7 @@ def chosen_map() -> None:
     choice = theory.map_choice(st.session_state)
     found = _measured(choice)
     st.markdown(f"**{sentence(choice, found)}**")
-    st.markdown("\n".join(f"- {bound_words(bound)}" for bound in found.bounds))
+    st.markdown("  \n".join(bound_words(bound) for bound in found.bounds))
     if any(bound.verdict == "does not hold" for bound in found.bounds):
         st.caption(
             "A measured ID is an estimate at a scale: noise, curvature and few points carry it past bounds that no smooth map breaks. "

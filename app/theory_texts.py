@@ -38,8 +38,8 @@ MAP = Words(
     "adds at most $r$. That is the sense in which a measured rise asks for rank.",
     (
         r"\dim f(M) \le \max_{x \in M} \operatorname{rank} J_f(x)\big|_{T_xM}",
-        r"\max_x \operatorname{rank} J_f(x)\big|_{T_xM} \le \min\bigl(\dim M,\ \max_x \operatorname{rank} J_f(x)\bigr)",
-        r"f = x + Q\,a,\; Q \in \mathbb R^{n \times r} \;\Rightarrow\; \dim f(M) - \dim M \le r",
+        r"\operatorname{rank} J_f\big|_{T_xM} \le \min(\dim M,\ \operatorname{rank} J_f)",
+        r"f = x + Q\,a \;\Rightarrow\; \dim f(M) - \dim M \le r",
     ),
     "Choose the residual map and no context, then 4 numbers of context. The rank of the update is the same: why does the ID "
     "rise only once?",

@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "assets" / "screenshots"
 PORT = 8571
-PAGES = {"layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration"}
+PAGES = {"home": "GeLoRA Lab", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration"}
 VIEWS = {"": (1280, 860, "light"), "-dark": (1280, 860, "dark"), "-phone": (390, 844, "light"), "-phone-dark": (390, 844, "dark")}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

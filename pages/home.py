@@ -13,7 +13,7 @@ st.markdown(
 home_parts.picture()
 st.subheader("Start with one click", anchor=False)
 home_parts.demonstrations()
-left, right = st.columns(2, gap="large")
+left, right = st.columns([1.3, 1], gap="large")
 with left:
     st.subheader("Last runs", anchor=False)
     home_parts.last_runs(list_runs())

@@ -163,7 +163,10 @@ def drift_map(measurements: Sequence[Measurement], limit: float | None = None) -
             x=steps, y=names, z=changes, zmin=-limit, zmax=limit, colorscale=[[0, FELL], [0.5, SAME], [1, ROSE]], xgap=1, ygap=1,
             text=words, texttemplate="%{text}" if len(steps) <= _SIGNED else None, textfont={"size": 11, "color": CELL_INK},
             hoverongaps=False, hovertext=hover, hoverinfo="text",
-            colorbar={"title": {"text": "change", "side": "top"}, "thickness": 10, "len": 0.9, "tickformat": "+.1f", "nticks": 5},
+            colorbar={
+                "title": {"text": "change", "side": "top", "font": {"size": 12}}, "thickness": 10, "len": 0.9,
+                "tickformat": "+.1f", "nticks": 5,
+            },
         )
     )  # fmt: skip
     for layer, row in enumerate(values):

@@ -62,8 +62,15 @@ def falling_loss(loss: Points, total_steps: int) -> go.Figure:
     last = max([total_steps, 1, *steps])
     figure.update_xaxes(title_text="optimizer step", range=[-0.01 * last, 1.02 * last], tickangle=0, nticks=6)
     figure.update_yaxes(title_text="loss", rangemode="tozero", nticks=6)
+    if not loss:
+        figure.add_annotation(
+            text="the first loss comes when libraries, data and model are loaded", x=0.5, xref="x domain", y=0.5, yref="y domain",
+            showarrow=False,
+        )  # fmt: skip
+        figure.update_xaxes(showticklabels=False)
+        figure.update_yaxes(showticklabels=False, range=[0, 1])
     figure = enlarge(figure)
-    return figure.update_layout(uirevision="tour")
+    return figure.update_layout(uirevision="tour" if loss else "before")
 
 
 def score_over_steps(name: str, points: Points, references: Mapping[str, float], total_steps: int) -> go.Figure:

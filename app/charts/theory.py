@@ -22,7 +22,7 @@ def shape_and_ball(points: np.ndarray, centre: np.ndarray, radius: float) -> go.
         figure.add_trace(
             go.Scatter(
                 x=x, y=y, mode="markers", name=name, marker={"size": 4 if symbol == "circle" else 6, "color": colour, "symbol": symbol},
-                opacity=0.6 if symbol == "circle" else 1.0, hoverinfo="skip",
+                opacity=0.85 if symbol == "circle" else 1.0, hoverinfo="skip",
             )
         )  # fmt: skip
     turn = np.linspace(0, 2 * np.pi, 80)
@@ -108,7 +108,7 @@ def spectra(
                 go.Scatter(
                     x=np.arange(1, len(row) + 1), y=y, mode="lines+markers", name=spectrum.name + at, legendgroup=spectrum.name,
                     showlegend=False, line={"color": spectrum.colour, "width": 1.5, "dash": spectrum.dash},
-                    marker={"color": spectrum.colour, "size": 5, "symbol": spectrum.symbol}, opacity=0.75,
+                    marker={"color": spectrum.colour, "size": 5, "symbol": spectrum.symbol}, opacity=0.75 if len(rows) > 1 else 1.0,
                     hovertext=[f"{spectrum.name}{at}: value {k} is {v:.3g}." for k, v in enumerate(row, start=1)], hoverinfo="text",
                 )
             )  # fmt: skip
@@ -122,6 +122,7 @@ def spectra(
     low, high = min([*lows, *([tolerance] if tolerance else [])]), max(highs)
     bottom, top = np.log10(max(low, FLOOR)), np.log10(max(high, FLOOR))
     room = 0.06 * max(top - bottom, 1.0)
+    step = max(1, round((top - bottom) / 6))  # whole powers of ten
     if tolerance is not None:
         figure.add_trace(
             go.Scatter(
@@ -139,7 +140,7 @@ def spectra(
     _finish(figure, 380, n_names=len(shown) + len(marks) + (tolerance is not None))
     figure.update_xaxes(title_text="number of the value", range=[0.4, max([right, *(m.place for m in marks if m.place <= most)]) + 0.6])
     figure.update_yaxes(
-        title_text=axis, type="log", range=[bottom - room, top + room], exponentformat="power", nticks=8, tickfont={"size": 11}
+        title_text=axis, type="log", range=[bottom - room, top + room], exponentformat="power", dtick=step, tickfont={"size": 11}
     )
     return figure
 
@@ -178,7 +179,7 @@ def levels(rows: Sequence[Level]) -> go.Figure:
                 hoverinfo="text",
             )
         )  # fmt: skip
-    _finish(figure, 120 + 42 * len(rows))
+    _finish(figure, 380)
     figure.update_xaxes(title_text="dimension or rank", rangemode="tozero")
     figure.update_yaxes(categoryorder="array", categoryarray=[row.name for row in reversed(rows)], automargin=True)
     return figure
@@ -229,7 +230,7 @@ def _finish(figure: go.Figure, height: int, n_names: int = 3) -> None:
     finish(figure, height=height)
     figure.update_layout(
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
-        margin={"t": 30 + 20 * min(n_names, 4), "l": 64, "r": 12, "b": 48},
+        margin={"t": 24 + 18 * min(n_names, 4), "l": 64, "r": 12, "b": 48},
     )
     figure.update_xaxes(gridcolor=GRID, zeroline=False)
     figure.update_yaxes(gridcolor=GRID, zeroline=False)

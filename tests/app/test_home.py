@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from made_runs import write_run
@@ -169,6 +170,23 @@ def test_what_stops_a_demonstration_is_a_sentence(tiny, monkeypatch):
     app.run()
     assert not app.exception and app.title[0].value == "GeLoRA Lab"
     assert "nobody/nothing" in sentences(app.error)
+
+
+def test_measure_says_its_seconds_once_the_like_was_measured_here(tiny):
+    from app import pace
+
+    app = home(tiny)
+    assert app.button(key="measure").label == "Measure"
+    measure(app)
+    wanted = Measurement(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
+    seconds = pace.seconds_of(wanted, ["mle", "twonn"])
+    assert seconds > 0
+    assert pace.seconds_of(replace(wanted, n_samples=200), ["twonn", "mle"]) == pytest.approx(2 * seconds)
+    assert pace.seconds_of(replace(wanted, n_samples=5000), ["twonn", "mle"]) is None
+    assert pace.seconds_of(replace(wanted, model="another"), ["twonn", "mle"]) is None
+    app = open_app("home", model=tiny[0], data=tiny[1], n="100", seed="5")
+    assert app.button(key="measure").label == f"Measure ~{max(seconds, 1):.0f} s"
+    assert home(tiny).button(key="measure").label == "Measure"  # it is all there
 
 
 def test_a_page_that_belongs_to_no_step_shows_the_first_that_is_not_done():

@@ -1,11 +1,14 @@
 """The Theory page: its seven cards through Streamlit's runner, their controls, and a real block probed in the background."""
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import write_run
+from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
 from app.charts import theory as charts
@@ -114,6 +117,46 @@ def test_a_block_that_is_not_there_is_one_sentence(tiny):
     app.button(key="probe_block").click().run()
     assert all(job.wait(120) for job in prober()._jobs.values())
     assert [error.value for error in app.run().error] == ["block is 9; it must be from 1 to 3."]
+
+
+def test_the_update_of_a_finished_run_is_that_of_its_adapter(gelora_home):
+    app = open_page(th_update="run")
+    assert any("No finished run has an adapter yet" in info.value for info in app.info)
+    folder = write_run(gelora_home / "runs", "run-a") / "adapter"
+    folder.mkdir()
+    rng, name = np.random.default_rng(0), "base_model.model.layer.{}.query.lora_{}.weight"
+    rows = rng.standard_normal((2, 32)).astype(np.float32)
+    tensors = {name.format(0, "A"): rows, name.format(0, "B"): np.outer(np.ones(32), [1, 0]).astype(np.float32)}
+    tensors |= {name.format(1, "A"): rows, name.format(1, "B"): rng.standard_normal((32, 2)).astype(np.float32)}
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 64}))
+    app = app.run()
+    assert not app.exception and not app.error
+    assert "layer.0.query: r = 2, rank 1, effective rank 1.00" in said(app, "layer.0.query")
+    app.selectbox(key="th_module").set_value("layer.1.query").run()
+    assert "layer.1.query: r = 2, rank 2" in said(app, "layer.1.query")
+
+
+@pytest.mark.browser
+def test_an_answer_unfolds_and_a_control_moves_the_sentence_and_the_url(dashboard, browser):
+    from playwright.sync_api import expect
+
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(60_000)
+    page.goto(f"{dashboard.url}/?page=theory&th_n=200")
+    card = page.locator(".st-key-card_map")
+    expect(card.get_by_text("J has rank 3 on the tangent space, 3 in all; r = 3.")).to_be_visible(timeout=60_000)
+    answer = card.get_by_text("One token's state in a transformer")
+    expect(answer).to_be_hidden()
+    card.get_by_text("Answer", exact=True).click()
+    expect(answer).to_be_visible(timeout=60_000)
+    field = card.get_by_label("Rank r", exact=True)
+    field.fill("8")
+    field.press("Enter")
+    expect(card.get_by_text("J has rank 5 on the tangent space, 8 in all; r = 8.")).to_be_visible(timeout=60_000)
+    expect(page).to_have_url(re.compile("th_rank=8"), timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
 
 
 # the choices, words and figures

@@ -290,3 +290,25 @@ def test_full_disk_while_settling_still_gives_an_answer(folder, monkeypatch):
     monkeypatch.setattr("gelora.runs.looking.write_state", full)
     info = run_info(folder.name)
     assert (info.status, info.reason) == ("failed", f"{LOST} (no space)")
+
+
+def test_an_ended_run_is_read_again_only_when_a_record_of_it_is_another(folder, monkeypatch):
+    from gelora.runs import looking
+
+    launched(folder, *me())
+    write_state(folder, RunState(status="finished", step=10))
+    assert run_info(folder.name).step == 10
+    read = []
+    monkeypatch.setattr(looking, "read_state", lambda f: read.append(f) or read_state(f))
+    assert run_info(folder.name).step == 10 and read == []
+    write_state(folder, RunState(status="finished", step=11))
+    assert run_info(folder.name).step == 11 and len(read) == 1
+    write_state(folder, RunState(status="queued"))
+    assert run_info(folder.name).is_live and run_info(folder.name).is_live and len(read) == 3
+
+
+def test_a_damaged_record_is_not_kept_for_good(folder):
+    (folder / "state.json").write_text("{")
+    assert "damaged" in run_info(folder.name).reason
+    write_state(folder, RunState(status="finished"))
+    assert run_info(folder.name).status == "finished"
