@@ -14,10 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.cache import measurements
 from app.jobs import Job, Task
 from app.state import FIELDS, Measurement, measurement_of
-from app.teaching_ratios import ratio_store
 from app.teaching_run import recorded
 from gelora.errors import GeloraError
 from gelora.home import home
@@ -56,6 +54,9 @@ def prepare(wanted: Measurement) -> None:
     Raises:
         GeloraError: data, model, store or the recorded run cannot be had.
     """
+    from app.cache import measurements  # after Streamlit was asked to be quiet: what it caches with says a word when loaded
+    from app.teaching_ratios import ratio_store
+
     _say(f"State is in {home()}")
     _timed("The run store", ensure_store)
     _timed("The recorded run of step 6", recorded)

@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "gelora/doctor.py": VOCABULARY | WINGS,
     "gelora/opened_layer.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
-    "gelora/commands": VOCABULARY | WINGS | {"gelora.terminal", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "gelora.commands"},
+    "gelora/commands": VOCABULARY
+    | WINGS
+    | {"gelora.commands", "gelora.doctor", "gelora.opened_layer", "gelora.sensitivity", "gelora.terminal"},
     "gelora/cli.py": VOCABULARY | {"gelora.commands"},
     "gelora/__main__.py": {"gelora.cli"},
     "app": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},

@@ -164,7 +164,7 @@ def test_every_draw_has_a_mark_and_a_sentence(trials):
     of_case = [t for t in trials if (t.n_samples, t.truth) == (60, 2)]
     figure = estimates_of_one_case(of_case, summarize(of_case))
     for trial in of_case:
-        assert any(f"draw {trial.seed}: {trial.dimension:.2f}, 95% interval {trial.ci_low:.2f}" in text for text in hovers(figure))
+        assert any(f"says {trial.dimension:.2f}, 95% interval {trial.ci_low:.2f}" in text for text in hovers(figure))
     assert figure.layout.shapes[0].x0 == 2  # the truth
 
 

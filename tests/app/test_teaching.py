@@ -37,7 +37,7 @@ def show(page: Page, button: str = "Show") -> None:
 
 
 def go_on(page: Page, step: int) -> None:
-    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Next", exact=True).click()
     expect(page.get_by_text(f"step {step} of 6", exact=True)).to_be_visible()
 
 
@@ -99,7 +99,7 @@ def test_the_tour(dashboard, browser, tiny, monkeypatch):
     expect(page.get_by_text(re.compile("offset 4:"))).to_be_visible()
 
     # Back, then the run that step 2 began is harvested when it has finished
-    page.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Back", exact=True).click()
     expect(page.get_by_text("step 4 of 6", exact=True)).to_be_visible()
     expect(page.locator(".js-plotly-plot")).to_have_count(1)
     page.keyboard.press("PageDown")
@@ -116,10 +116,10 @@ def test_the_tour(dashboard, browser, tiny, monkeypatch):
     assert f"{run.metrics['eval_accuracy']:.2f} on rows held out" in shown
 
     # Reset asks, forgets what was said, keeps the run
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     page.get_by_role("button", name="Keep going").click()
     expect(page.get_by_text("step 6 of 6", exact=True)).to_be_visible()
-    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="Reset", exact=True).click()
     page.get_by_role("button", name="Begin again").first.click()
     expect(page.get_by_text("step 1 of 6", exact=True)).to_be_visible()
     expect(page).not_to_have_url(re.compile("guesses="))
@@ -127,7 +127,7 @@ def test_the_tour(dashboard, browser, tiny, monkeypatch):
     assert len(runs_of(dashboard, monkeypatch)) == 1
 
     # Leave gives the pages back, the switch leads in again
-    page.get_by_role("button", name="Leave").click()
+    page.get_by_role("button", name="Leave", exact=True).click()
     expect(page.get_by_test_id("stSidebarNav")).to_be_visible()
     page.get_by_text("Teaching", exact=True).click()
     expect(page.get_by_text("step 1 of 6", exact=True)).to_be_visible()
