@@ -90,7 +90,7 @@ def _draw_run(run: RunInfo, said: str) -> None:
     _progress(run)
     joined = " It was under way already." if st.session_state.get("_joined") == run.id else ""
     found = _what_learns(run) + joined
-    say(f"The class said: {said}. The answer comes in step 6; the run goes on meanwhile.", found)
+    say(f"The class said: {said}. The answer comes in step 6{'; the run goes on meanwhile' if run.is_live else ''}.", found)
     loss = series_of(run).get("loss", [])
     draw(large_runs.falling_loss(loss, run.total_steps or 1), 2, found, "one dot a logged loss; the line is their running mean.")
 
@@ -136,7 +136,7 @@ def harvest_of_run(question: Question, guess: int) -> None:
     kept = recorded()
     why = "; none was started in step 2" if run is None else ""
     st.markdown(f":material/history: **Recorded run** of {kept.label()}{why}.")
-    _draw_harvest(kept.harvest, question, guess)
+    _draw_harvest(kept.harvest, question, guess, 6)
 
 
 @st.fragment(run_every=2.0)
@@ -153,10 +153,11 @@ def _harvested(run: RunInfo, question: Question, guess: int) -> None:
     recorded_head = recorded().harvest.head_only
     if "head only" not in references and recorded_head is not None and same_run(run.spec, recorded().spec):
         references = {"head only, recorded": recorded_head, **references}
-    _draw_harvest(harvest(run, references), question, guess)
+    _draw_harvest(harvest(run, references), question, guess, 8)
 
 
-def _draw_harvest(found: Harvest, question: Question, guess: int) -> None:
+def _draw_harvest(found: Harvest, question: Question, guess: int, place: int) -> None:
+    """place: 6 beside words on the recorded run, 8 with the screen for itself; the style sheet has their heights."""
     said = verdict(guess, move_answer(found.geometry), question.answers)
     gain = _gain_said(found)
     say(f"{gain} {said}" if gain else said, run_finding(found))
@@ -164,12 +165,12 @@ def _draw_harvest(found: Harvest, question: Question, guess: int) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         figure = large_runs.score_over_steps(metric, found.series.get(found.metric, []), found.references, found.total_steps)
-        draw(figure, 6, run_finding(found), None)
+        draw(figure, place, run_finding(found), None)
     with right:
         if len(found.geometry) > 1:
             figure = large.before_and_after(found.geometry[0], found.geometry[-1])
             moved = signed(last_layer_move(found.geometry) or 0.0)
-            draw(figure, 7, f"The last layer's dimension moved by {moved}.", None)
+            draw(figure, place + 1, f"The last layer's dimension moved by {moved}.", None)
         else:
             st.markdown("The dimension was not measured during this run.")
 

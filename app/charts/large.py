@@ -92,7 +92,7 @@ def ratio_line(
     _name_line(figure, end, 0.97, named(f"if all {n_coordinates:,} counted", REFERENCE_COLOUR, "┅"), above=False)
     if guess is not None:
         low = _clipped(guess[0], right, top)
-        _name_line(figure, low, 0.6 if low[0] == right else 0.3, named("the class's guess", GUESS, "▨"), above=False)
+        _name_line(figure, low, 0.95, named("the guess", GUESS, "▨"), above=True)
     return enlarge(figure)
 
 

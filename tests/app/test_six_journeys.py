@@ -43,6 +43,12 @@ def go_to(person: Watched, title: str) -> None:
         person.page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
 
 
+def settled(person: Watched) -> None:
+    """Nothing is being measured any more, and the page is drawn to its end."""
+    expect(person.page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=LONG)
+    expect(person.page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=LONG)
+
+
 def measure(person: Watched) -> None:
     """The curve of the chosen sample, measured unless an earlier view has done so."""
     page = person.page
@@ -51,7 +57,7 @@ def measure(person: Watched) -> None:
     if button.is_visible():
         button.click()
     expect(curve).to_be_visible(timeout=LONG)
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=LONG)
+    settled(person)
 
 
 def no_exceptions(dashboard) -> None:
@@ -99,6 +105,7 @@ def test_choosing_the_offset(dashboard, person, tiny):
     if measure_first.is_visible():
         measure_first.click()
     expect(line).to_contain_text("adapter parameters", timeout=LONG)
+    settled(person)
     before = line.inner_text()
     slider = page.get_by_role("slider", name="Offset").first
     slider.focus()
