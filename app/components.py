@@ -12,9 +12,10 @@ import streamlit as st
 
 from app import state
 from gelora.errors import GeloraError
-from gelora.geometry import ESTIMATORS, rises, sign_agreement
+from gelora.geometry import ESTIMATORS, rises, sign_sentence as sign_sentence
 from gelora.ranks import lora_arguments
 from gelora.records import IdProfile, RankPlan
+from gelora.sources import hub_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"home": "Home", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
@@ -54,33 +55,6 @@ def finding(profile: IdProfile, estimator: str) -> str:
     if len(undefined) == len(profile.layer_names):
         return f"Not measurable: {undefined[0].note}"
     return "No rise exceeds its interval: ranks above the offset are rounding or noise."
-
-
-def sign_sentence(profile: IdProfile) -> str:
-    """What the estimators say together of the sign of each block's rise, in one sentence."""
-    blocks: dict[str, list[int]] = {"up": [], "down": [], "split": [], "unclear": [], "undefined": []}
-    for agreement in sign_agreement(profile):
-        blocks[agreement.verdict].append(agreement.block)
-    words = {
-        "up": "{} up",
-        "down": "{} down",
-        "split": "{} disputed (some see it rise, others fall)",
-        "unclear": "{} within every interval",
-        "undefined": "{} without a dimension",
-    }
-    parts = [words[verdict].format(_blocks(numbers)) for verdict, numbers in blocks.items() if numbers]
-    return f"Sign of each rise, all {len(profile.estimates)} estimators together: {'; '.join(parts)}."
-
-
-def _blocks(numbers: list[int]) -> str:
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][-1] + 1:
-            spans[-1].append(number)
-        else:
-            spans.append([number])
-    listed = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}{', ' if len(s) == 2 else ' to '}{s[-1]}" for s in spans)
-    return f"block{'s' if len(numbers) > 1 else ''} {listed}"
 
 
 def focus_choice(title: str, width: int | str = "stretch") -> None:
@@ -133,7 +107,7 @@ def undefined_elsewhere(profile: IdProfile, estimator: str) -> list[str]:
 
 def adapter_config_json(plan: RankPlan) -> str:
     """The plan as an `adapter_config.json` that PEFT's `LoraConfig.from_pretrained` reads; what it leaves out is PEFT's default."""
-    return json.dumps({"peft_type": "LORA", "base_model_name_or_path": plan.model_id, **lora_arguments(plan)}, indent=2)
+    return json.dumps({"peft_type": "LORA", "base_model_name_or_path": hub_name(plan.model_id), **lora_arguments(plan)}, indent=2)
 
 
 def lora_snippet(plan: RankPlan) -> str:

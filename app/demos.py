@@ -19,7 +19,7 @@ from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import list_runs, start_run
 
 _KEPT = {"run", "teach", *CHOICES}  # choices that no demonstration touches
-_RISES = {"n": 500, "estimators": ["twonn", "mle"], "offset": 2}  # a sample of the bundled sentences at which some rises show
+_RISES = {"n": 500, "estimators": ["twonn", "mle"], "offset": 2}  # a sample of the bundled sentences at which some point estimates rise
 TRAINING = TrainingConfig(n_train=1200, n_eval=200, epochs=1.0, max_length=64, probe_size=128)
 
 
@@ -47,7 +47,7 @@ DEMOS = {
     ),
     "offset": Demo(
         "Choose the offset",
-        "500 sentences, at which some blocks rise: drag the offset and see every brick of rank that it costs.",
+        "500 sentences: by TwoNN's point estimates some blocks rise, within their intervals. Drag the offset and see what rank costs.",
         "about 20 s on two CPU cores", "measured already: opens at once", "ranks", ":material/view_comfy_alt:", _RISES,
     ),
     "train": Demo(

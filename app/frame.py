@@ -149,13 +149,16 @@ def _stations(current: str) -> None:
     st.html(ROOT / "app" / "frontend" / "frame.css")
     found = pipeline.stations()
     if pipeline.is_moving(found):
-        _moving_chips(current)
+        _moving_chips(current, measuring.news(state.measurement()))
     else:
         _chips(current, found)
 
 
 @st.fragment(run_every=2.0)
-def _moving_chips(current: str) -> None:
+def _moving_chips(current: str, drawn: tuple[int, int]) -> None:
+    """The chips while something is under way; what a measurement gives meanwhile the rest of the page is to show too."""
+    if measuring.news(state.measurement()) != drawn:
+        st.rerun(scope="app")
     _chips(current, pipeline.stations())
 
 

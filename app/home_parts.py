@@ -14,7 +14,7 @@ from app.aside import aside
 from app.cache import measurements, preparation, preparation_under_way
 from app.pipeline import Station
 from app.run_reading import short_name
-from app.run_words import STATUS_ICONS, main_metric, metric_word
+from app.run_words import STATUS_ICONS, listed, main_metric, metric_word
 from gelora.runs import RunInfo, history
 
 N_LAST_RUNS = 3
@@ -39,9 +39,9 @@ def _live() -> None:
     found = pipeline.stations()
     _draw(found)
     if _is_preparing():
-        steps = {"data": "the bundled sentences and the run store", "libraries": "the libraries"}
-        now = " and ".join(words for what, words in steps.items() if preparation_under_way(what))
-        st.caption(f":material/hourglass_top: First visit: {now} are made ready beside this page, once. It works meanwhile.")
+        parts = {"data": ["the bundled sentences", "the run store"], "libraries": ["the libraries"]}
+        now = [words for what, of_it in parts.items() if preparation_under_way(what) for words in of_it]
+        st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
     elif not pipeline.is_moving(found):
         st.rerun(scope="app")  # over: the rest of the page follows
 

@@ -37,13 +37,21 @@ def follow(run_id: str) -> None:
     run = live_parts.read(run_id)
     if run is None:
         return
-    switch, body = st.container(), st.container()
+    switch, body, beside = st.container(), st.container(), st.container()
     paused = run.is_live and switch.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
     with body:
         if run.is_live and not paused:
             _live(run_id)
         else:
             _still(run_id)
+    with beside:
+        _others(run_id)
+
+
+@st.fragment(run_every=2.0)
+def _others(run_id: str) -> None:
+    """The other runs under way, whatever has become of the one that is looked at."""
+    live_parts.others(run_id, list_runs())
 
 
 @st.fragment(run_every=1.0)
@@ -72,7 +80,7 @@ def _draw(run: RunInfo) -> None:
     runs = list_runs()
     head, numbers, ends, buttons = st.container(), st.container(), st.container(), st.container()
     left, right = st.columns(2, gap="large") if is_measured(run) else (st.container(), st.container())
-    below, texts, beside = st.container(), st.container(), st.container()
+    below, texts = st.container(), st.container()
     _part(head, live_parts.heading, run, runs)
     _part(numbers, live_parts.status_line, run)
     if not run.is_live:
@@ -83,7 +91,6 @@ def _draw(run: RunInfo) -> None:
     _part(below, live_parts.examples, run)
     _part(texts, live_parts.log, run)
     _part(texts, live_parts.origin, run)
-    _part(beside, live_parts.others, run.id, runs)
 
 
 def _part(place: DeltaGenerator, draw: Callable[..., None], *what: object) -> None:

@@ -22,6 +22,7 @@ pages = {
     name: st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=components.ICONS[name], url_path=name, default=name == "home")
     for name, title in components.PAGES.items()
 }
+st.html(ROOT / "app" / "frontend" / "page.css")
 if st.session_state["teach"]:  # no sidebar, no navigation: the six steps alone
     from app import teaching
 
@@ -32,7 +33,6 @@ if st.session_state["teach"]:  # no sidebar, no navigation: the six steps alone
     st.stop()
 wanted = st.query_params.get("page")  # a link to share: /?page=ranks&offset=3
 st.logo(str(ROOT / "assets" / "logo.svg"), icon_image=str(ROOT / "assets" / "favicon.svg"), size="large")
-st.html(ROOT / "app" / "frontend" / "page.css")
 page = st.navigation(list(pages.values()))
 if wanted in pages and pages[wanted] is not page:
     st.switch_page(pages[wanted])

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import pace, state
-from app.cache import measurements, only, preparation
+from app.cache import dataset_info, measurements, only, preparation
 from app.jobs import MeasuringJob, Task
+from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS
-from gelora.records import IdProfile
+from gelora.records import DataChoice, IdProfile
+from gelora.sources import BUNDLED_DATASET, data_at_hand
 
 
 def chosen_task() -> Task:
@@ -66,7 +68,7 @@ def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tupl
     if not is_measuring():
         with st.container(border=True):
             st.markdown(
-                f"**Nothing is measured yet.** {wanted.n_samples:,} texts of *{wanted.data.dataset}* go through *{wanted.model}*; "
+                f"**Nothing is measured yet.** {n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*; "
                 f"the dimension of every layer's hidden states is then estimated by {labels(st.session_state['estimators'])}. "
                 "With the bundled model on two CPU cores the first curve stands after some 20 seconds."
             )
@@ -91,6 +93,23 @@ def labels(names: list[str] | tuple[str, ...]) -> str:
     """The estimators' names as one phrase."""
     words = [ESTIMATORS[name].label for name in names]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def n_texts(wanted: state.Measurement) -> int:
+    """How many texts a measurement has: as many as are asked for, or as there are rows where that is known on this machine."""
+    if wanted.data.dataset == BUNDLED_DATASET or not data_at_hand(wanted.data):
+        return wanted.n_samples
+    try:  # the very question that the sidebar asks, so that it is answered already
+        info = dataset_info(DataChoice(wanted.data.dataset, wanted.data.config, wanted.data.split).to_json())
+    except GeloraError:  # the sidebar says it
+        return wanted.n_samples
+    return wanted.n_samples if info.n_rows is None else min(wanted.n_samples, info.n_rows)
+
+
+def news(wanted: state.Measurement) -> tuple[int, int]:
+    """Results that the measurement's estimating has given so far, and jobs of it that have ended: others mean something new to draw."""
+    jobs = [job for job in measurements().jobs(wanted) if job.task.kind == "estimators"]
+    return sum(job.n_results for job in jobs), sum(job.is_over for job in jobs)
 
 
 def estimator_chooser() -> None:

@@ -68,7 +68,7 @@ def step_of(found: Sequence[Station], page: str) -> int:
 
 def _data(wanted: state.Measurement, profile: IdProfile | None, job: MeasuringJob | None) -> Station:
     name = short_path(wanted.data.dataset)
-    station = Station("Data", "layers", "done", f"{wanted.n_samples:,} texts of {name}")
+    station = Station("Data", "layers", "done", f"{measuring.n_texts(wanted):,} texts of {name}")
     if profile is not None:
         n = next(iter(profile.estimates.values()))[0].n_samples
         return replace(station, words=f"{n:,} {'tokens' if wanted.pooling == 'tokens' else 'texts'} of {name}")

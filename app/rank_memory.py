@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import planning, state
 from app.cache import dataset_info, head_parameters
+from app.run_words import size
 from gelora.doctor import GpuMemory, gpu_memory
 from gelora.errors import GeloraError, InputError
 from gelora.ranks import memory_estimate, plan_budget
@@ -58,7 +59,7 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
         )  # fmt: skip
         st.caption(
             f"{budget.n_adapter_params:,} parameters of the adapter and {n_head:,} of the head are trained and saved: "
-            f"{budget.adapter_bytes / 1e6:.2f} MB. The estimate of activations is arithmetic on the "
+            f"{size(budget.adapter_bytes)}. The estimate of activations is arithmetic on the "
             "model's shape; docs/ranks.md says how near it came to measured ones."
         )
         gpu = gpu_there()

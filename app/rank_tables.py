@@ -17,7 +17,7 @@ from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 
 
 def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
-    """Every strategy at the rule's cost, and which of them is to be used."""
+    """Every strategy at the rule's cost at most, and which of them is to be used."""
     st.subheader("Strategies at this budget")
     wanted = planning.scoring_of(rule.target_modules)
     job = scorer().job(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
@@ -39,8 +39,9 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     figures.show(
         ranks_by_strategy(plans, stale),
         "strategies_chart",
-        says=f"Rank of every block by {', '.join(STRATEGIES[name].label for name in plans)}, each at {rule.n_adapter_params:,} parameters.",
-        how_to_read=f"every strategy gets the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
+        says=f"Rank of every block by {', '.join(STRATEGIES[name].label for name in plans)}, "
+        f"each at no more than {rule.n_adapter_params:,} parameters.",
+        how_to_read=f"every strategy gets at most the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
         "the line on it reaches from its lowest matrix to its highest.",
     )
     rows = [
@@ -49,7 +50,8 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
          "idea": STRATEGIES[name].idea, "source": STRATEGIES[name].source}
         for name, plan in plans.items()
     ]  # fmt: skip
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config={"parameters": st.column_config.NumberColumn(format="localized")})
+    numbers = {name: st.column_config.NumberColumn(format="localized") for name in ("parameters", "unspent")}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)
     _reasons({name: reason for name, reason in reasons.items() if name not in missing})
 
 
@@ -87,7 +89,7 @@ def module_table(plan: RankPlan) -> None:
             column_config={
                 "rank": st.column_config.NumberColumn(min_value=0, step=1, required=True),
                 "alpha": st.column_config.NumberColumn(format="%g"),
-                "parameters": st.column_config.NumberColumn(format="localized"),
+                **{name: st.column_config.NumberColumn(format="localized") for name in ("parameters", "in", "out")},
             },
         )  # fmt: skip
 
@@ -128,4 +130,5 @@ def beside_uniform(plan: RankPlan) -> None:
             {"allocation": name, "adapter parameters": budget.n_adapter_params, "share of the model": f"{budget.share:.3%}"}
             for name, budget in costs.items()
         ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True)
+        numbers = {"adapter parameters": st.column_config.NumberColumn(format="localized")}
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)

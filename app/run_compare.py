@@ -54,16 +54,19 @@ def settings(chosen: Sequence[RunInfo]) -> None:
         with st.expander("Settings", icon=":material/list:"):
             for spec in specs.values():
                 found = settings_of(spec)
-                st.dataframe(pd.DataFrame({"setting": list(found), "value": [_said(v) for v in found.values()]}), hide_index=True)
+                values = [_said(name, value) for name, value in found.items()]
+                st.dataframe(pd.DataFrame({"setting": list(found), "value": values}), hide_index=True)
         return
     found = differences(specs)
     st.subheader("Settings that differ" if found else "These runs have the same settings", anchor=False)
     if found:
-        rows = [{"setting": name, **{names[run_id]: _said(v) for run_id, v in values.items()}} for name, values in found.items()]
+        rows = [{"setting": name, **{names[run_id]: _said(name, v) for run_id, v in values.items()}} for name, values in found.items()]
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="runs_differences")
 
 
-def _said(value: object) -> str:
+def _said(name: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and name != "seed":
+        return f"{value:,}"
     return "—" if value is None or value == "" or value == () else str(value)
 
 

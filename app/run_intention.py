@@ -18,7 +18,7 @@ from app.run_task import TaskChoice
 from app.run_words import count, size
 from gelora.errors import GeloraError
 from gelora.ranks import memory_estimate, plan_budget
-from gelora.records import RunSpec
+from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
@@ -40,10 +40,10 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
         _several(specs)
     training = first.training
     examples = training.batch_size * training.gradient_accumulation
-    n_train = min(training.n_train, max(2, task.n_rows if task.held_out else task.n_rows - training.n_eval))
+    n_train, n_held_out = parted(training, task)
     steps = max(1, math.ceil(math.ceil(n_train / examples) * training.epochs))
     st.caption(
-        f"{n_train:,} rows to train, {training.n_eval:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
+        f"{n_train:,} rows to train, {n_held_out:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
         f"{_turn(len(specs), runs_at_once)} A run is a process of its own; closing this tab does not end it."
     )
     if training.learning_rate > _HIGH_RATE and any(spec.training.method == "full" for spec in specs):
@@ -54,6 +54,17 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
     _memory(specs, task)
     _commands(specs)
     return True
+
+
+def parted(training: TrainingConfig, task: TaskChoice) -> tuple[int, int]:
+    """Rows to train on and rows held out, as the runner parts so many; empty rows and shared texts can make them fewer."""
+    if task.held_out is not None:
+        there = training.n_eval if task.n_held_out_rows is None else task.n_held_out_rows
+        return min(training.n_train, task.n_rows), min(training.n_eval, there)
+    wanted = training.n_train + training.n_eval
+    drawn = min(task.n_rows, wanted)
+    n_held_out = training.n_eval if drawn == wanted else max(1, round(drawn * training.n_eval / wanted))  # both parts shrink alike
+    return max(0, drawn - n_held_out), n_held_out
 
 
 def _one(spec: RunSpec) -> None:

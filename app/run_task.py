@@ -15,7 +15,7 @@ from app.cache import dataset_info
 from app.run_words import TASK_WORDS
 from gelora.errors import GeloraError
 from gelora.records import TASK_KINDS, DataChoice
-from gelora.sources import FILE_ENDINGS, read_table
+from gelora.sources import FILE_ENDINGS, data_at_hand, read_table
 from gelora.tasks import PRESETS, Proposal, apply_preset, propose
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
@@ -30,7 +30,8 @@ _ROLES = {  # what text, pair and label are called in each kind of task
 class TaskChoice:
     """Task and data of the runs to be started.
 
-    kind: "auto" or one of TASK_KINDS; learned: the kind that it comes to; sentence: inputs and outputs in words.
+    kind: "auto" or one of TASK_KINDS; learned: the kind that it comes to; sentence: inputs and outputs in words;
+    n_held_out_rows: rows of `held_out`, None without it or where they are not on this machine.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class TaskChoice:
     sentence: str
     reasons: tuple[str, ...]
     n_rows: int
+    n_held_out_rows: int | None
     n_classes: int
 
 
@@ -156,7 +158,14 @@ def _settled(kind: str) -> TaskChoice:
         outputs = " (a number)"
     arrow = f" → *{proposal.label_column}*{outputs}" if proposal.label_column else ""
     sentence = f"**{TASK_WORDS[learned]}**: {inputs}{arrow}"
-    return TaskChoice(kind, learned, data, _held_out(data), sentence, proposal.reasons, n_rows, n_classes)
+    held_out = _held_out(data)
+    n_held_out = _n_rows(held_out.to_json()) if held_out is not None and data_at_hand(held_out) else None
+    return TaskChoice(kind, learned, data, held_out, sentence, proposal.reasons, n_rows, n_held_out, n_classes)
+
+
+@st.cache_data(show_spinner="Reading the held-out rows ...", ttl=300, max_entries=16)
+def _n_rows(choice_json: str) -> int:
+    return read_table(DataChoice.from_json(choice_json)).n_rows
 
 
 @st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)

@@ -1,5 +1,7 @@
 """How runs are put in words: states, metrics, durations, short names. Pure, no Streamlit."""
 
+from collections.abc import Sequence
+
 from gelora.runs import RunInfo
 
 STATUS_ICONS = {"queued": "◌", "running": "▶", "finished": "✓", "failed": "✗", "stopped": "■"}
@@ -47,7 +49,11 @@ def duration(seconds: float) -> str:
 
 
 def size(n_bytes: float) -> str:
-    """Bytes as MB or GB."""
+    """Bytes in the unit that fits: B, KB, MB or GB."""
+    if n_bytes < 999.5:
+        return f"{n_bytes:.0f} B"
+    if n_bytes < 999_500:
+        return f"{n_bytes / 1e3:.0f} KB"
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
@@ -66,6 +72,11 @@ def waits_for(run: RunInfo, runs: list[RunInfo]) -> int:
 def count(n: int, what: str) -> str:
     """A number with its word: 1 run, 3 runs."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as one phrase: a; a and b; a, b and c."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def short_path(name: str) -> str:

@@ -114,7 +114,7 @@ def _bundled_model() -> str:
     from gelora.sources import bundled_models, find_model
 
     entries = [find_model(entry.model_id) for entry in bundled_models()]
-    return ", ".join(f"{entry.model_id}: checksum right, revision {entry.revision[:8]}" for entry in entries)
+    return ", ".join(f"{entry.model_id}: checksum right, revision {entry.revision[:8]}, in {entry.path}" for entry in entries)
 
 
 def _state_folder() -> str:

@@ -50,12 +50,21 @@ def read_text(path: str, what: str) -> str:
         raise InputError(f"Cannot read the {what} {path}: {reason}.") from error
 
 
-def write_json(text: str, target: str | None) -> None:
-    """Write to a file whose folder is there, to standard output for "-", nowhere for None."""
+def say(sentence: str, has_json: bool) -> None:
+    """Print a sentence for a person: on standard output, or on standard error where that holds JSON."""
+    print(sentence, file=sys.stderr if has_json else sys.stdout)
+
+
+def write_json(text: str, target: str | None, has_json: bool = False) -> None:
+    """Write to a file whose folder is there and say so, to standard output for "-", nowhere for None.
+
+    has_json: whether standard output holds other JSON.
+    """
     if target == "-":
         print(text)
     elif target:
         write_file(text + "\n", target)
+        say(f"Wrote {target}", has_json)
 
 
 def write_file(text: str, target: str) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import live, live_parts, run_form, run_intention, run_task, state
+from app import components, live, live_parts, pipeline, run_form, run_intention, run_task, state
 from app.run_words import count
 from gelora.errors import GeloraError
 from gelora.records import RunSpec
@@ -57,7 +57,12 @@ runs = list_runs()
 run_id = live.chosen_run(runs)
 form_place = st.container()
 if run_id is None:
-    st.info("No run yet. Start one above: it goes on when this tab or the dashboard is closed, and this page finds it again.")
+    goes_on = "it goes on when this tab or the dashboard is closed, and this page finds it again"
+    if runs:
+        st.info(f"No run is under way: {pipeline.stations()[-1].words}. Start one above: {goes_on}; or open one on Runs.")
+        st.page_link(components.page_path("runs"), label="Open Runs", icon=components.ICONS["runs"], query_params=state.as_query())
+    else:
+        st.info(f"No run yet. Start one above: {goes_on}.")
     live_parts.others(None, runs)
 else:
     live.follow(run_id)  # before the form, whose data may take a while to read

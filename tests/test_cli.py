@@ -73,7 +73,21 @@ def test_measure_with_baselines_and_scale_curves(texts, tmp_path, capsys):
     assert {"decimation:twonn", "decimation:pca-pr", "neighbors:gride"} <= set(profile.scale_curves)
     assert {len(halves) for halves in profile.subsamples.values()} == {4}
     printed = capsys.readouterr().out
-    assert "the baseline: shuffled" in printed and "twonn by number of rows" in printed and "3 estimators together" in printed
+    assert "the baseline: shuffled" in printed and "twonn by number of rows" in printed and f"Wrote {out}" in printed
+    assert "Sign of each rise (3 estimators; one whose interval holds 0 does not vote): block" in printed
+
+
+@pytest.mark.parametrize("target", ["-", "m.json"])
+def test_fewer_texts_than_asked_for_are_said(texts, target, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["measure", "--dataset", texts, "--n-neighbors", "8", "--json", target]
+    assert main([*arguments, "--n-samples", "1000"]) == 0
+    said = capsys.readouterr()
+    sentence = f"1,000 asked for, {texts} has 120 different texts: all of them are measured."
+    assert sentence in (said.err if target == "-" else said.out)
+    assert main([*arguments, "--n-samples", "120"]) == 0
+    said = capsys.readouterr()
+    assert "asked for" not in said.out + said.err
 
 
 def test_estimators_are_listed_with_what_they_count(capsys):
@@ -93,7 +107,8 @@ def test_calibrate_prints_bias_and_gives_every_draw(capsys):
     assert [(t["estimator"], t["seed"], t["truth"]) for t in trials] == [("twonn", 0, 3), ("mle", 0, 3), ("twonn", 1, 3), ("mle", 1, 3)]
     assert all(abs(t["dimension"] - 3) < 0.9 for t in trials)
     assert main([*arguments, "--estimators", "twonn"]) == 0
-    assert "sphere of dimension 3" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "sphere of dimension 3" in printed and "holds d: share of the draws whose 95% interval holds the true dimension, 3." in printed
     assert main(["calibrate", "--manifold", "list"]) == 0
     assert "swiss roll" in capsys.readouterr().out
 
@@ -123,6 +138,8 @@ def test_plan_writes_a_config_whose_trainable_count_is_the_budget(measured, tmp_
     model = get_peft_model(AutoModel.from_pretrained(find_model("all-MiniLM-L6-v2").path), LoraConfig.from_pretrained(str(folder)))
     assert model.get_nb_trainable_parameters()[0] == budget.n_adapter_params
     assert f"{budget.n_adapter_params:,} adapter parameters" in result.stdout
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +212,9 @@ def test_doctor_finds_this_machine_in_order(capsys):
     findings = json.loads(capsys.readouterr().out)
     assert {"Python", "device", "bundled model", "run store"} <= {f["what"] for f in findings}
     assert all(f["ok"] for f in findings)
+    from gelora.sources import find_model
+
+    assert str(find_model("all-MiniLM-L6-v2").path) in next(f["finding"] for f in findings if f["what"] == "bundled model")
 
 
 def test_doctor_fails_when_the_state_folder_cannot_be_made(tmp_path, monkeypatch, capsys):

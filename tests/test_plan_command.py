@@ -105,6 +105,28 @@ def test_budgets_in_parameters_and_megabytes_and_what_stays_unspent_is_said(benc
     assert plan["target_params"] == 2500 and sum(plan["ranks"].values()) * 64 <= 2500
 
 
+def test_ranks_by_hand_over_the_budget_are_no_rest_of_it(bench, capsys):
+    arguments = ["plan", "--profile", bench[3], "--match", f"params:{N_BLOCKS * 2 * UNIT}", "--strategy", "uniform"]
+    assert main([*arguments, "--set-rank", "3=4"]) == 0
+    said = capsys.readouterr().out
+    assert f"{2 * UNIT:,} over the budget of {N_BLOCKS * 2 * UNIT:,}, by your own ranks." in said and "unspent" not in said
+    assert main([*arguments, "--set-rank", "3=1"]) == 0
+    said = capsys.readouterr().out
+    assert f"{UNIT:,} of the budget of {N_BLOCKS * 2 * UNIT:,} stay unspent, with your own ranks." in said and "no unit" not in said
+
+
+def test_every_file_that_is_written_is_said(bench, capsys, tmp_path):
+    files = {name: str(tmp_path / name) for name in ("adapter", "plan.csv", "cost.json", "plan.json")}
+    arguments = ["plan", "--profile", bench[3], "--lora-config", files["adapter"], "--csv", files["plan.csv"]]
+    arguments += ["--budget-json", files["cost.json"]]
+    wrote = [f"Wrote {path}" for path in (str(tmp_path / "adapter" / "adapter_config.json"), files["plan.csv"], files["cost.json"])]
+    assert main([*arguments, "--json", files["plan.json"]]) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [*wrote, f"Wrote {files['plan.json']}"]
+    assert main([*arguments, "--json"]) == 0
+    said = capsys.readouterr()
+    assert "ranks" in json.loads(said.out) and [line for line in said.err.splitlines() if "Wrote" in line] == wrote
+
+
 def test_ranks_by_hand_are_marked_in_every_file(bench, capsys, tmp_path):
     _, model, _, profile = bench
     out = {name: str(tmp_path / name) for name in ("plan.json", "plan.csv", "cost.json", "adapter")}
@@ -120,6 +142,7 @@ def test_ranks_by_hand_are_marked_in_every_file(bench, capsys, tmp_path):
     cost = json.loads(Path(out["cost.json"]).read_text())
     assert cost["budget"]["n_adapter_params"] == plan.n_adapter_params and cost["budget"]["n_head_params"] == 32 * 32 + 32 + 3 * 32 + 3
     assert cost["memory"]["total_bytes"] > cost["memory"]["weights_bytes"] > 0
+    assert json.loads((Path(out["adapter"]) / "adapter_config.json").read_text())["base_model_name_or_path"] == plan.model_id
     back = plan_from_adapter(out["adapter"], model_structure(model))
     assert back.ranks == {name: rank for name, rank in plan.ranks.items() if rank}
     from_adapter = planned(capsys, "--model", model, "--adapter", out["adapter"])

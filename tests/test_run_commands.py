@@ -91,6 +91,35 @@ def test_a_run_a_seed(started, capsys):
     assert len({row["id"] for row in json.loads(capsys.readouterr().out)}) == 3
 
 
+@pytest.fixture
+def reviews(tmp_path):
+    """Texts with one to four stars."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("body,stars\n" + "".join(f"the film number {i} was seen by somebody,{1 + i % 4}\n" for i in range(40)))
+    return str(path)
+
+
+def test_detached_runs_say_seed_state_and_what_they_learn(started, reviews, capsys):
+    arguments = ["train", "--method", "head", "--dataset", reviews, "--text-column", "body", "--label-column", "stars", "--detach"]
+    assert main([*arguments, "--seeds", "4,7"]) == 0
+    first, second, task, *_ = capsys.readouterr().out.splitlines()
+    assert first.endswith("  seed 4  started") and second.endswith("  seed 7  queued, 1 run before it")
+    assert task == (
+        "Task: classification, from text 'body', label 'stars'. The column 'stars' has 4 different values, which are taken for classes. "
+        "To change it: --set task=regression"
+    )
+    assert main([*arguments, "--set", "task=regression", "--runs-at-once", "3"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("  seed 0  started") and said[1].startswith("Task: regression, from text 'body', label 'stars'.")
+    assert main([*arguments, "--set", "task=instruction"]) == 0
+    assert "Task: not settled. " in capsys.readouterr().out
+
+
+def test_of_data_that_is_not_here_yet_no_task_is_guessed(started, capsys):
+    assert main(["train", "--preset", "rte", "--method", "head", "--set", "task=auto", "--detach"]) == 0
+    assert "Task: settled when the run has its data" in capsys.readouterr().out
+
+
 def test_spec_file_is_run_as_written_or_with_changes(started, tmp_path):
     path = tmp_path / "spec.json"
     path.write_text(SPEC.to_json(indent=1))
@@ -161,6 +190,7 @@ def test_table_and_csv_hold_every_run(gelora_home, capsys, tmp_path):
     assert first.name in table and second.name in table and "loss 0.2500" in table
     out = tmp_path / "runs.csv"
     assert main(["runs", "--csv", str(out)]) == 0
+    assert capsys.readouterr().out == f"Wrote {out}\n"
     rows = {row["id"]: row for row in csv.DictReader(io.StringIO(out.read_text()))}
     assert rows[second.name]["reason"] == "killed" and rows[second.name]["started_at"] == "2026-01-01T00:00:00+00:00"
     assert (rows[first.name]["seed"], rows[first.name]["loss"], rows[first.name]["step"]) == ("5", "0.25", "3")

@@ -12,6 +12,7 @@ SERIES_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SERIES_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "pentagon")
 METHOD_LOOKS = {"lora": ("#0072B2", "circle"), "adalora": ("#8A5CF0", "diamond"), "head": ("#7A8594", "x"),
                 "bitfit": ("#008FA3", "triangle-up"), "full": ("#2F8F4E", "square")}  # fmt: skip
+_LABEL_PLACES = ("top right", "bottom right", "top left", "bottom left", "middle right", "middle left", "top center", "bottom center")
 _PLOT, _TOP, _AXIS, _LINE = 300, 16, 62, 21  # pixels: drawing area, over it, under it, a name in the list under that
 
 
@@ -59,6 +60,7 @@ def metric_against_parameters(metric_name: str, groups: Sequence[RunGroup], fron
                 line={"color": REFERENCE_COLOUR, "width": 2, "dash": "dash", "shape": "hv"},
             )
         )  # fmt: skip
+    places = _label_places(beside)
     for number, group in enumerate(groups, start=1):
         if group.n_params == 0:
             figure.add_hline(
@@ -66,19 +68,45 @@ def metric_against_parameters(metric_name: str, groups: Sequence[RunGroup], fron
                 annotation_text=f"{number}: {group.label} {group.mean:.3f}", annotation_position="bottom right",
             )  # fmt: skip
             continue
-        _add_group(figure, metric_name, number, group)
+        _add_group(figure, metric_name, number, group, places[beside.index(group)])
     costs = [group.n_params for group in beside]
     is_log = bool(costs) and max(costs) > 8 * min(costs)
     figure.update_xaxes(title_text="trained parameters beside the head", gridcolor=GRID, type="log" if is_log else "linear")
     if is_log:
         figure.update_xaxes(dtick=1, exponentformat="SI")
+    elif costs:
+        low, high = _cost_range(costs)
+        figure.update_xaxes(tickformat=",d", nticks=6, range=(low, high))
     figure.update_yaxes(title_text=metric_name, gridcolor=GRID)
     finish(figure, height=400)
     figure.update_layout(showlegend=False)
     return figure
 
 
-def _add_group(figure: go.Figure, metric_name: str, number: int, group: RunGroup) -> None:
+def _cost_range(costs: Sequence[int]) -> tuple[float, float]:
+    """Ends of a linear axis: at least a fifth of the largest cost wide, so that equal costs look equal, with room for labels."""
+    low, high = min(costs), max(costs)
+    spare = max(0.1 * (high - low), (0.2 * high - (high - low)) / 2, 2.0)
+    return low - spare, high + spare
+
+
+def _label_places(groups: Sequence[RunGroup]) -> list[str]:
+    """Where the number of every point stands: a point that lies on earlier ones has it on another side."""
+    low, high = _cost_range([group.n_params for group in groups]) if groups else (0.0, 1.0)
+    means = [group.mean for group in groups]
+    tall = max(max(means) - min(means), 1e-9) if means else 1.0
+    taken: list[int] = []
+    for i, group in enumerate(groups):
+        near = {
+            taken[j]
+            for j, other in enumerate(groups[:i])
+            if abs(group.n_params - other.n_params) < 0.05 * (high - low) and abs(group.mean - other.mean) < 0.1 * tall
+        }
+        taken.append(next((place for place in range(len(_LABEL_PLACES)) if place not in near), i % len(_LABEL_PLACES)))
+    return [_LABEL_PLACES[place] for place in taken]
+
+
+def _add_group(figure: go.Figure, metric_name: str, number: int, group: RunGroup, place: str) -> None:
     colour, symbol = METHOD_LOOKS[group.method]
     if group.method == "lora":
         colour = STRATEGY_COLOURS.get(group.strategy or "", colour)
@@ -94,7 +122,7 @@ def _add_group(figure: go.Figure, metric_name: str, number: int, group: RunGroup
     figure.add_trace(
         go.Scatter(
             x=[group.n_params], y=[group.mean], mode="markers+text", name=group.label, text=[f"<b>{number}</b>"],
-            textposition="top right", textfont={"size": 13},
+            textposition=place, textfont={"size": 13},
             marker={"color": colour, "symbol": symbol, "size": 13, "line": {"color": "white", "width": 1}},
             error_y=None if group.spread is None else {"type": "data", "array": [group.spread], "color": colour, "thickness": 1.5},
             hovertemplate=(

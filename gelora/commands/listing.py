@@ -140,3 +140,4 @@ def _write(text: str, target: str) -> None:
         print(text, end="")
     else:
         write_file(text, target)
+        print(f"Wrote {target}")

@@ -8,7 +8,7 @@ from typing import Any
 from gelora.commands.options import data_choice, names, resolved_device
 from gelora.errors import InputError
 from gelora.records import IdProfile, check_choice
-from gelora.terminal import TerminalProgress, print_table, write_json
+from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 
 def measure(options: argparse.Namespace) -> int:
@@ -23,6 +23,10 @@ def measure(options: argparse.Namespace) -> int:
         check_choice("estimator", name, tuple(ESTIMATORS))  # before the work that it would be too late after
     progress, device = TerminalProgress(), resolved_device(options.device)
     sample = load_sample(data_choice(options), options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
+    if len(sample) < options.n_samples:
+        kind = "texts" if options.keep_repeats else "different texts"
+        has = f"{sample.source.choice.dataset} has {len(sample):,} {kind}"
+        say(f"{options.n_samples:,} asked for, {has}: all of them are measured.", options.json == "-")
     states = extract_hidden_states(
         options.model,
         sample,
@@ -53,7 +57,7 @@ def measure(options: argparse.Namespace) -> int:
 
 
 def _print_profile(profile: IdProfile, n_texts: int) -> None:
-    from gelora.geometry import is_scale_dependent, rises, sign_agreement
+    from gelora.geometry import is_scale_dependent, rises, sign_sentence
 
     names = list(profile.estimates)
     scale = {name: is_scale_dependent(profile, name) for name in names}
@@ -86,8 +90,7 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
         else f"By {first} no rise exceeds its interval: ranks above the offset are rounding or noise."
     )
     if len(names) > 1:
-        verdicts = [f"{a.block} {a.verdict} ({len(a.up)} up, {len(a.down)} down)" for a in sign_agreement(profile)]
-        print(f"Sign of each block's rise, {len(names)} estimators together: {', '.join(verdicts)}.")
+        print(sign_sentence(profile))
 
 
 def estimators(options: argparse.Namespace) -> int:
@@ -130,6 +133,7 @@ def calibrate(options: argparse.Namespace) -> int:
             _number(s.mean),
             f"{s.relative_bias:+.0%}" if s.relative_bias is not None else "",
             f"{s.sd:.2f}" if s.sd is not None else "",
+            f"{s.coverage:.0%}" if s.coverage is not None else "",
             f"{s.coverage_of_mean:.0%}" if s.coverage_of_mean is not None and s.n_defined > 1 else "",
             f"{s.seconds + s.interval_seconds:.2f}",
             "; ".join(s.notes),
@@ -137,7 +141,11 @@ def calibrate(options: argparse.Namespace) -> int:
         for s in summarize(trials)
     ]
     title = f"{case.manifold} of dimension {case.truth}: {len(range(options.draws))} draws of {case.n_samples} points"
-    print_table(title, ["estimator", "mean", "bias", "sd", "interval holds the mean", "seconds a draw", "note"], rows)
+    print_table(title, ["estimator", "mean", "bias", "sd", "holds d", "holds mean", "seconds a draw", "note"], rows)
+    print(
+        f"holds d: share of the draws whose 95% interval holds the true dimension, {case.truth}. holds mean: share whose interval holds "
+        "the mean over the draws. An interval sees how much the answer varies from draw to draw, and no bias."
+    )
     return 0
 
 

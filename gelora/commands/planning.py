@@ -10,7 +10,7 @@ from typing import Any
 from gelora.commands.plan_sources import PlanSources, ranks_by_hand
 from gelora.errors import GeloraError, InputError, StoreError
 from gelora.records import RankPlan
-from gelora.terminal import print_table, write_file, write_json
+from gelora.terminal import print_table, say, write_file, write_json
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -19,14 +19,17 @@ def plan(options: argparse.Namespace) -> int:
     if options.strategy == "all":
         return _all_strategies(options, sources)
     made = _edited(_one_plan(options, sources), ranks_by_hand(options))
+    has_json = "-" in (options.json, options.budget_json)
     if options.lora_config:
         _write_lora_config(made, Path(options.lora_config))
+        say(f"Wrote {Path(options.lora_config) / 'adapter_config.json'}", has_json)
     if options.csv:
         write_file(_csv(made), options.csv)
+        say(f"Wrote {options.csv}", has_json)
     if options.budget_json:
-        write_json(json.dumps(_cost(made, options, sources), indent=1), options.budget_json)
-    write_json(made.to_json(indent=1), options.json)
-    if options.json != "-" and options.budget_json != "-":
+        write_json(json.dumps(_cost(made, options, sources), indent=1), options.budget_json, has_json)
+    write_json(made.to_json(indent=1), options.json, has_json)
+    if not has_json:
         _print_plan(made, _cost(made, options, sources))
     return 0
 
@@ -167,7 +170,11 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     budget = plan_budget(made, cost["budget"]["n_head_params"])
     head = f" and {budget.n_head_params:,} of the head" if budget.n_head_params else ""
     print(f"{budget.n_adapter_params:,} adapter parameters{head}, {budget.share:.3%} of the model, {budget.adapter_bytes / 1e6:.2f} MB.")
-    if made.shortfall:
+    if made.shortfall and made.shortfall < 0:
+        print(f"{-made.shortfall:,} over the budget of {made.target_params:,}, by your own ranks.")
+    elif made.shortfall and made.edits:
+        print(f"{made.shortfall:,} of the budget of {made.target_params:,} stay unspent, with your own ranks.")
+    elif made.shortfall:
         print(f"{made.shortfall:,} of the budget of {made.target_params:,} stay unspent: no unit of rank fits into them.")
     others = ", ".join(f"r={r} {b.n_adapter_params:,}" for r, b in uniform_comparison(made))
     print(f"As one rank everywhere r = {equivalent_uniform_rank(made):.2f}. The same modules with uniform LoRA: {others}")
@@ -203,10 +210,14 @@ def _csv(made: RankPlan) -> str:
 
 
 def _write_lora_config(made: RankPlan, folder: Path) -> None:
+    from gelora.sources import hub_name
+
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --lora-config takes a folder, into which adapter_config.json is written.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made.to_lora_config().save_pretrained(str(folder))  # type: ignore[attr-defined]
+        config: Any = made.to_lora_config()
+        config.base_model_name_or_path = hub_name(made.model_id)
+        config.save_pretrained(str(folder))
     except OSError as error:
         raise StoreError(f"Cannot write into {folder}: {error.strerror or error}.") from error

@@ -10,6 +10,7 @@ from typing import Any
 from gelora.commands.listing import print_run, run_json
 from gelora.commands.run_specs import run_specs
 from gelora.errors import GeloraError, InputError
+from gelora.records import RunSpec
 
 _EXIT = {"finished": 0, "stopped": 130}
 
@@ -18,7 +19,8 @@ def train(options: argparse.Namespace) -> int:
     """Start one run, or one a seed; follow them unless they are detached."""
     from gelora.runs import start_run
 
-    return _start(options, [partial(start_run, spec, options.runs_at_once) for spec in run_specs(options)], "Started")
+    specs = run_specs(options)
+    return _start(options, [partial(start_run, spec, options.runs_at_once) for spec in specs], "Started", specs[0])
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -28,18 +30,23 @@ def resume(options: argparse.Namespace) -> int:
     return _start(options, [partial(resume_run, options.id, options.runs_at_once)], "Resumed")
 
 
-def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str) -> int:
-    """Start runs; unless detached, follow each to its end. Ctrl-C stops them all and lets each save a checkpoint."""
+def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str, spec: RunSpec | None = None) -> int:
+    """Start runs, say of `spec` what it learns; unless detached, follow each to its end. Ctrl-C stops them all, each with a checkpoint."""
+    from gelora.runs import list_runs
+
     ids: list[str] = []
+    ahead = sum(info.is_live for info in list_runs())
     try:
         for start in starts:
             ids.append(start())
             if not options.json:
-                hint = f"Follow it: gelora runs {ids[-1]}    Stop it: gelora stop {ids[-1]}"
-                if options.detach:
-                    print(f"{word} {ids[-1]}\n{hint}")
-                else:
-                    print(f"{word} {ids[-1]} (Ctrl-C stops it and saves a checkpoint)", file=sys.stderr)
+                _print_start(ids[-1], options, word, ahead + len(ids) - 1)
+        if not options.json:
+            stream = sys.stdout if options.detach else sys.stderr
+            if spec is not None:
+                print(_task_sentence(spec), file=stream, flush=True)
+            if options.detach:
+                print(f"Follow: gelora runs {' '.join(ids)}\nStop: gelora stop {ids[0] if len(ids) == 1 else 'ID'}")
         if options.detach:
             if options.json:
                 _print_json([{"id": run_id} for run_id in ids])
@@ -57,6 +64,38 @@ def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], wor
         for info in infos:
             print_run(info)
     return max((_EXIT.get(info.status, 1) for info in infos), key=(0, 130, 1).index, default=130)
+
+
+def _print_start(run_id: str, options: argparse.Namespace, word: str, ahead: int) -> None:
+    """One line: id, seed, whether it has begun; `ahead` counts the live runs that were started before."""
+    from gelora.runs import run_info
+
+    info = run_info(run_id)
+    seed = f"seed {info.spec.seed}" if info.spec else "seed unknown"
+    if not options.detach:
+        print(f"{word} {run_id} ({seed}; Ctrl-C stops it and saves a checkpoint)", file=sys.stderr)
+        return
+    waits = info.status == "queued" and (info.queue_place is not None or ahead >= options.runs_at_once)
+    behind = f"place {info.queue_place}" if info.queue_place else f"{ahead} run{'s' if ahead != 1 else ''} before it"
+    print(f"{run_id}  {seed}  {f'queued, {behind}' if waits else word.lower()}", flush=True)
+
+
+def _task_sentence(spec: RunSpec) -> str:
+    """What a run learns from which columns, why, and what else the columns allow; without waiting for the network."""
+    from gelora.sources import data_at_hand
+    from gelora.tasks import propose
+
+    asked = spec.training.task
+    try:
+        if not data_at_hand(spec.data):
+            return f"Task: {'settled when the run has its data' if asked == 'auto' else asked}. Set it: --set task=NAME"
+        found = propose(spec.data, None if asked == "auto" else asked)
+    except GeloraError as error:  # the run ends with the same words; that it was started stays true
+        return f"Task: not settled. {error}"
+    roles = {"text": found.text_column, "pair": found.pair_column, "label": found.label_column}
+    columns = ", ".join(f"{role} {name!r}" for role, name in roles.items() if name)
+    others = " or ".join(f"--set task={name}" for name in found.alternatives if name != "causal-lm")  # which few models can learn
+    return f"Task: {found.kind}, from {columns}. {' '.join(found.reasons)}" + (f" To change it: {others}" if others else "")
 
 
 def _follow(run_id: str, options: argparse.Namespace) -> Any:

@@ -20,7 +20,7 @@ from gelora.geometry.comparison import (
     what_differs,
 )
 from gelora.geometry.correlation import CorrelationDimension
-from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement
+from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement, sign_sentence
 from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
 from gelora.geometry.estimator import Estimator
@@ -93,6 +93,7 @@ __all__ = [
     "principal_plane",
     "rises",
     "sign_agreement",
+    "sign_sentence",
     "summarize",
     "summarize_differences",
     "synthetic",

@@ -105,7 +105,7 @@ def what_differs(first: IdProfile, second: IdProfile) -> dict[str, tuple[str, st
         "model": [f"{p.model.model_id} ({p.model.revision[:10]})" for p in (first, second)],
         "dataset": [_words(s.choice.dataset, s.choice.config, s.choice.split) for s in sources],
         "columns": [_words(s.choice.text_column, s.choice.pair_column) for s in sources],
-        "texts": [f"{s.n_samples:,} with digest {s.texts_digest[:10]}" for s in sources],
+        "texts": [_texts(p) for p in (first, second)],
         "seed": [str(s.seed) for s in sources],
         "pooling": [p.pooling for p in (first, second)],
         "max_length": [str(p.max_length) for p in (first, second)],
@@ -113,6 +113,13 @@ def what_differs(first: IdProfile, second: IdProfile) -> dict[str, tuple[str, st
         "metric": [p.metric for p in (first, second)],
     }
     return {name: (a, b) for name, (a, b) in choices.items() if a != b}
+
+
+def _texts(profile: IdProfile) -> str:
+    """How many vectors were measured, and of which texts."""
+    source = profile.sample_source
+    rows = max((e.n_samples for estimates in profile.estimates.values() for e in estimates), default=source.n_samples)
+    return f"{rows:,} vectors of the texts with digest {source.texts_digest[:10]}"
 
 
 def comparability_notes(first: IdProfile, second: IdProfile, estimator: str) -> list[str]:

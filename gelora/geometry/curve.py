@@ -70,9 +70,9 @@ class SignAgreement:
 
     @property
     def verdict(self) -> str:
-        """ "up" or "down" when all that see a sign see this one, "split" when they contradict, else "unclear" or "undefined"."""
+        """ "up" or "down" when all that see a sign see this one, "disputed" when they contradict, else "unclear" or "undefined"."""
         if self.up and self.down:
-            return "split"
+            return "disputed"
         if self.up or self.down:
             return "up" if self.up else "down"
         return "unclear" if self.unclear else "undefined"
@@ -98,6 +98,38 @@ def sign_agreement(profile: IdProfile) -> tuple[SignAgreement, ...]:
             groups[sign].append(name)
         result.append(SignAgreement(i + 1, *(tuple(groups[sign]) for sign in ("up", "down", "unclear", "undefined"))))
     return tuple(result)
+
+
+def sign_sentence(profile: IdProfile) -> str:
+    """What the estimators say together of the sign of each block's rise, in one sentence.
+
+    An estimator whose 95% interval of a rise holds 0 has no vote on it.
+    """
+    words = {
+        "up": "{} up",
+        "down": "{} down",
+        "disputed": "{} disputed (some see it rise, others fall)",
+        "unclear": "{} within every interval",
+        "undefined": "{} without a dimension",
+    }
+    blocks: dict[str, list[int]] = {verdict: [] for verdict in words}
+    for agreement in sign_agreement(profile):
+        blocks[agreement.verdict].append(agreement.block)
+    parts = [words[verdict].format(_spans(numbers)) for verdict, numbers in blocks.items() if numbers]
+    count = len(profile.estimates)
+    voters = f"{count} estimators; one whose interval holds 0 does not vote" if count > 1 else f"{next(iter(profile.estimates))} alone"
+    return f"Sign of each rise ({voters}): {'; '.join(parts)}."
+
+
+def _spans(numbers: list[int]) -> str:
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1].append(number)
+        else:
+            spans.append([number])
+    listed = ", ".join(str(s[0]) if len(s) == 1 else f"{s[0]}{', ' if len(s) == 2 else ' to '}{s[-1]}" for s in spans)
+    return f"block{'s' if len(numbers) > 1 else ''} {listed}"
 
 
 def is_scale_dependent(profile: IdProfile, estimator: str) -> np.ndarray:

@@ -38,6 +38,13 @@ folder = "."  # this folder
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {auto_class}.from_pretrained(folder, dtype="float32").eval()
 """
+_OFFLINE = """
+Offline, where GeLoRA Lab is installed: put the folder that this prints in place of `{base!r}`.
+
+```
+python -c "from gelora.sources import find_model; print(find_model('{bundled}').path)"
+```
+"""
 _CLASSIFY = """inputs = tokenizer(["A text.", "Another, longer text."], return_tensors="pt", padding=True)
 print(model(**inputs).logits)
 """
@@ -64,6 +71,7 @@ def readme(
     method: str,
     base: str,
     revision: str | None,
+    bundled: str | None,
     auto_class: str,
     label_names: Sequence[str] | None,
     reloaded_keys: bool,
@@ -76,6 +84,7 @@ def readme(
     Args:
         kind: one of `gelora.records.TASK_KINDS`. method: one of `gelora.records.METHODS`.
         base, revision: what the adapter belongs on, as `from_pretrained` takes it.
+        bundled: the base's name here where it comes with GeLoRA Lab, else None.
         auto_class: transformers' class that loads the model.
         label_names: of classes. reloaded_keys: whether the checkpoint has a head of another size.
         tokenizer: the run's. prompt: text that a language model goes on from in the example.
@@ -106,7 +115,7 @@ tags: [{tags}]
 
 ```python
 {code}{_use(kind, tokenizer, prompt)}```
-
+{_OFFLINE.format(base=base, bundled=bundled) if is_adapter and bundled else ""}
 On the held-out rows of the run:
 
 {results or "- it was stopped before its first evaluation"}

@@ -16,10 +16,8 @@ from gelora.errors import StoreError
 from gelora.home import write_atomically
 from gelora.runs.adapter_readme import readme
 from gelora.runs.methods import Learner
+from gelora.sources import hub_name
 from gelora.tasks import Task
-
-# Where the bundled models are published, for those who load an adapter on a machine that does not have the bundle.
-_PUBLISHED = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}
 
 # As `gelora.tasks` puts an instruction to a model that has no chat template.
 _PROMPT = "### Instruction:\nName three colors.\n\n### Response:\n"
@@ -52,6 +50,7 @@ def save_learner(task: Task, learner: Learner, folder: Path, metrics: Mapping[st
             method=learner.method,
             base=base,
             revision=revision,
+            bundled=task.entry.model_id if task.entry.origin == "bundled" else None,
             auto_class=task.auto_class,
             label_names=task.label_names,
             reloaded_keys=task.reloaded_keys,
@@ -75,7 +74,7 @@ def base_of(entry: Any) -> tuple[str, str | None]:
     """Name and revision under which anybody can load the base model: its hub id, or the local folder and None."""
     if entry.origin == "local":
         return str(Path(entry.path).resolve()), None
-    return _PUBLISHED.get(entry.model_id, entry.model_id), entry.revision
+    return hub_name(entry.model_id), entry.revision
 
 
 def _name_base(path: Path, base: str, revision: str | None) -> None:

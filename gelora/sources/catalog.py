@@ -76,6 +76,11 @@ def bundled_models() -> tuple[ModelEntry, ...]:
     return (ModelEntry(BUNDLED_MODEL, title, "bundled", folder, _REVISION, size, "Apache-2.0"),)
 
 
+def hub_name(model_id: str) -> str:
+    """The hub id under which anybody can fetch a model: that of a bundled model, else what was given."""
+    return f"sentence-transformers/{BUNDLED_MODEL}" if model_id == BUNDLED_MODEL else model_id
+
+
 def bundled_datasets() -> tuple[DatasetEntry, ...]:
     """The datasets that need no network."""
     return (
@@ -105,7 +110,7 @@ def find_model(model_id: str, weights: bool = True) -> ModelEntry:
         HubError: the hub cannot be reached (said within seconds), or has no such model for this person.
         ModelError: the repository holds no transformers model.
     """
-    if model_id in (BUNDLED_MODEL, f"sentence-transformers/{BUNDLED_MODEL}"):
+    if model_id in (BUNDLED_MODEL, hub_name(BUNDLED_MODEL)):
         return _bundled_model()
     path = Path(model_id).expanduser() if model_id else Path()
     if model_id and path.is_dir():

@@ -60,6 +60,23 @@ def test_without_a_measurement_only_what_lies_on_disk_is_done(tiny):
     assert chips(app) == ["✓ Data · done", "○ States · empty", "○ Dimension · empty", "○ Ranks · empty", "○ Run · empty"]
 
 
+def test_a_file_is_said_with_the_texts_that_it_has(tiny):
+    app = open_app("home", model=tiny[0], data=tiny[1], n="1000")
+    assert "120 texts of " in " ".join(e.proto.body for e in app.get("html"))
+    assert "120 texts of *" in sentences(open_app("layers", model=tiny[0], data=tiny[1], n="1000").markdown)
+
+
+def test_what_is_made_ready_is_listed_and_sizes_have_their_unit():
+    from app.run_words import listed, size
+
+    assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(["a", "b", "c"]) == "a, b and c"
+    assert [size(n) for n in (12, 24_300, 999_600, 2_400_000, 3e9)] == ["12 B", "24 KB", "1.0 MB", "2.4 MB", "3.0 GB"]
+
+
+def test_the_demonstration_of_the_offset_promises_what_the_finding_allows():
+    assert "point estimates" in demos.DEMOS["offset"].words and "within their intervals" in demos.DEMOS["offset"].words
+
+
 def test_data_that_is_not_there_is_no_done_station(tiny):
     assert stood(open_app("home", model=tiny[0], data="nobody/nothing", n="100"))["Data"] == "empty"
 

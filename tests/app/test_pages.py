@@ -222,6 +222,9 @@ def test_what_is_taken_along_gives_the_plans_ranks_in_peft(tiny, tmp_path):
     plan = allocate_ranks(profile, "all-linear", 2)
     expected = plan.to_lora_config()
     (tmp_path / "adapter_config.json").write_text(adapter_config_json(plan))
+    assert LoraConfig.from_pretrained(str(tmp_path)).base_model_name_or_path == plan.model_id
+    bundled = json.loads(adapter_config_json(replace(plan, model_id="all-MiniLM-L6-v2")))
+    assert bundled["base_model_name_or_path"] == "sentence-transformers/all-MiniLM-L6-v2"
     found: dict = {}
     exec(lora_snippet(plan), found)
     for config in (LoraConfig.from_pretrained(str(tmp_path)), found["config"]):

@@ -39,6 +39,14 @@ def unfolded(app, *sections: str):
     return app.run()
 
 
+def test_a_strategy_gets_at_most_the_budget_and_large_numbers_have_their_commas(ranks):
+    app = unfolded(ranks(), "modules_open")
+    assert "every strategy gets at most the" in sentences(app.markdown) + sentences(app.caption)
+    for column in ("unspent", "adapter parameters"):
+        [frame] = [frame for frame in app.dataframe if column in frame.value.columns]
+        assert json.loads(frame.proto.columns)[column]["type_config"]["format"] == "localized"
+
+
 def cost(app) -> int:
     return int(rows_of(app, "parameters")["GeLoRA"])
 

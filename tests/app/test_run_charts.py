@@ -156,6 +156,20 @@ def test_points_carry_mean_spread_and_every_run():
     assert list(front.y) == pytest.approx([0.6, 0.65])
 
 
+def test_runs_that_cost_nearly_the_same_stand_side_by_side_under_their_numbers():
+    base = summarise([make_run("a", r=1)], "eval_accuracy")[0]
+    groups = [dataclasses.replace(base, n_params=n, mean=0.6, values=(0.6,), label=str(n)) for n in (147_455, 147_456)]
+    figure = run_charts.metric_against_parameters("accuracy", groups, [])
+    low, high = figure.layout.xaxis.range
+    assert high - low >= 0.2 * 147_456 and low < 147_455 < 147_456 < high
+    assert figure.layout.xaxis.tickformat == ",d"
+    assert len({named(figure, str(n)).textposition for n in (147_455, 147_456)}) == 2
+    apart = [groups[0], dataclasses.replace(groups[1], n_params=300_000)]
+    figure = run_charts.metric_against_parameters("accuracy", apart, [])
+    assert {named(figure, g.label).textposition for g in apart} == {"top right"}
+    assert figure.layout.xaxis.range[0] < 147_455 and figure.layout.xaxis.range[1] > 300_000
+
+
 def test_what_trains_the_head_alone_is_a_line_across():
     groups = summarise([make_run("a", r=1), make_run("b", r=2)], "eval_accuracy")
     head = dataclasses.replace(groups[0], n_params=0, label="head only", method="head", values=(0.4,))

@@ -3,11 +3,14 @@
 import dataclasses
 import json
 import os
+import re
 import shlex
 
 import psutil
 import pytest
 from made_runs import plan_of, write_run
+from playwright.sync_api import expect
+from test_journey import LONG, open_page
 from test_pages import measure, open_app, sentences
 
 from app.run_form import shares, whole_numbers
@@ -91,6 +94,59 @@ def test_settings_of_the_form_reach_the_run(form):
     for words in ("gradient_accumulation=2", "auto_batch=True", "precision=float32", "use_dora=True", "max_length=32", "--rank 2"):
         assert words in command
     assert "reallocate_at" not in command  # uniform ranks are the reference that stays
+
+
+@pytest.mark.parametrize("n_rows", [4, 10, 120, 300, 4499, 4500, 9000])
+@pytest.mark.parametrize("held_out", [None, 3, 700])
+def test_rows_are_counted_as_the_runner_parts_them(n_rows, held_out):
+    from app.run_intention import parted
+    from app.run_task import TaskChoice
+    from gelora.tasks.splitting import choose_rows
+
+    data, other = DataChoice("rows.jsonl"), None if held_out is None else DataChoice("dev.jsonl")
+    spec = RunSpec("tiny", data, None, TrainingConfig(method="head"), 0, other)
+    own = None if held_out is None else ([(f"held out {i}",) for i in range(held_out)], None)
+    train, evaluated, _ = choose_rows(spec, [(f"text {i}",) for i in range(n_rows)], None, own)
+    task = TaskChoice("auto", "classification", data, other, "", (), n_rows, held_out, 2)
+    assert parted(spec.training, task) == (len(train), len(evaluated))
+
+
+def test_the_rows_of_a_small_file_and_of_held_out_data_are_said(form, tmp_path, tiny):
+    app = choose(form(), ["head"])
+    assert "107 rows to train, 13 held out, about 14 steps" in sentences(app.caption)
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text("".join(json.dumps({"text": f"one {i}", "label": i % 2}) + "\n" for i in range(40)))
+    app.text_input(key="train_held_out").set_value(str(dev)).run()
+    assert "120 rows to train, 40 held out" in sentences(app.caption)
+
+
+def test_with_finished_runs_the_page_does_not_say_that_there_are_none(form):
+    assert "No run yet" in sentences(form().info)
+    write_run(runs_dir(), "20260301-100000-tiny-a", method="head")
+    app = form()
+    said = sentences(app.info)
+    assert "No run yet" not in said and "1 run finished, none with these ranks" in said
+    assert "Open Runs" in [link.proto.label for link in app.get("page_link")]
+
+
+def test_settings_that_differ_have_their_commas(form):
+    write_run(runs_dir(), "20260301-100000-tiny-a", batch_size=1024, seed=5000)
+    write_run(runs_dir(), "20260301-100001-tiny-b", seed=6000)
+    app = form("runs")
+    app.button(key="tick_all").click().run()
+    differing = next(f.value for f in app.dataframe if "setting" in f.value.columns)
+    shown = {value for row in differing.values.tolist() for value in row}
+    assert {"1,024", "5000", "6000"} <= shown
+
+
+@pytest.mark.browser
+def test_a_measurement_asked_for_on_this_page_gives_it_its_ranks(dashboard, browser, tiny):
+    page = open_page(browser, f"{dashboard.url}/finetune?model={tiny[0]}&data={tiny[1]}&n=100&length=32&estimators=twonn,mle")
+    expect(page.get_by_text("press Measure first")).to_be_visible()
+    page.get_by_role("button", name="Measure", exact=True).click()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=LONG)
+    expect(page.get_by_test_id("stSidebar").get_by_role("button", name=re.compile("^Measure"))).to_be_enabled()
+    page.close()
 
 
 def test_columns_are_proposed_and_can_be_changed(form):

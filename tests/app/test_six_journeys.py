@@ -82,10 +82,10 @@ def test_comparing_estimators(dashboard, person, tiny):
     page = person.page
     page.goto(address(dashboard, tiny, page="layers"))
     measure(person)
-    expect(page.get_by_text(re.compile("all 2 estimators together"))).to_be_visible()
+    expect(page.get_by_text(re.compile("2 estimators together"))).to_be_visible()
     page.get_by_label("Estimators", exact=True).click()
     page.get_by_role("option", name="GRIDE", exact=True).click()
-    expect(page.get_by_text(re.compile("all 3 estimators together"))).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(re.compile("3 estimators together"))).to_be_visible(timeout=LONG)
     page.keyboard.press("Escape")
     expect(page).to_have_url(re.compile("estimators=twonn%2Cmle%2Cgride"))
     page.get_by_role("radio", name="Neighbors", exact=True).or_(page.get_by_role("button", name="Neighbors", exact=True)).first.click()
@@ -161,7 +161,7 @@ def test_the_teaching_tour(dashboard, person, tiny):
         person.check()
         if step < 6:
             page.get_by_role("button", name="Next").click()
-    expect(page.get_by_text(re.compile("recorded run of"))).to_be_visible()  # no run was begun: the recorded one, labelled
+    expect(page.get_by_text(re.compile("Recorded run"))).to_be_visible()  # no run was begun: the recorded one, labelled
     no_exceptions(dashboard)
 
 

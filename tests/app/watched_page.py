@@ -48,9 +48,10 @@ class Watched:
     def check(self) -> None:
         """Nothing was said on the console, nothing overflows, axe-core finds nothing serious."""
         expect(self.page.get_by_test_id("stApp").first).to_be_visible()
-        assert not self.console, self.console
-        assert self.overflow() <= 0
-        assert not self.accessibility()
+        assert not self.console, f"on the console: {self.console}"
+        assert self.overflow() <= 0, f"{self.overflow()} pixels too wide"
+        found = self.accessibility()
+        assert not found, f"axe-core finds: {found}"
 
 
 def watched(browser: Browser, view: str) -> Watched:

@@ -70,6 +70,14 @@ def test_what_differs_is_named_and_nothing_else(make):
     assert what_differs(first, replace(first, pooling="cls", n_neighbors=10)) == {"pooling": ("mean", "cls"), "n_neighbors": ("20", "10")}
 
 
+def test_texts_are_counted_as_measured_not_as_asked_for(make):
+    first = profile_of(make, [1.0])
+    asked = replace(first, sample_source=replace(first.sample_source, n_samples=1000))
+    assert what_differs(first, asked) == {}
+    other = replace(asked, sample_source=replace(asked.sample_source, texts_digest="0123456789abcdef"))
+    assert what_differs(first, other)["texts"][1] == "3 vectors of the texts with digest 0123456789"
+
+
 def test_pre_norm_and_post_norm_models_are_not_comparable(make):
     first = profile_of(make, [1.0])
     other = replace(first, model=replace(first.model, has_final_norm=True, model_id="llama"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gelora.errors import InputError
-from gelora.geometry import estimate_profile, merge_profiles, rises, sign_agreement, synthetic
+from gelora.geometry import estimate_profile, merge_profiles, rises, sign_agreement, sign_sentence, synthetic
 from gelora.records import IdEstimate, IdProfile
 
 
@@ -25,8 +25,15 @@ def test_signs_are_counted_where_the_interval_excludes_zero(make):
     one, two, three, four = sign_agreement(profile_of(make, curves))
     assert one.up == ("twonn", "mle", "danco") and one.verdict == "up"
     assert two.unclear == ("twonn", "mle", "danco") and two.verdict == "unclear"
-    assert (three.down, three.up, three.unclear, three.verdict) == (("twonn",), ("danco",), ("mle",), "split")
+    assert (three.down, three.up, three.unclear, three.verdict) == (("twonn",), ("danco",), ("mle",), "disputed")
     assert (four.down, four.undefined, four.verdict) == (("mle",), ("twonn", "danco"), "down")
+
+
+def test_the_sentence_names_blocks_and_who_has_no_vote(make):
+    curves = {"twonn": [5.0, 9.0, 14.0, 9.0, 14.0], "mle": [5.0, 8.0, 12.0, 13.0, 12.5], "danco": [6.0, 10.0, 15.0, 20.0, 19.0]}
+    said = sign_sentence(profile_of(make, curves))
+    assert said.startswith("Sign of each rise (3 estimators; one whose interval holds 0 does not vote): ")
+    assert said.endswith(": blocks 1, 2, 4 up; block 3 disputed (some see it rise, others fall).")
 
 
 def test_nobody_sees_an_undefined_block(make):

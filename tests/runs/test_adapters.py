@@ -166,6 +166,20 @@ def test_base_is_named_so_that_anybody_can_load_it(tmp_path):
     assert set(config["modules_to_save"]) >= {"bert.pooler", "classifier"}
 
 
+def test_offline_the_readme_leads_to_the_bundled_model(tmp_path):
+    import dataclasses
+
+    task, learner = learned("bert", "classification", "lora", tmp_path / "base")
+    own = (save_learner(task, learner, tmp_path / "adapter", {}) / "README.md").read_text()
+    assert "Offline" not in own  # the base is a local folder already
+    bundled = find_model("all-MiniLM-L6-v2")
+    readme = (save_learner(dataclasses.replace(task, entry=bundled), learner, tmp_path / "adapter", {}) / "README.md").read_text()
+    assert "in place of `'sentence-transformers/all-MiniLM-L6-v2'`" in readme
+    command = next(line for line in readme.splitlines() if line.startswith("python -c "))
+    printed = subprocess.run(command.replace("python", sys.executable, 1), shell=True, capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == str(bundled.path)
+
+
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_second_save_replaces_the_first_and_leaves_nothing_behind(method, tmp_path):
     task, learner = learned("bert", "classification", method, tmp_path / "base")
