@@ -138,8 +138,8 @@ def _cost(profile: IdProfile, estimator: str, wanted: state.Measurement) -> str:
     seconds = sum(e.seconds for e in profile.estimates[estimator])
     return (
         f"{measuring.n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*, pooling {wanted.pooling}; with a "
-        f"model of the same size that takes as long as it took for the present curve. {components.estimator_words(estimator)} itself then takes about "
-        f"{max(seconds, 1):.0f} s, as before."
+        "model of the same size that takes as long as it took for the present curve. "
+        f"{components.estimator_words(estimator)} itself then takes about {max(seconds, 1):.0f} s, as before."
     )
 
 

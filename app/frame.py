@@ -148,7 +148,7 @@ def _stations(current: str) -> None:
     """The stations as a row of chips, or on a phone as one control (app/frontend/frame.css shows the one or the other)."""
     st.html(ROOT / "app" / "frontend" / "frame.css")
     found = pipeline.stations()
-    if pipeline.is_moving(found):
+    if pipeline.is_moving(found) or measuring.is_measuring():  # while the libraries load no station runs yet
         _moving_chips(current, measuring.news(state.measurement()))
     else:
         _chips(current, found)

@@ -28,7 +28,7 @@ def picture() -> None:
     found = pipeline.stations()
     place = st.container()  # alive or still, the picture stands in one place
     with place:
-        if pipeline.is_moving(found) or _is_preparing():
+        if pipeline.is_moving(found) or measuring.is_measuring() or _is_preparing():
             _live()
         else:
             _draw(found)
@@ -42,7 +42,7 @@ def _live() -> None:
         parts = {"data": ["the bundled sentences", "the run store"], "libraries": ["the libraries"]}
         now = [words for what, of_it in parts.items() if preparation_under_way(what) for words in of_it]
         st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
-    elif not pipeline.is_moving(found):
+    elif not (pipeline.is_moving(found) or measuring.is_measuring()):
         st.rerun(scope="app")  # over: the rest of the page follows
 
 

@@ -15,6 +15,7 @@ class RankWall {
     this.frame = null;
     this.pending = 0;
     this.moving = false; // a pointer or an arrow key is down on the slider
+    this.unsaid = false; // the slider was moved, and Python has not been told yet
     this.brief = false; // the next frame is one of many: only what is seen
     this.gone = false;
     this.build();
@@ -44,7 +45,10 @@ class RankWall {
     this.key = make("p", "rank-wall-key");
     this.root.append(head, this.plot, this.readout, this.key, takeRow(this));
     this.parent.append(this.root);
-    this.input.addEventListener("input", () => this.schedule(true));
+    this.input.addEventListener("input", () => {
+      this.unsaid = true;
+      this.schedule(true);
+    });
     this.input.addEventListener("pointerdown", () => (this.moving = true));
     for (const end of ["pointerup", "pointercancel", "blur"]) this.input.addEventListener(end, () => this.settle());
     this.input.addEventListener("keydown", (event) => (this.moving ||= /^(Arrow|Page|Home|End)/.test(event.key)));
@@ -68,7 +72,7 @@ class RankWall {
     const underway = this.sent > 0 && (data.heard === null ? data.offset === this.server : data.heard < this.sent);
     this.server = data.offset;
     if (!underway) this.heading = null;
-    if (isFirst || (!underway && !this.moving)) this.input.value = data.offset;
+    if (isFirst || (!underway && !this.moving && !this.unsaid)) this.input.value = data.offset;
     this.frame = null;
     this.schedule();
   }
@@ -92,6 +96,7 @@ class RankWall {
   }
 
   release() {
+    this.unsaid = false;
     const offset = this.input.valueAsNumber;
     if (offset === (this.heading ?? this.server)) return;
     this.heading = offset;

@@ -230,6 +230,11 @@ def test_chips_lead_on_and_take_the_choices_along(dashboard, browser, tiny, widt
         page.get_by_role("link", name=re.compile("4 .*Ranks")).click()
     else:
         expect(page.locator(".st-key-step")).to_be_hidden()
+        assert chip.evaluate("a => parseFloat(getComputedStyle(a).paddingLeft)") >= 4
+        texts = page.locator(".st-key-stations a *").evaluate_all(
+            "all => all.every(e => e.scrollWidth <= e.clientWidth + 1 || !e.clientWidth)"
+        )
+        assert texts, "a chip's text is cut"
         chip.click()
     expect(page.get_by_role("heading", level=1, name="Ranks")).to_be_visible(timeout=LONG)
     expect(page).to_have_url(re.compile("offset=3"))

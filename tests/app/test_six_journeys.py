@@ -82,10 +82,10 @@ def test_comparing_estimators(dashboard, person, tiny):
     page = person.page
     page.goto(address(dashboard, tiny, page="layers"))
     measure(person)
-    expect(page.get_by_text(re.compile("2 estimators together"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Sign of each rise \(2 estimators"))).to_be_visible()
     page.get_by_label("Estimators", exact=True).click()
     page.get_by_role("option", name="GRIDE", exact=True).click()
-    expect(page.get_by_text(re.compile("3 estimators together"))).to_be_visible(timeout=LONG)
+    expect(page.get_by_text(re.compile(r"Sign of each rise \(3 estimators"))).to_be_visible(timeout=LONG)
     page.keyboard.press("Escape")
     expect(page).to_have_url(re.compile("estimators=twonn%2Cmle%2Cgride"))
     page.get_by_role("radio", name="Neighbors", exact=True).or_(page.get_by_role("button", name="Neighbors", exact=True)).first.click()
