@@ -22,7 +22,25 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "assets" / "screenshots"
 PORT = 8571
-PAGES = {"home": "GeLoRA Lab", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration"}
+PAGES = {
+    "home": "GeLoRA Lab",
+    "layers": "Layers",
+    "ranks": "Ranks",
+    "finetune": "Fine-tune",
+    "runs": "Runs",
+    "estimators": "Calibration",
+    "theory": "Theory",
+    "teaching": "What happens on the way through the layers?",
+}
+WITHOUT_RUNS = {"ranks", "estimators", "theory"}  # these measure for themselves, or nothing
+CHOICES = {  # of the others: which run is shown
+    "home": "",
+    "layers": "&offset=2&layer=4&view=neighbors",
+    "ranks": "&offset=2&n=500&estimators=twonn,mle",
+    "estimators": "",
+    "theory": "",
+    "teaching": "&teach=1&step=3&guesses=3:0&shown=3",
+}
 VIEWS = {"": (1280, 860, "light"), "-dark": (1280, 860, "dark"), "-phone": (390, 844, "light"), "-phone-dark": (390, 844, "dark")}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -47,8 +65,8 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             run_id = _newest_finished_run(environment) or ""
-            if not run_id and set(wanted) - {"ranks", "estimators"}:  # those two measure for themselves
-                run_id = _prepare(browser, with_runs=bool({"finetune", "runs"} & set(wanted)))
+            if not run_id and set(wanted) - WITHOUT_RUNS:
+                run_id = _prepare(browser, with_runs=bool({"home", "finetune", "runs"} & set(wanted)))
             for suffix, (width, height, scheme) in VIEWS.items():
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
                 for name in wanted:
@@ -118,9 +136,10 @@ def _run_an_experiment(page: Page) -> str:
 
 
 def _shoot(page: Page, name: str, title: str, run_id: str, target: Path) -> None:
-    choices = {"layers": "&offset=2&layer=4", "ranks": "&offset=2&n=500&estimators=twonn,mle", "estimators": ""}.get(name, f"&run={run_id}")
+    choices = CHOICES.get(name, f"&run={run_id}")
     page.goto(f"http://127.0.0.1:{PORT}/?page={name}{choices}")
     expect(page.get_by_role("heading", level=1, name=title)).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=120_000)
     page.wait_for_timeout(3500)
     if name == "ranks":  # at a sample at which some rises show, and their doubt
         if page.get_by_role("button", name="Measure the curve").count():
@@ -135,7 +154,7 @@ def _shoot(page: Page, name: str, title: str, run_id: str, target: Path) -> None
     body = page.get_by_test_id("stMain")
     height = body.evaluate("e => e.scrollHeight")
     size = page.viewport_size
-    if size and height > size["height"]:
+    if size and height > size["height"] and name != "teaching":  # which fills the screen and no more
         page.set_viewport_size({"width": size["width"], "height": min(height, 3200)})
         page.wait_for_timeout(1200)
         page.screenshot(path=str(target))
