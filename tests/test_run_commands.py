@@ -102,7 +102,7 @@ def reviews(tmp_path):
 def test_detached_runs_say_seed_state_and_what_they_learn(started, reviews, capsys):
     arguments = ["train", "--method", "head", "--dataset", reviews, "--text-column", "body", "--label-column", "stars", "--detach"]
     assert main([*arguments, "--seeds", "4,7"]) == 0
-    first, second, task, *_ = capsys.readouterr().out.splitlines()
+    task, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.endswith("  seed 4  started") and second.endswith("  seed 7  queued, 1 run before it")
     assert task == (
         "Task: classification, from text 'body', label 'stars'. The column 'stars' has 4 different values, which are taken for classes. "
@@ -110,7 +110,7 @@ def test_detached_runs_say_seed_state_and_what_they_learn(started, reviews, caps
     )
     assert main([*arguments, "--set", "task=regression", "--runs-at-once", "3"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert said[0].endswith("  seed 0  started") and said[1].startswith("Task: regression, from text 'body', label 'stars'.")
+    assert said[1].endswith("  seed 0  started") and said[0].startswith("Task: regression, from text 'body', label 'stars'.")
     assert main([*arguments, "--set", "task=instruction"]) == 0
     assert "Task: not settled. " in capsys.readouterr().out
 

@@ -31,22 +31,20 @@ def resume(options: argparse.Namespace) -> int:
 
 
 def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str, spec: RunSpec | None = None) -> int:
-    """Start runs, say of `spec` what it learns; unless detached, follow each to its end. Ctrl-C stops them all, each with a checkpoint."""
+    """Say of `spec` what it learns, start the runs; unless detached, follow each to its end. Ctrl-C stops them all, with a checkpoint."""
     from gelora.runs import list_runs
 
     ids: list[str] = []
     ahead = sum(info.is_live for info in list_runs())
+    if spec is not None and not options.json:
+        print(_task_sentence(spec), file=sys.stdout if options.detach else sys.stderr, flush=True)
     try:
         for start in starts:
             ids.append(start())
             if not options.json:
                 _print_start(ids[-1], options, word, ahead + len(ids) - 1)
-        if not options.json:
-            stream = sys.stdout if options.detach else sys.stderr
-            if spec is not None:
-                print(_task_sentence(spec), file=stream, flush=True)
-            if options.detach:
-                print(f"Follow: gelora runs {' '.join(ids)}\nStop: gelora stop {ids[0] if len(ids) == 1 else 'ID'}")
+        if options.detach and not options.json:
+            print(f"Follow: gelora runs {' '.join(ids)}\nStop: gelora stop {ids[0] if len(ids) == 1 else 'ID'}")
         if options.detach:
             if options.json:
                 _print_json([{"id": run_id} for run_id in ids])
