@@ -131,7 +131,9 @@ def _run_an_experiment(page: Page) -> str:
     page.get_by_role("button", name="Start 8 runs").click()
     expect(page).to_have_url(re.compile("run="), timeout=120_000)
     run_id = re.search(r"run=([a-z0-9-]+)", page.url).group(1)  # type: ignore[union-attr]
-    expect(page.get_by_text("Also under way")).to_have_count(0, timeout=1_800_000)
+    others = page.get_by_text("Also under way")
+    expect(others).to_be_visible(timeout=120_000)  # seven of them wait; one after another they end
+    expect(others).to_have_count(0, timeout=1_800_000)
     return run_id
 
 

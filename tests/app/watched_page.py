@@ -13,6 +13,7 @@ VIEWS = {
 }
 SERIOUS = ("serious", "critical")
 AXE_OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+_STYLED = """() => [...document.querySelectorAll("style")].some(s => s.textContent.includes("[data-testid=\\"stSliderThumbValue\\"]"))"""
 # What Streamlit itself draws and no application can reach, by axe's rule: a part of the failing element's HTML.
 STREAMLITS_OWN: dict[str, tuple[str, ...]] = {}
 
@@ -48,6 +49,7 @@ class Watched:
     def check(self) -> None:
         """Nothing was said on the console, nothing overflows, axe-core finds nothing serious."""
         self.page.mouse.move(0, 0)  # what the pointer is over may be fading between two colours
+        self.page.wait_for_function(_STYLED, timeout=120_000)  # the page's own styles come in with its other parts
         expect(self.page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=120_000)
         assert not self.console, f"on the console: {self.console}"
         assert self.overflow() <= 0, f"{self.overflow()} pixels too wide"
