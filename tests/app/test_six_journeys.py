@@ -24,7 +24,7 @@ def person(browser, request):
     somebody.page.close()
 
 
-# Each width and each theme once, for what takes long: a real training needs most of a minute in every view.
+# Each width and each theme once: a journey takes half a minute and more in every view.
 TWO_VIEWS = pytest.mark.parametrize("person", ["desktop-light", "phone-dark"], indirect=True)
 
 
@@ -82,6 +82,7 @@ def test_home_demonstration(dashboard, person):
     no_exceptions(dashboard)
 
 
+@TWO_VIEWS
 def test_comparing_estimators(dashboard, person, tiny):
     page = person.page
     page.goto(address(dashboard, tiny, page="layers"))
@@ -99,6 +100,7 @@ def test_comparing_estimators(dashboard, person, tiny):
     no_exceptions(dashboard)
 
 
+@TWO_VIEWS
 def test_choosing_the_offset(dashboard, person, tiny):
     page = person.page
     page.goto(address(dashboard, tiny, page="ranks"))
@@ -165,6 +167,7 @@ def test_training_and_comparing_the_runs(dashboard, person, tiny):
     no_exceptions(dashboard)
 
 
+@TWO_VIEWS
 def test_the_teaching_tour(dashboard, person, tiny):
     page = person.page
     page.goto(address(dashboard, tiny, teach=1))
