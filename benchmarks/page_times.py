@@ -35,11 +35,14 @@ _SWITCH = """async ([href, title]) => {
   const link = document.querySelector(`[data-testid="stSidebarNav"] a[href$="/${href}"]`)
     ?? [...document.querySelectorAll('[data-testid="stSidebarNav"] a')].find(a => new URL(a.href).pathname === '/');
   const started = performance.now();
-  return await new Promise(resolve => {
-    const look = () => document.querySelector('h1')?.innerText.trim() === title;
-    const watch = new MutationObserver(() => { if (look()) { watch.disconnect(); resolve(performance.now() - started); } });
-    watch.observe(document.body, {childList: true, subtree: true, characterData: true});
+  return await new Promise((resolve, reject) => {
+    const look = () => {
+      if ([...document.querySelectorAll('h1')].some(h => h.innerText.trim() === title)) resolve(performance.now() - started);
+      else if (performance.now() - started > 20000) reject(new Error(`no heading ${title}`));
+      else setTimeout(look, 5);
+    };
     link.click();
+    look();
   });
 }"""
 _OPEN = """title => new Promise(resolve => {
