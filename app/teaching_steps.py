@@ -13,7 +13,7 @@ from app.charts.large import SHAPES
 from app.charts.look import estimator_style
 from app.run_words import metric_word
 from app.teaching_run import Harvest
-from gelora.geometry import rises, sign_agreement
+from gelora.geometry import rises, sign_agreement, spread_half_width
 from gelora.ranks import equivalent_uniform_rank
 from gelora.records import IdProfile, ModelStructure, RankPlan
 
@@ -23,7 +23,6 @@ GAINS = ("worse", "0 to 2 points better", "2 to 10 points better", "more than 10
 AGREEMENTS = ("the same numbers", "other numbers, the same shape", "not even the same shape")
 SHARES = ("nothing", "up to a quarter", "up to a half", "more than half")
 MOVES = ("it rose by more than 1", "it stayed within 1", "it fell by more than 1")
-_Z95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -122,11 +121,8 @@ def change(profile: IdProfile, estimator: str, start: int, end: int) -> tuple[fl
     curve = profile.dimensions(estimator)
     halves = profile.subsamples.get(estimator)
     moved = float(curve[end] - curve[start])
-    if halves is None:
-        return moved, float("inf")
-    differences = halves[:, end] - halves[:, start]
-    differences = differences[np.isfinite(differences)]
-    return moved, float(_Z95 * np.std(differences, ddof=1)) if len(differences) > 1 else float("inf")
+    half_width = None if halves is None else spread_half_width(halves[:, end] - halves[:, start])
+    return moved, float("inf") if half_width is None else half_width
 
 
 def _sign(profile: IdProfile, estimator: str, start: int, end: int) -> int:

@@ -23,7 +23,7 @@ from gelora.geometry.correlation import CorrelationDimension
 from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement, sign_sentence
 from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
-from gelora.geometry.estimator import Estimator
+from gelora.geometry.estimator import Estimator, spread_half_width
 from gelora.geometry.gride import GRIDE, Plateau
 from gelora.geometry.map_measurement import Bound, MapMeasurement, Measured, measure_map
 from gelora.geometry.maps import MAP_KINDS, RANK_TOLERANCE, MapSpec, SmoothMap, numerical_rank
@@ -94,6 +94,7 @@ __all__ = [
     "rises",
     "sign_agreement",
     "sign_sentence",
+    "spread_half_width",
     "summarize",
     "summarize_differences",
     "synthetic",

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.geometry.estimator import z_value
+from gelora.geometry.estimator import spread_half_width
 from gelora.records import IdEstimate, IdProfile
-
-_Z95 = z_value(0.95)
 
 
 @dataclass(frozen=True)
@@ -154,13 +152,10 @@ def _half_widths(profile: IdProfile, estimator: str) -> list[float | None]:
     halves = profile.subsamples.get(estimator)
     widths: list[float | None] = []
     for layer, estimate in enumerate(profile.estimates[estimator]):
-        spread = np.array([]) if halves is None else halves[:, layer][np.isfinite(halves[:, layer])]
-        if len(spread) >= 2:
-            widths.append(_Z95 * float(np.std(spread, ddof=1)))
-        elif estimate.ci_low is not None and estimate.ci_high is not None:
-            widths.append((estimate.ci_high - estimate.ci_low) / 2)
-        else:
-            widths.append(None)
+        width = None if halves is None else spread_half_width(halves[:, layer])
+        if width is None and estimate.ci_low is not None and estimate.ci_high is not None:
+            width = (estimate.ci_high - estimate.ci_low) / 2
+        widths.append(width)
     return widths
 
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gelora.geometry.estimator import z_value
+from gelora.geometry.estimator import spread_half_width
 from gelora.records import IdEstimate, IdProfile
-
-_Z95 = z_value(0.95)
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,8 @@ def is_scale_dependent(profile: IdProfile, estimator: str) -> np.ndarray:
 
 
 def _half_width(before: IdEstimate, after: IdEstimate, differences: np.ndarray | None) -> float | None:
-    if differences is not None:
-        differences = differences[np.isfinite(differences)]
-        if len(differences) >= 2:
-            return _Z95 * float(np.std(differences, ddof=1))
+    half_width = None if differences is None else spread_half_width(differences)
+    if half_width is not None:
+        return half_width
     ends = [end for e in (before, after) for end in (e.ci_low, e.ci_high) if end is not None]
     return float(np.hypot(ends[1] - ends[0], ends[3] - ends[2])) / 2 if len(ends) == 4 else None

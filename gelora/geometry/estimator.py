@@ -128,12 +128,21 @@ class Estimator(ABC):
 
 def half_sample_interval(dimension: float, answers: np.ndarray, confidence: float) -> tuple[float | None, float | None, str | None]:
     """Low and high end around `dimension` from the halves' answers (NaN: none), and a note where there can be none."""
-    defined = answers[np.isfinite(answers)]
-    if len(defined) < 2:
-        reason = f"only {len(defined)} of {len(answers)} half-samples have a dimension" if len(answers) else "no half-samples were drawn"
+    half_width = spread_half_width(answers, confidence)
+    if half_width is None:
+        n_defined = int(np.isfinite(answers).sum())
+        reason = f"only {n_defined} of {len(answers)} half-samples have a dimension" if len(answers) else "no half-samples were drawn"
         return None, None, f"no interval: {reason}"
-    half_width = z_value(confidence) * float(np.std(defined, ddof=1))
     return max(0.0, dimension - half_width), dimension + half_width, None
+
+
+def spread_half_width(answers: np.ndarray, confidence: float = 0.95) -> float | None:
+    """Half the width of a normal interval from the spread of half-samples' answers, or of their differences; NaN is none.
+
+    None where fewer than two are defined.
+    """
+    defined = answers[np.isfinite(answers)]
+    return z_value(confidence) * float(np.std(defined, ddof=1)) if len(defined) >= 2 else None
 
 
 def z_value(confidence: float) -> float:
