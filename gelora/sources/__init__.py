@@ -26,9 +26,6 @@ if TYPE_CHECKING:
         bundled_models as bundled_models,
         find_model as find_model,
         hub_name as hub_name,
-        load_base_model as load_base_model,
-        load_config as load_config,
-        load_tokenizer as load_tokenizer,
     )
     from gelora.sources.head_sizes import head_size as head_size
     from gelora.sources.heads import (
@@ -40,6 +37,7 @@ if TYPE_CHECKING:
     )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
     from gelora.sources.hub import is_offline as is_offline, is_reachable as is_reachable
+    from gelora.sources.loading import load_base_model as load_base_model, load_config as load_config, load_tokenizer as load_tokenizer
     from gelora.sources.row_states import states_of_rows as states_of_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
@@ -71,7 +69,8 @@ _FILE_OF = {
     **dict.fromkeys(("HubFacts", "data_at_hand", "hub_facts", "model_at_hand", "models_fetched", "states_kept"), "at_hand"),
     **dict.fromkeys(("is_offline", "is_reachable"), "hub"),
     **dict.fromkeys(("BUNDLED_DATASET", "BUNDLED_MODEL", "DatasetEntry", "ModelEntry", "bundled_datasets", "bundled_models"), "catalog"),
-    **dict.fromkeys(("find_model", "hub_name", "load_base_model", "load_config", "load_tokenizer"), "catalog"),
+    **dict.fromkeys(("find_model", "hub_name"), "catalog"),
+    **dict.fromkeys(("load_base_model", "load_config", "load_tokenizer"), "loading"),
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
     **dict.fromkeys(("LabelledRows", "labelled_rows"), "table_labels"),

@@ -83,7 +83,8 @@ def probe_block(
         ModelError: the model is no stack of transformer blocks, or its block cannot be derived.
         DataError: a derivative is NaN or infinite.
     """
-    from gelora.sources.catalog import find_model, load_base_model, load_tokenizer
+    from gelora.sources.catalog import find_model
+    from gelora.sources.loading import load_base_model, load_tokenizer
 
     report = progress or (lambda stage, done, total: None)
     report("Reading the model", 0, 0)

@@ -1,6 +1,6 @@
 """Which models and datasets there are: bundled, in a local folder or on the hub; where they lie, and that they are the published ones.
 
-Finds models and loads their config, tokenizer and weights, never code that comes with them. Knows nothing of samples.
+Finds models; what loads them is `gelora.sources.loading`. Knows nothing of samples.
 """
 
 import functools
@@ -9,19 +9,12 @@ import importlib.metadata
 import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from gelora.errors import ChecksumError, HubError, InputError, ModelError, StoreError
 from gelora.home import cache_dir, write_atomically
-from gelora.records import check_choice
 from gelora.sources.hub import ask_hub, cached_snapshot, download, looks_like_id
-
-if TYPE_CHECKING:
-    from torch import nn
 
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
 BUNDLED_DATASET = "docstrings"
@@ -33,7 +26,6 @@ _PUBLISHED = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-_DTYPES = ("float32", "float16", "bfloat16")
 _SMALL_FILES = ("*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja")  # config and tokenizer
 # The first kind that a model has is used: repositories often hold the same weights in several forms.
 _WEIGHTS = ("model*.safetensors", "*.safetensors", "pytorch_model*.bin")
@@ -123,64 +115,6 @@ def find_model(model_id: str, weights: bool = True) -> ModelEntry:
             f"a hub id such as FacebookAI/roberta-base, or the bundled {BUNDLED_MODEL}."
         )
     return _hub_model(model_id, weights)
-
-
-def load_config(entry: ModelEntry) -> Any:
-    """The model's `transformers` config.
-
-    Raises:
-        ModelError: the config is damaged, of an unknown kind, or needs code of the model's own.
-    """
-    from transformers import AutoConfig
-
-    with load_errors(entry, "config"):
-        return AutoConfig.from_pretrained(entry.path, trust_remote_code=False, local_files_only=True)
-
-
-def load_tokenizer(entry: ModelEntry) -> Any:
-    """The model's tokenizer; one without a padding token (most decoders) pads with its end-of-text token.
-
-    Raises:
-        ModelError: there is none, or it cannot be read.
-    """
-    from transformers import AutoTokenizer
-
-    with load_errors(entry, "tokenizer"), quiet():
-        tokenizer = AutoTokenizer.from_pretrained(entry.path, trust_remote_code=False, local_files_only=True)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.bos_token or tokenizer.unk_token
-    return tokenizer
-
-
-def load_base_model(entry: ModelEntry, dtype: str = "float32", device: str = "cpu") -> "nn.Module":
-    """The model without a head, in evaluation mode.
-
-    Args:
-        entry: from `find_model`.
-        dtype: "float32", "float16" or "bfloat16".
-        device: what `torch` takes, such as "cpu" or "cuda".
-
-    Raises:
-        InputError: a local folder has no weights, or they cannot be read.
-        ModelError: the weights are not those of the config, or the model needs code of its own.
-    """
-    check_choice("dtype", dtype, _DTYPES)
-    import torch
-    from transformers import AutoModel
-
-    options: dict[str, Any] = {"use_safetensors": True} if entry.origin == "bundled" else {}
-    with load_errors(entry, "weights"), quiet():
-        model, found = AutoModel.from_pretrained(
-            entry.path,
-            dtype=getattr(torch, dtype),
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
-    _check_complete(entry, model, found["missing_keys"])
-    loaded: nn.Module = model.eval().to(device)
-    return loaded
 
 
 def _bundled_model() -> ModelEntry:
@@ -302,52 +236,3 @@ def _sha256(file: Path) -> str:
         except StoreError as error:
             _log.debug("Checksums are not remembered: %s", error)
     return found
-
-
-def _check_complete(entry: ModelEntry, model: Any, missing: set[str]) -> None:
-    """A pooler may be missing (it is not measured, and training makes one); a block may not: its states would be random."""
-    from gelora.sources.structure import find_blocks
-
-    path, _ = find_blocks(model)
-    lacking = sorted(key for key in missing if key.startswith(f"{path}.") or "embed" in key)
-    if lacking:
-        raise ModelError(
-            f"The weights of {entry.model_id} are not those of its config: {len(lacking)} are missing, such as {lacking[0]}. "
-            "Choose another checkpoint."
-        )
-
-
-@contextmanager
-def load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
-    """Turn what the libraries say of a damaged or unknown model into one sentence."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except SafetensorError as error:
-        raise InputError(f"The weights of {entry.model_id} in {entry.path} are damaged ({error}); fetch them again.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
-        if "trust_remote_code" in str(error):
-            raise ModelError(f"{entry.model_id} needs code of its own, which is never run here; choose another model.") from error
-        if type(error).__name__ == "OutOfMemoryError":
-            raise  # of the device, not of the files; the caller knows what would fit
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"The {what} of {entry.model_id} cannot be loaded: {lines[0][:200]} Choose another model or fetch it again."
-        ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No progress bars and notes of transformers while it loads; as they were before, afterwards."""
-    from transformers.utils import logging as transformers_logging
-
-    level, had_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if had_bars:
-            transformers_logging.enable_progress_bar()

@@ -23,7 +23,8 @@ def head_size(model_id: str, n_labels: int = 2) -> int:
     """
     check_range("n_labels", n_labels, 1)
     with collector_paused():
-        from gelora.sources.catalog import find_model, load_config
+        from gelora.sources.catalog import find_model
+        from gelora.sources.loading import load_config
 
         config = load_config(find_model(model_id, weights=False))
         config.num_labels = n_labels

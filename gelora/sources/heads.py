@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gelora.errors import ModelError
-from gelora.sources.catalog import ModelEntry, load_errors, quiet
+from gelora.sources.catalog import ModelEntry
+from gelora.sources.loading import load_errors, quiet
 
 if TYPE_CHECKING:
     from torch import nn

@@ -74,7 +74,8 @@ def extract_hidden_states(
     check_choice("device", device, DEVICES)
     check_range("max_length", max_length, 4)
     check_range("batch_size", batch_size, 1)
-    from gelora.sources.catalog import find_model, load_base_model, load_tokenizer
+    from gelora.sources.catalog import find_model
+    from gelora.sources.loading import load_base_model, load_tokenizer
 
     report = progress or (lambda stage, done, total: None)
     entry = find_model(model)

@@ -32,7 +32,8 @@ def model_structure(model_id: str) -> ModelStructure:
         ModelError: it has no list of separate transformer blocks.
     """
     with collector_paused():
-        from gelora.sources.catalog import find_model, load_config
+        from gelora.sources.catalog import find_model
+        from gelora.sources.loading import load_config
 
         entry = find_model(model_id, weights=False)
         return structure_of(without_weights(load_config(entry)), entry.model_id, entry.revision)

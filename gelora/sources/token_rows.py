@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gelora.records import Sample
-from gelora.sources.catalog import find_model, load_tokenizer
+from gelora.sources.catalog import find_model
+from gelora.sources.loading import load_tokenizer
 from gelora.sources.tokenized import tokenize
 
 _AROUND = 8  # tokens shown on either side
