@@ -11,7 +11,19 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.lines import BOTTOM, LAYER_AXIS, TOP, End, label_ends, label_margin, last_defined, layer_ticks, set_value_axis, value_range
+from app.charts.lines import (
+    BOTTOM,
+    LAYER_AXIS,
+    TOP,
+    End,
+    add_title,
+    label_ends,
+    label_margin,
+    last_defined,
+    layer_ticks,
+    set_value_axis,
+    value_range,
+)
 from app.charts.look import GRID, LINE_GLYPH, REFERENCE_COLOUR, add_band, estimator_style, finish, with_alpha
 from gelora.geometry import LayerDifference, compare_profiles, layer_difference, summarize_differences
 from gelora.records import IdEstimate, IdProfile
@@ -160,10 +172,7 @@ def _plots(has_difference: bool) -> go.Figure:
         figure.update_yaxes(domain=[0, _DIFFERENCE / whole], row=2, col=1)
         titles = [("Both curves", 1.0), ("Difference", _DIFFERENCE / whole)]
     for title, top in titles:
-        figure.add_annotation(
-            text=title, x=0, xref="paper", xanchor="left", y=top, yref="paper", yanchor="bottom", yshift=6, showarrow=False,
-            font={"size": 14},
-        )  # fmt: skip
+        add_title(figure, title, top)
     return figure
 
 

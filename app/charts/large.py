@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.lines import apart
+from app.charts.lines import End, EndLook, label_ends, last_defined, layer_ticks
 from app.charts.look import GRID, LINE_GLYPH, REFERENCE_COLOUR, add_band, estimator_glyph, estimator_style, named
 from gelora.records import IdProfile
 
@@ -18,6 +18,7 @@ TYPE = 20  # pixels of the smallest type
 GUESS = "#B07C00"  # what the class predicted; 3 : 1 and more on both themes
 HEIGHT = 400  # pixels of a figure where nothing says otherwise; names at lines' ends are kept apart for this height
 _PLOT = 300  # pixels of it between the axes
+_ENDS = EndLook(font=TYPE, gap=TYPE + 8, reach=26, standoff=10, width=1.5)
 SHAPES = {
     "up": "it rises",
     "down": "it falls",
@@ -121,18 +122,11 @@ def one_curve(profile: IdProfile, estimator: str, guess: str | None) -> go.Figur
             go.Scatter(x=x, y=ghost, mode="lines", line={"color": GUESS, "width": 4, "dash": "dot"}, name="the class's guess",
                        hoverinfo="skip")
         )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=x, y=values, mode="lines+markers", name=label, line={"color": colour, "width": 6, "dash": dash},
-            marker={"size": 16, "symbol": symbol}, text=list(profile.layer_names),
-            hovertemplate=f"%{{text}}: {label} says %{{y:.1f}}<extra></extra>",
-        )
-    )  # fmt: skip
+    _add_line(figure, profile.layer_names, values, label, (colour, dash, symbol), f": {label}", width=6, size=16)
     highest = max([e.ci_high or e.dimension or 0.0 for e in estimates] + [v for v in ghost or [] if v is not None] + [1.0])
-    _layer_axes(figure, len(estimates), highest)
-    ends = [(_last(values), label, colour, estimator_glyph(estimator))]
-    ends += [(_last(ghost), "the guess", GUESS, "┅")] if ghost is not None else []
-    return enlarge(figure, right=_name_ends(figure, ends, len(x) - 1, highest * 1.05))
+    ends = [_end(values, label, colour, estimator_glyph(estimator))]
+    ends += [_end(ghost, "the guess", GUESS, "┅")] if ghost is not None else []
+    return _finished(figure, ends, len(x), highest)
 
 
 def guessed_curve(values: Sequence[float | None], shape: str) -> list[float | None]:
@@ -152,24 +146,16 @@ def several_curves(profile: IdProfile, names: Sequence[str], disputed: Sequence[
         figure.add_vrect(x0=block - 1, x1=block, fillcolor=REFERENCE_COLOUR, opacity=0.18, line_width=0, layer="below")
     ends, highest = [], 1.0
     for name in names:
-        label, colour, dash, symbol = estimator_style(name)
+        label, *look = estimator_style(name)
         values = [e.dimension for e in profile.estimates[name]]
         highest = max([highest, *(v for v in values if v is not None)])
-        figure.add_trace(
-            go.Scatter(
-                x=list(range(n_layers)), y=values, mode="lines+markers", name=label, line={"color": colour, "width": 5, "dash": dash},
-                marker={"size": 13, "symbol": symbol}, text=list(profile.layer_names),
-                hovertemplate=f"%{{text}}: {label} says %{{y:.1f}}<extra></extra>",
-            )
-        )  # fmt: skip
-        if any(v is not None for v in values):
-            ends.append((_last(values), label, colour, estimator_glyph(name)))
-    _layer_axes(figure, n_layers, highest)
+        _add_line(figure, profile.layer_names, values, label, tuple(look), f": {label}")
+        ends.append(_end(values, label, look[0], estimator_glyph(name)))
     if disputed:
         figure.add_annotation(
             text="signs<br>differ", x=disputed[0] - 0.5, y=0.0, yref="y domain", yanchor="bottom", xanchor="center", showarrow=False
         )
-    return enlarge(figure, right=_name_ends(figure, ends, n_layers - 1, highest * 1.05))
+    return _finished(figure, ends, n_layers, highest)
 
 
 def before_and_after(first: Mapping, last: Mapping) -> go.Figure:
@@ -180,37 +166,34 @@ def before_and_after(first: Mapping, last: Mapping) -> go.Figure:
     for line, words, shade, dash in ((first, "before", REFERENCE_COLOUR, "dash"), (last, "after", colour, "solid")):
         values = list(line["dimensions"])
         highest = max([highest, *(v for v in values if v is not None)])
-        figure.add_trace(
-            go.Scatter(
-                x=list(range(n_layers)), y=values, mode="lines+markers", name=f"{words}: step {line['step']}",
-                line={"color": shade, "width": 5, "dash": dash}, marker={"size": 13, "symbol": symbol}, text=list(line["layer_names"]),
-                hovertemplate=f"%{{text}}, step {line['step']}: {label} says %{{y:.1f}}<extra></extra>",
-            )
-        )  # fmt: skip
-        if any(v is not None for v in values):
-            ends.append((_last(values), words, shade, LINE_GLYPH if dash == "solid" else "┅"))
-    _layer_axes(figure, n_layers, highest)
-    return enlarge(figure, right=_name_ends(figure, ends, n_layers - 1, highest * 1.05))
+        step = f"step {line['step']}"
+        _add_line(figure, line["layer_names"], values, f"{words}: {step}", (shade, dash, symbol), f", {step}: {label}")
+        ends.append(_end(values, words, shade, LINE_GLYPH if dash == "solid" else "┅"))
+    return _finished(figure, ends, n_layers, highest)
 
 
-def _layer_axes(figure: go.Figure, n_layers: int, highest: float) -> None:
-    ticks = list(range(0, n_layers, math.ceil(n_layers / 9)))
-    words = ["emb" if i == 0 else str(i) for i in ticks]
-    figure.update_xaxes(title_text="layer", tickvals=ticks, ticktext=words, tickangle=0, range=[-0.3, n_layers - 0.8])
+def _add_line(
+    figure: go.Figure, layers: Sequence[str], values: Sequence[float | None], name: str, look: tuple[str, ...], after_layer: str,
+    *, width: int = 5, size: int = 13,
+) -> None:  # fmt: skip
+    """A curve over the layers; look: colour, dash, marker; after_layer: what hovering reads between layer and value."""
+    colour, dash, symbol = look
+    figure.add_trace(
+        go.Scatter(
+            x=list(range(len(values))), y=values, mode="lines+markers", name=name, line={"color": colour, "width": width, "dash": dash},
+            marker={"size": size, "symbol": symbol}, text=list(layers),
+            hovertemplate=f"%{{text}}{after_layer} says %{{y:.1f}}<extra></extra>",
+        )
+    )  # fmt: skip
+
+
+def _end(values: Sequence[float | None], words: str, colour: str, glyph: str) -> End:
+    return End(last_defined(np.array(values, dtype=float)), words, colour, glyph)
+
+
+def _finished(figure: go.Figure, ends: Sequence[End], n_layers: int, highest: float) -> go.Figure:
+    """Axes of layers and dimensions, names at the ends of lines, and the size."""
+    figure.update_xaxes(title_text="layer", **layer_ticks(n_layers, 9), tickangle=0, range=[-0.3, n_layers - 0.8])
     figure.update_yaxes(title_text="dimension", range=[0, highest * 1.05], nticks=6)
-
-
-def _last(values: Sequence[float | None]) -> float:
-    return next((float(v) for v in reversed(values) if v is not None), math.nan)
-
-
-def _name_ends(figure: go.Figure, ends: Sequence[tuple[float, str, str, str]], x: float, top: float) -> int:
-    """Names at the lines' ends, pushed apart; returns the margin that they need, in pixels."""
-    ends = sorted((end for end in ends if math.isfinite(end[0])), key=lambda end: end[0])
-    pixels = [end[0] / top * _PLOT for end in ends]
-    for (value, words, colour, glyph), pixel, free in zip(ends, pixels, apart(pixels, TYPE + 8, _PLOT), strict=True):
-        figure.add_annotation(
-            x=x, y=value, ax=26, ay=pixel - free, text=named(words, colour, glyph), showarrow=True, arrowhead=0, arrowwidth=1.5,
-            arrowcolor=colour, standoff=10, xanchor="left", font={"size": TYPE},
-        )  # fmt: skip
-    return 44 + max((12 * (len(end[1]) + 2) for end in ends), default=0)
+    label_ends(figure, ends, n_layers - 1, (0, highest * 1.05), _PLOT, False, _ENDS)
+    return enlarge(figure, right=44 + max((12 * (len(end.text) + 2) for end in ends if math.isfinite(end.value)), default=0))

@@ -12,6 +12,7 @@ from app.charts.lines import (
     LAYER_AXIS,
     TOP,
     End,
+    add_title,
     label_ends,
     label_margin,
     last_defined,
@@ -98,18 +99,7 @@ def _curve_over_ranks(height: int, rows: int) -> go.Figure:
     figure.update_yaxes(domain=[1 - height / whole, 1], row=1, col=1)
     figure.update_yaxes(domain=[0, rows / whole], row=2, col=1)
     for title, top in (("Intrinsic dimension of every layer", 1.0), ("LoRA rank of each block", rows / whole)):
-        figure.add_annotation(
-            text=title,
-            x=0,
-            xref="paper",
-            xanchor="left",
-            y=top,
-            yref="paper",
-            yanchor="bottom",
-            yshift=6,
-            showarrow=False,
-            font={"size": 14},
-        )
+        add_title(figure, title, top)
     return figure
 
 

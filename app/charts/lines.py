@@ -26,6 +26,17 @@ class End(NamedTuple):
     glyph: str = LINE_GLYPH
 
 
+class EndLook(NamedTuple):
+    """Sizes of names at lines' ends, in pixels: type, from one to the next, length, gap and width of the hair line."""
+
+    font: int = LABEL_FONT
+    gap: int = LABEL_GAP
+    reach: int = 16
+    standoff: int = 6
+    width: float = 1
+
+
+_SMALL = EndLook()
 LAYER_AXIS = "layer (emb: embeddings, i: output of block i)"
 BLOCK_AXIS = "block"
 
@@ -64,28 +75,36 @@ def set_value_axis(figure: go.Figure, shown: tuple[float, float], log: bool, row
     figure.update_yaxes(**options, row=row, col=1)
 
 
-def label_ends(figure: go.Figure, ends: Sequence[End], x: float, shown: tuple[float, float], height: int, log: bool) -> None:
-    """Names at the lines' ends, pushed apart where they would cover each other, a hair line from each to its end."""
+def label_ends(
+    figure: go.Figure,
+    ends: Sequence[End],
+    x: float,
+    shown: tuple[float, float],
+    height: int,
+    log: bool,
+    look: EndLook = _SMALL,
+) -> None:
+    """Names at the ends of the first plot's lines, pushed apart where they would cover each other, a hair line from each to its end."""
     low, high = (math.log10(v) for v in shown) if log else shown
     ends = sorted((end for end in ends if math.isfinite(end.value) and (end.value > 0 or not log)), key=lambda end: end.value)
     pixels = [((math.log10(end.value) if log else end.value) - low) / (high - low) * height for end in ends]
-    for end, pixel, free in zip(ends, pixels, apart(pixels, LABEL_GAP, height), strict=True):
+    for end, pixel, free in zip(ends, pixels, apart(pixels, look.gap, height), strict=True):
         figure.add_annotation(
             x=x,
+            xref="x",
             y=math.log10(end.value) if log else end.value,
-            ax=16,
+            yref="y",
+            ax=look.reach,
             ay=pixel - free,
             text=named(end.text, end.colour, end.glyph),
-            font={"size": LABEL_FONT},
+            font={"size": look.font},
             showarrow=True,
             arrowhead=0,
-            arrowwidth=1,
+            arrowwidth=look.width,
             arrowcolor=end.colour,
-            standoff=6,
+            standoff=look.standoff,
             xanchor="left",
             borderpad=1,
-            row=1,
-            col=1,
         )
 
 
@@ -113,10 +132,15 @@ def label_margin(ends: Sequence[End]) -> int:
     return 36 + round(0.56 * LABEL_FONT * max((len(end.text) for end in ends), default=0))
 
 
-def titled(figure: go.Figure, title: str, height: int, ends: Sequence[End]) -> go.Figure:
+def add_title(figure: go.Figure, title: str, top: float = 1.0) -> None:
+    """A plot's title over its left upper corner; top: the plot's upper edge as a share of the figure."""
     figure.add_annotation(
-        text=title, x=0, xref="paper", xanchor="left", y=1, yref="paper", yanchor="bottom", yshift=6, showarrow=False, font={"size": 14}
+        text=title, x=0, xref="paper", xanchor="left", y=top, yref="paper", yanchor="bottom", yshift=6, showarrow=False, font={"size": 14}
     )
+
+
+def titled(figure: go.Figure, title: str, height: int, ends: Sequence[End]) -> go.Figure:
+    add_title(figure, title)
     finish(figure, height=TOP + height + BOTTOM)
     figure.update_layout(margin={"r": label_margin(ends) if ends else 16, "t": TOP, "b": BOTTOM})
     return figure
