@@ -43,7 +43,7 @@ class Aside:
             if not future.done():
                 return False, None
             if stale_after_seconds is not None and time.monotonic() - since > stale_after_seconds:
-                self._asked[key] = (_with(future), time.monotonic())
+                self._asked[key] = (future, time.monotonic())
                 self._pool.submit(self._anew, key, question)
             return True, future.result()
 
@@ -52,10 +52,6 @@ class Aside:
         with self._lock:
             if key in self._asked:
                 self._asked[key] = (_done(answer), time.monotonic())
-
-
-def _with(future: Future[Any]) -> Future[Any]:
-    return _done(future.result())
 
 
 def _done(answer: object) -> Future[Any]:

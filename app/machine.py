@@ -3,6 +3,7 @@
 Asks `gelora.doctor` and the sources' hub; draws with Streamlit.
 """
 
+import html
 import os
 import shutil
 import sys
@@ -73,7 +74,7 @@ def draw() -> None:
 def _list() -> bool:
     found = facts()
     rows = "".join(
-        f'<div role="listitem"><span class="what">{_safe(title)}</span> <span>{_safe(words or "looking …")}</span></div>'
+        f'<div role="listitem"><span class="what">{html.escape(title)}</span> <span>{html.escape(words or "looking …")}</span></div>'
         for title, words in found.items()
     )
     st.html(f'<div class="facts" role="list">{rows}</div>')
@@ -107,7 +108,3 @@ def _short(folder: Path) -> str:
         return f"~/{folder.relative_to(Path.home())}"
     except ValueError:
         return str(folder)
-
-
-def _safe(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.run_reading import geometry_of, series_of
 from gelora.errors import StoreError
 from gelora.ranks import allocate_ranks
 from gelora.records import DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
-from gelora.runs import RunInfo, geometry, history
+from gelora.runs import RunInfo
 
 RECORDED = Path(__file__).resolve().parents[1] / "assets" / "recorded_run.json"
 HEAD_ONLY = "head only"
@@ -90,9 +91,8 @@ def harvest(run: RunInfo, references: Mapping[str, float]) -> Harvest:
         StoreError: its files cannot be read.
     """
     ordered = {name: references[name] for name in sorted(references, key=lambda name: not name.startswith(HEAD_ONLY))}
-    measured = [line for line in geometry(run.id) if line.get("dimensions")]
     return Harvest(
-        run.main_metric or "eval_loss", history(run.id), ordered, measured, run.n_adapter_params or 0, run.total_steps or run.step
+        run.main_metric or "eval_loss", series_of(run), ordered, geometry_of(run), run.n_adapter_params or 0, run.total_steps or run.step
     )
 
 

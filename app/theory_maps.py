@@ -98,12 +98,14 @@ def sentence(choice: theory.MapChoice, found: MapMeasurement) -> str:
 
 def bound_words(bound: Bound) -> str:
     """An inequality with its numbers and its verdict."""
-    left = (f"{bound.left:g}" if bound.left.is_integer() else f"{bound.left:.2f}").replace("-", "−")
-    sign = "≤" if bound.left <= bound.right else ">"
-    return (
-        f"{_ICONS[bound.verdict]} {bound.left_words} ≤ {bound.right_words}: {left} {sign} {bound.right:g}. "
-        f"**The bound {bound.verdict}, as computed.**"
-    )
+    return verdict_words(bound.left_words, bound.right_words, bound.left, bound.right, bound.verdict)
+
+
+def verdict_words(left_words: str, right_words: str, left: float, right: float, verdict: str) -> str:
+    """The same of any two values; what `verdict` says is that the bound "holds", or else."""
+    value = (f"{left:g}" if float(left).is_integer() else f"{left:.2f}").replace("-", "−")
+    icon = _ICONS.get(verdict, _ICONS["does not hold"])
+    return f"{icon} {left_words} ≤ {right_words}: {value} {'≤' if left <= right else '>'} {right:g}. **The bound {verdict}, as computed.**"
 
 
 def _levels(found: MapMeasurement, rank: int) -> list[Level]:
