@@ -6,12 +6,8 @@ Knows when work must be done and who waits for it; draws nothing.
 import contextlib
 import hashlib
 import json
-import logging
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,10 +17,11 @@ import streamlit as st
 from app import pace
 from app.jobs import WAITING, MeasuringJob, Task, Turns
 from app.kept import Kept
+from app.preparation import preparation
 from app.shelf import Shelf
 from app.state import Measurement
 from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles
-from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure, Progress
+from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure
 from gelora.sensitivity import Sensitivity, measure_sensitivity
 from gelora.sources import (
     BUNDLED_DATASET,
@@ -38,8 +35,6 @@ from gelora.sources import (
 
 _FORMAT = 3  # raise it when the same measurement would now give other numbers
 _ONE_SAMPLE = ("layer_names", "model", "sample_source", "pooling", "max_length")
-
-logger = logging.getLogger(__name__)
 
 
 class Measurements:
@@ -110,16 +105,12 @@ class Measurements:
     def _measure(self, job: MeasuringJob) -> None:
         with self._turn(job):
             preparation().wait(job.progress, data_too=job.wanted.data.dataset == BUNDLED_DATASET)
-            import torch
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if job.task.kind == "sensitivity":
-            self._measure_sensitivity(job, device)
-        else:
-            with pace.noted(job):
-                self._measure_profile(job, device)
-        if device == "cuda":
-            torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
+        with device_of_work() as device:
+            if job.task.kind == "sensitivity":
+                self._measure_sensitivity(job, device)
+            else:
+                with pace.noted(job):
+                    self._measure_profile(job, device)
 
     def _measure_profile(self, job: MeasuringJob, device: str) -> None:
         key, kind = _key(job.wanted), job.task.kind
@@ -156,6 +147,17 @@ class Measurements:
                 )  # fmt: skip
             self._sensitivities.add(_key(job.wanted, step.focus), result)
             job.n_results += 1
+
+
+@contextlib.contextmanager
+def device_of_work() -> Iterator[str]:
+    """The device for work on a model, "cuda" where there is one; after work that went well its cached memory is given back."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    yield device
+    if device == "cuda":
+        torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
 
 
 def only(profile: IdProfile, names: Sequence[str]) -> IdProfile:
@@ -206,7 +208,11 @@ def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:
 
 
 def _key(measurement: Measurement, estimator: str = "") -> str:
-    identity = [_FORMAT, asdict(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator]
+    return key_of(_FORMAT, asdict(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator)
+
+
+def key_of(*identity: object) -> str:
+    """A short name for what an answer hangs on, given as values that JSON can write."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -224,56 +230,6 @@ def state_of(name: str) -> list[object]:
 def measurements() -> Measurements:
     """The server's one store of measurements."""
     return Measurements()
-
-
-class Preparation:
-    """What is made beside the page on the server's first visit: data and store by a process, the libraries by a thread."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "app.prepare"]
-        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self._thread = threading.Thread(target=_load_libraries, name="load-libraries", daemon=True)
-        self._thread.start()
-
-    def wait(self, progress: Progress, data_too: bool) -> None:
-        """Wait for the libraries, and for the bundled data when asked; `progress` is told, so that a person can cancel.
-
-        What failed is met again, as a sentence, by whoever needs it.
-        """
-        while self._thread.is_alive():
-            progress("Loading the libraries", 0, 0)
-            self._thread.join(0.1)
-        while data_too and self._process.poll() is None:
-            progress("Reading the bundled sentences, once", 0, 0)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.1)
-
-    def is_at(self, what: str) -> bool:
-        """Whether the `data` (with the run store) or the `libraries` are still being made ready."""
-        return self._process.poll() is None if what == "data" else self._thread.is_alive()
-
-
-def _load_libraries() -> None:
-    time.sleep(0.5)  # until the server's first run of the page has ended, which changes sys.path (see app/main.py)
-    import peft
-    import transformers
-
-    logger.debug("Loaded transformers %s, peft %s", transformers.__version__, peft.__version__)
-
-
-@st.cache_resource(show_spinner=False)
-def preparation() -> Preparation:
-    """The server's one preparation, begun by the first page that has nothing to show: loading libraries makes pages slow."""
-    _preparations.append(Preparation())
-    return _preparations[-1]
-
-
-_preparations: list[Preparation] = []  # so that it can be looked at without being begun
-
-
-def preparation_under_way(what: str) -> bool:
-    """Whether it was begun and is still at the `data` or the `libraries`; begins nothing."""
-    return any(begun.is_at(what) for begun in _preparations[-1:])
 
 
 @st.cache_data(show_spinner="Reading the model's configuration ...", max_entries=32)

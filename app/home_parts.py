@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import streamlit as st
 
-from app import components, demos, measuring, pipeline, state
+from app import components, demos, measuring, pipeline, progress, state
 from app.aside import aside
-from app.cache import measurements, preparation, preparation_under_way
+from app.cache import measurements
 from app.pipeline import Station
+from app.preparation import preparation, preparation_under_way
 from app.run_reading import short_name
 from app.run_words import STATUS_ICONS, listed, main_metric, metric_word
 from gelora.runs import RunInfo, history
@@ -110,10 +111,7 @@ def _under_way() -> None:
     if job.run_id is not None:
         state.choose("run", job.run_id)
         st.switch_page(components.page_path("finetune"))
-    if job.is_cancelled:
-        st.info(job.error or "Cancelled.", icon=":material/cancel:")
-    else:
-        st.error(job.error or "The run was not started; press the button again.", icon=":material/error:")
+    progress.end(job)
 
 
 @st.fragment(run_every=0.4)
@@ -121,11 +119,7 @@ def _progress() -> None:
     job: demos.TrainingDemo | None = st.session_state.get("_demo")
     if job is None or job.is_over:
         st.rerun(scope="app")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-        left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
-        st.progress(job.done / job.total if job.total else 0.0, text=f"Train and watch · {job.stage}{counted}{left}")
-        st.button("Cancel", key="cancel_demo", disabled=job.is_cancelled, on_click=job.cancel)
+    progress.with_cancel(job, "cancel_demo", "Train and watch")
 
 
 # the last runs

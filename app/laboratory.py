@@ -4,7 +4,6 @@ Knows how answers are made and kept; the figures are those of `app.charts.calibr
 """
 
 import threading
-from collections import OrderedDict
 
 import pandas as pd
 import streamlit as st
@@ -12,40 +11,32 @@ import streamlit as st
 from app.charts.look import estimator_style
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.jobs import Job
+from app.works import Answers, Works
 from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case, Estimator, PointCloud, Summary, Trial, calibrate
 
 N_NEIGHBORS = 20
 _KEPT = 24
 
 
-class Laboratory:
+class Laboratory(Works[Experiment, Job]):
     """The answers this server knows and the work under way; one experiment at a time, shared by all tabs."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__("calibrate")
         self._work = threading.Lock()
-        self._answers: OrderedDict[Experiment, tuple[Trial, ...]] = OrderedDict()
-        self._jobs: dict[Experiment, Job] = {}
+        self._answers: Answers[Experiment, tuple[Trial, ...]] = Answers()
 
     def find(self, wanted: Experiment) -> tuple[Trial, ...] | None:
         """The finished answers, or None."""
-        with self._lock:
-            return self._answers.get(wanted)
+        return self._answers.find(wanted)
 
     def job(self, wanted: Experiment) -> Job | None:
         """The work under way or ended for this experiment, or None."""
-        with self._lock:
-            return self._jobs.get(wanted)
+        return self._job(wanted)
 
     def start(self, wanted: Experiment) -> Job:
         """Begin, or join what is under way."""
-        with self._lock:
-            job = self._jobs.get(wanted)
-            if job is not None and not job.is_over:
-                return job
-            job = self._jobs[wanted] = Job(wanted)
-        threading.Thread(target=self._measure, args=(wanted, job), name="calibrate", daemon=True).start()
-        return job
+        return self._begin(wanted, lambda: Job(wanted), lambda job: self._measure(wanted, job))
 
     def _measure(self, wanted: Experiment, job: Job) -> None:
         with job.to_its_end("The calibration", "fewer points or a smaller width"):
@@ -58,10 +49,7 @@ class Laboratory:
                     interval=wanted.interval,
                     progress=job.progress,
                 )
-            with self._lock:
-                self._answers[wanted] = trials
-                while len(self._answers) > _KEPT:
-                    self._answers.popitem(last=False)
+            self._answers.add(wanted, trials, _KEPT)
 
 
 @st.cache_resource(show_spinner=False)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app import pace, state
-from app.cache import dataset_info, measurements, only, preparation
+from app import pace, progress, state
+from app.cache import dataset_info, measurements, only
 from app.jobs import MeasuringJob, Task
+from app.preparation import preparation
 from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS
 from gelora.records import DataChoice, IdProfile
@@ -106,10 +107,14 @@ def n_texts(wanted: state.Measurement) -> int:
     return wanted.n_samples if info.n_rows is None else min(wanted.n_samples, info.n_rows)
 
 
-def news(wanted: state.Measurement) -> tuple[int, int]:
-    """Results that the measurement's estimating has given so far, and jobs of it that have ended: others mean something new to draw."""
-    jobs = [job for job in measurements().jobs(wanted) if job.task.kind == "estimators"]
+def news(wanted: state.Measurement, kind: str = "estimators") -> tuple[int, int]:
+    """Results that the measurement's jobs of that kind have given so far, and how many have ended: others mean something new to draw."""
+    jobs = _jobs(kind, wanted)
     return sum(job.n_results for job in jobs), sum(job.is_over for job in jobs)
+
+
+def _jobs(kind: str, wanted: state.Measurement | None) -> list[MeasuringJob]:
+    return [job for job in measurements().jobs(wanted or state.measurement()) if job.task.kind == kind]
 
 
 def estimator_chooser() -> None:
@@ -164,8 +169,7 @@ def measure_button() -> None:
     seconds = pace.seconds_of(state.measurement(), missing) if set(missing) == set(chosen_task().names) else None
     label = "Measure" if seconds is None else f"Measure ~{max(seconds, 1):.0f} s"
     if st.button(label, type="primary", width="stretch", key="measure", disabled=is_measuring()):
-        lacking = measurements().missing(state.measurement(), chosen_task())
-        _start(chosen_task(), again=not lacking)
+        _start(chosen_task(), again=not missing)
 
 
 def _start(task: Task, again: bool = False, wanted: state.Measurement | None = None) -> None:
@@ -178,30 +182,18 @@ def draw_jobs(kind: str, wanted: state.Measurement | None = None) -> None:
 
     wanted: whose jobs, the chosen measurement's unless given.
     """
-    jobs = [job for job in measurements().jobs(wanted or state.measurement()) if job.task.kind == kind]
+    seen = news(wanted or state.measurement(), kind)
+    jobs = _jobs(kind, wanted)
     for job in jobs:
-        if job.is_over and job.error and measurements().missing(job.wanted, job.task):
-            if job.is_cancelled:
-                st.info(job.error, icon=":material/cancel:")
-            else:
-                st.error(job.error, icon=":material/error:")
-    if any(not job.is_over for job in jobs):
-        _progress(kind, sum(job.n_results for job in jobs), sum(job.is_over for job in jobs), wanted)
+        if job.is_over and measurements().missing(job.wanted, job.task):
+            progress.end(job)
+    if len(jobs) > seen[1]:
+        _progress(kind, seen, wanted)
 
 
 @st.fragment(run_every=0.4)
-def _progress(kind: str, n_results: int, n_over: int, wanted: state.Measurement | None = None) -> None:
-    jobs = [job for job in measurements().jobs(wanted or state.measurement()) if job.task.kind == kind]
-    if sum(job.n_results for job in jobs) != n_results or sum(job.is_over for job in jobs) != n_over:
+def _progress(kind: str, seen: tuple[int, int], wanted: state.Measurement | None) -> None:
+    if news(wanted or state.measurement(), kind) != seen:
         st.rerun(scope="app")  # something new to draw
-    for i, job in enumerate(job for job in jobs if not job.is_over):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            _draw_progress(job)
-            if st.button("Cancel", key=f"cancel_{kind}_{i}{'_other' if wanted else ''}", disabled=job.is_cancelled):
-                job.cancel()
-
-
-def _draw_progress(job: MeasuringJob) -> None:
-    left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
-    counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.now or job.task.words()} · {job.stage}{counted}{left}")
+    for i, job in enumerate(job for job in _jobs(kind, wanted) if not job.is_over):
+        progress.with_cancel(job, f"cancel_{kind}_{i}{'_other' if wanted else ''}", job.now or job.task.words())

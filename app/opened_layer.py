@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from app import components, figures, layer_texts, measuring, state
+from app import components, figures, layer_texts, measuring, progress, state
 from app.cache import measurements
 from app.charts import opened as charts, scales as scale_charts
 from app.jobs import Task
@@ -93,7 +93,7 @@ def _say(wanted: Opening, job: OpeningJob | None) -> None:
     if job is None or not job.is_over:
         _progress(wanted)
     elif job.error:
-        (st.info if job.is_cancelled else st.error)(job.error, icon=":material/cancel:" if job.is_cancelled else ":material/error:")
+        progress.end(job)
         st.button("Open it again", key="open_again", on_click=openings().start, args=(wanted, job.may_run_model))
     else:
         st.info(
@@ -108,11 +108,7 @@ def _progress(wanted: Opening) -> None:
     job = openings().job(wanted)
     if job is None or job.is_over:
         st.rerun(scope="app")
-    left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
-    counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
-        st.button("Cancel", key="cancel_open", on_click=job.cancel, disabled=job.is_cancelled)
+    progress.with_cancel(job, "cancel_open")
 
 
 # views

@@ -4,17 +4,15 @@ Knows when a layer is opened and what that may cost; draws nothing.
 """
 
 import contextlib
-import hashlib
-import json
-import threading
-from collections import OrderedDict
 from dataclasses import asdict, dataclass
 
 import streamlit as st
 
-from app.cache import measurements, preparation, state_of
+from app.cache import key_of, measurements, state_of
 from app.jobs import WAITING, Job
+from app.preparation import preparation
 from app.state import Measurement
+from app.works import Answers, Works
 from gelora.opened_layer import OpenedLayer, open_layer
 from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample, states_kept
 
@@ -38,37 +36,25 @@ class OpeningJob(Job):
     lacks_states: bool = False
 
 
-class Openings:
+class Openings(Works[str, OpeningJob]):
     """The layers that this server has opened and those being opened."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._opened: OrderedDict[str, OpenedLayer] = OrderedDict()
-        self._jobs: dict[str, OpeningJob] = {}
+        super().__init__("open-layer")
+        self._opened: Answers[str, OpenedLayer] = Answers()
 
     def find(self, wanted: Opening) -> OpenedLayer | None:
         """The opened layer, or None."""
-        key = _key(wanted)
-        with self._lock:
-            if key in self._opened:
-                self._opened.move_to_end(key)
-            return self._opened.get(key)
+        return self._opened.find(_key(wanted))
 
     def job(self, wanted: Opening) -> OpeningJob | None:
         """The work under way, or how it ended without a layer; None when there was none."""
-        with self._lock:
-            return self._jobs.get(_key(wanted))
+        return self._job(_key(wanted))
 
     def start(self, wanted: Opening, may_run_model: bool = False) -> OpeningJob:
         """Begin, or join what is under way. Kept states are read at once; only a pass through the model waits for its turn."""
         key = _key(wanted)
-        with self._lock:
-            job = self._jobs.get(key)
-            if job is not None and not job.is_over:
-                return job
-            job = self._jobs[key] = OpeningJob(wanted=wanted, may_run_model=may_run_model)
-        threading.Thread(target=self._run, args=(key, job), name="open-layer", daemon=True).start()
-        return job
+        return self._begin(key, lambda: OpeningJob(wanted=wanted, may_run_model=may_run_model), lambda job: self._run(key, job))
 
     def _run(self, key: str, job: OpeningJob) -> None:
         with job.to_its_end("Opening the layer", "fewer samples or a smaller model"):
@@ -76,11 +62,8 @@ class Openings:
             if opened is None:
                 job.lacks_states = True
                 return
-            with self._lock:
-                self._opened[key] = opened
-                self._jobs.pop(key, None)
-                while len(self._opened) > _KEPT:
-                    self._opened.popitem(last=False)
+            self._opened.add(key, opened, _KEPT)
+            self._forget(key)
 
 
 def _open(job: OpeningJob) -> OpenedLayer | None:
@@ -102,8 +85,7 @@ def _open(job: OpeningJob) -> OpenedLayer | None:
 
 def _key(wanted: Opening) -> str:
     measured = wanted.measurement
-    identity = [asdict(measured), state_of(measured.data.dataset), state_of(measured.model), wanted.layer]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+    return key_of(asdict(measured), state_of(measured.data.dataset), state_of(measured.model), wanted.layer)
 
 
 @st.cache_resource(show_spinner=False)

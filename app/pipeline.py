@@ -10,8 +10,9 @@ import streamlit as st
 
 from app import measuring, planning, state
 from app.aside import aside
-from app.cache import measurements, preparation_under_way, state_of
+from app.cache import measurements, state_of
 from app.jobs import WAITING, MeasuringJob
+from app.preparation import preparation_under_way
 from app.run_words import count, main_metric, metric_word, short_path, size
 from gelora.errors import GeloraError
 from gelora.records import IdProfile, RankPlan

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from app import figures, planning
+from app import figures, planning, progress
 from app.charts.ranks import ranks_by_strategy
 from app.rank_parts import edit_rank
 from app.scoring import scorer
@@ -66,11 +66,7 @@ def _scoring_progress(n_results: int) -> None:
     if job is None or job.is_over or job.n_results != n_results:
         st.rerun(scope="app")
     assert job is not None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-        st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}")
-        if st.button("Cancel", key="cancel_scoring", disabled=job.is_cancelled):
-            job.cancel()
+    progress.with_cancel(job, "cancel_scoring")
 
 
 def module_table(plan: RankPlan) -> None:

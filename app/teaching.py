@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import teaching_parts, teaching_steps, teaching_training
-from app.cache import preparation
+from app.preparation import preparation
 from gelora.errors import GeloraError
 from gelora.runs import run_info, stop_run
 

@@ -7,7 +7,7 @@ a run, are in `app.teaching_training`.
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import figures, measuring, state
+from app import figures, measuring, progress, state
 from app.cache import measurements
 from app.charts import large, large_runs
 from app.charts.large import SHAPES
@@ -161,8 +161,8 @@ def _ratios() -> Ratios | None:
         return None
     found = store.find(wanted)
     if found is None:
-        if job is not None and job.error:
-            (st.info if job.is_cancelled else st.error)(job.error)
+        if job is not None:
+            progress.end(job)
         st.button("Measure", key="teach_measure", type="primary", on_click=begin, args=(1,))
     return found
 
@@ -171,8 +171,4 @@ def _ratios() -> Ratios | None:
 def _wait_for(job: Job) -> None:
     if job.is_over:
         st.rerun(scope="app")
-    left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
-    counted = f" {job.done:,} of {job.total:,}" if job.total else ""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
-        st.button("Cancel", key="teach_cancel", disabled=job.is_cancelled, on_click=job.cancel)
+    progress.with_cancel(job, "teach_cancel")

@@ -3,18 +3,17 @@
 Work in the background, for all tabs; draws nothing.
 """
 
-import hashlib
-import json
-import threading
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import streamlit as st
 
-from app.cache import measurements, preparation, state_of
+from app.cache import key_of, measurements, state_of
 from app.jobs import WAITING, Job
+from app.preparation import preparation
 from app.shelf import Shelf
 from app.state import Measurement
+from app.works import Works
 from gelora.errors import DataError
 from gelora.geometry import TwoNN
 from gelora.record_json import Record, read_only
@@ -43,13 +42,12 @@ class Ratios(Record):
             object.__setattr__(self, name, read_only(getattr(self, name), np.float64))
 
 
-class RatioStore:
+class RatioStore(Works[str, Job]):
     """The ratios of every measurement that was asked for, and the job that makes them."""
 
     def __init__(self) -> None:
+        super().__init__("ratios")
         self._kept = Shelf("ratios", Ratios, lambda old, new: new)
-        self._lock = threading.Lock()
-        self._jobs: dict[str, Job] = {}
 
     def find(self, wanted: Measurement) -> Ratios | None:
         """What is kept of it, or None."""
@@ -57,21 +55,14 @@ class RatioStore:
 
     def job(self, wanted: Measurement) -> Job | None:
         """The job of this measurement, under way or ended, or None."""
-        with self._lock:
-            return self._jobs.get(_key(wanted))
+        return self._job(_key(wanted))
 
     def start(self, wanted: Measurement) -> Job | None:
         """Begin to make them, or join the job that is at it; None when they are there."""
         if self.find(wanted) is not None:
             return None
         key = _key(wanted)
-        with self._lock:
-            job = self._jobs.get(key)
-            if job is not None and not job.is_over and not job.is_cancelled:
-                return job
-            job = self._jobs[key] = Job(wanted)
-        threading.Thread(target=self._run, args=(job, wanted, key), name="ratios", daemon=True).start()
-        return job
+        return self._begin(key, lambda: Job(wanted), lambda job: self._run(job, wanted, key))
 
     def _run(self, job: Job, wanted: Measurement, key: str) -> None:
         with job.to_its_end("Step 1", "fewer samples or a smaller model"):
@@ -102,8 +93,7 @@ def ratios_of(wanted: Measurement, job: Job) -> Ratios:
 
 
 def _key(wanted: Measurement) -> str:
-    identity = [_FORMAT, asdict(wanted), state_of(wanted.data.dataset), state_of(wanted.model)]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+    return key_of(_FORMAT, asdict(wanted), state_of(wanted.data.dataset), state_of(wanted.model))
 
 
 @st.cache_resource(show_spinner=False)

@@ -3,17 +3,18 @@
 Knows when that work is done and draws what came of it; what is probed is `gelora.sources.probe_block`.
 """
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import streamlit as st
 
-from app import figures, measuring, state
-from app.cache import measurements, preparation
+from app import figures, measuring, progress, state
+from app.cache import device_of_work, measurements
 from app.charts import theory as charts
 from app.charts.theory import Mark, Spectrum
 from app.jobs import WAITING, Job
+from app.preparation import preparation
+from app.theory_maps import verdict_words
+from app.works import Answers, Works
 from gelora.records import IdProfile
 from gelora.sources import BUNDLED_DATASET, BlockJacobian, load_sample, probe_block
 
@@ -36,33 +37,24 @@ class Probing:
         return f"block {self.block} of {m.model} on {m.data.dataset}, {self.n_points} points, {self.n_probes} probes"
 
 
-class Prober:
+class Prober(Works[Probing, Job]):
     """The answers this server knows and the work under way, in turn with all other work on models."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._answers: OrderedDict[Probing, BlockJacobian] = OrderedDict()
-        self._jobs: dict[Probing, Job] = {}
+        super().__init__("probe-block")
+        self._answers: Answers[Probing, BlockJacobian] = Answers()
 
     def find(self, wanted: Probing) -> BlockJacobian | None:
         """The answer, or None."""
-        with self._lock:
-            return self._answers.get(wanted)
+        return self._answers.find(wanted)
 
     def job(self, wanted: Probing) -> Job | None:
         """The work under way or ended for these choices, or None."""
-        with self._lock:
-            return self._jobs.get(wanted)
+        return self._job(wanted)
 
     def start(self, wanted: Probing) -> Job:
         """Begin, or join what is under way."""
-        with self._lock:
-            job = self._jobs.get(wanted)
-            if job is not None and not job.is_over:
-                return job
-            job = self._jobs[wanted] = Job(wanted)
-        threading.Thread(target=self._probe, args=(wanted, job), name="probe-block", daemon=True).start()
-        return job
+        return self._begin(wanted, lambda: Job(wanted), lambda job: self._probe(wanted, job))
 
     def _probe(self, wanted: Probing, job: Job) -> None:
         with (
@@ -71,20 +63,13 @@ class Prober:
         ):
             m = wanted.measurement
             preparation().wait(job.progress, data_too=m.data.dataset == BUNDLED_DATASET)
-            import torch
-
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            sample = load_sample(m.data, m.n_samples, m.seed, distinct=m.distinct, progress=job.progress)
-            found = probe_block(
-                m.model, sample, wanted.block, n_points=wanted.n_points, n_probes=wanted.n_probes,
-                max_length=min(m.max_length, 32), seed=m.seed, device=device, progress=job.progress,
-            )  # fmt: skip
-            with self._lock:
-                self._answers[wanted] = found
-                while len(self._answers) > _KEPT:
-                    self._answers.popitem(last=False)
-            if device == "cuda":
-                torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
+            with device_of_work() as device:
+                sample = load_sample(m.data, m.n_samples, m.seed, distinct=m.distinct, progress=job.progress)
+                found = probe_block(
+                    m.model, sample, wanted.block, n_points=wanted.n_points, n_probes=wanted.n_probes,
+                    max_length=min(m.max_length, 32), seed=m.seed, device=device, progress=job.progress,
+                )  # fmt: skip
+                self._answers.add(wanted, found, _KEPT)
 
 
 @st.cache_resource(show_spinner=False)
@@ -111,10 +96,7 @@ def real_block() -> None:
         if busy:
             _progress(wanted)
         elif found is None and job is not None and job.error:
-            if job.is_cancelled:
-                st.info(job.error, icon=":material/info:")
-            else:
-                st.error(job.error, icon=":material/error:")
+            progress.end(job)
     if found is not None:
         chosen["_probed"] = (wanted, found)
     if "_probed" not in chosen:
@@ -132,10 +114,7 @@ def _progress(wanted: Probing) -> None:
     job = prober().job(wanted)
     if job is None or job.is_over:
         st.rerun(scope="app")
-    left = "" if job.seconds_left is None else f" · about {max(job.seconds_left, 0):.0f} s left"
-    counted = f": pass {job.done} of {job.total}" if job.total else ""
-    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
-    st.button("Cancel", key="cancel_probe", on_click=job.cancel, disabled=job.is_cancelled)
+    progress.with_cancel(job, "cancel_probe")
 
 
 def rank_words(found: BlockJacobian) -> str:
@@ -186,12 +165,11 @@ def _beside(found: BlockJacobian, profile: IdProfile) -> list[Mark]:
         st.caption("The ID of this block's input or output is not defined; the Layers page says why.")
         return []
     rank, added = int(found.ranks.max()), int(found.update_ranks.max())
-    for left, right, words in ((after, rank, "ID of the output ≤ rank J"), (after - before, added, "rise, ID out − ID in ≤ rank of J − I")):
-        verdict = (
-            "holds" if left <= right else "does not hold" if found.n_probes == found.hidden_size else "is not decided by so few probes"
-        )
-        icon = ":material/check:" if verdict == "holds" else ":material/close:"
-        said = f"{words}: {left:.2f} {'≤' if left <= right else '>'} {right}.".replace("-", "−")
-        st.markdown(f"{icon} {said} **The bound {verdict}, as computed.**")
+    undecided = "does not hold" if found.n_probes == found.hidden_size else "is not decided by so few probes"
+    for left_words, right_words, left, right in (
+        ("ID of the output", "rank J", after, rank),
+        ("rise, ID out − ID in", "rank of J − I", after - before, added),
+    ):
+        st.markdown(verdict_words(left_words, right_words, left, right, "holds" if left <= right else undecided))
     st.caption(f"The IDs are TwoNN's of the pooled states ({profile.pooling}); the Jacobian is that of single positions.")
     return [Mark(before, f"ID in, {before:.1f}"), Mark(after, f"ID out, {after:.1f}")]

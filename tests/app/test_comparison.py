@@ -156,7 +156,7 @@ def test_a_pre_norm_model_beside_a_post_norm_one_is_said_not_to_compare(tiny, tm
 
 
 def test_stale_choices_are_measured_first(tiny):
-    app = measure(open_app("layers", model=tiny[0], data=tiny[1], n="100", estimators="twonn", compare="pooling", compare_to="last"))
+    app = measure(open_app("layers", model=tiny[0], data=tiny[1], n="75", estimators="twonn", compare="pooling", compare_to="last"))
     app = app.selectbox(key="pooling").set_value("cls").run()
     assert not app.exception
     assert "Measure the present choices first." in sentences(app.caption) and "measure_other" not in [b.key for b in app.button]

@@ -1,0 +1,68 @@
+"""What is made ready beside the page on the server's first visit: bundled data and run store by a process, libraries by a thread.
+
+Knows when that is over; what the process does is in `app.prepare`.
+"""
+
+import contextlib
+import logging
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import streamlit as st
+
+from gelora.records import Progress
+
+logger = logging.getLogger(__name__)
+
+
+class Preparation:
+    """What is made beside the page on the server's first visit: data and store by a process, the libraries by a thread."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "app.prepare"]
+        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._thread = threading.Thread(target=_load_libraries, name="load-libraries", daemon=True)
+        self._thread.start()
+
+    def wait(self, progress: Progress, data_too: bool) -> None:
+        """Wait for the libraries, and for the bundled data when asked; `progress` is told, so that a person can cancel.
+
+        What failed is met again, as a sentence, by whoever needs it.
+        """
+        while self._thread.is_alive():
+            progress("Loading the libraries", 0, 0)
+            self._thread.join(0.1)
+        while data_too and self._process.poll() is None:
+            progress("Reading the bundled sentences, once", 0, 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.1)
+
+    def is_at(self, what: str) -> bool:
+        """Whether the `data` (with the run store) or the `libraries` are still being made ready."""
+        return self._process.poll() is None if what == "data" else self._thread.is_alive()
+
+
+def _load_libraries() -> None:
+    time.sleep(0.5)  # until the server's first run of the page has ended, which changes sys.path (see app/main.py)
+    import peft
+    import transformers
+
+    logger.debug("Loaded transformers %s, peft %s", transformers.__version__, peft.__version__)
+
+
+@st.cache_resource(show_spinner=False)
+def preparation() -> Preparation:
+    """The server's one preparation, begun by the first page that has nothing to show: loading libraries makes pages slow."""
+    _preparations.append(Preparation())
+    return _preparations[-1]
+
+
+_preparations: list[Preparation] = []  # so that it can be looked at without being begun
+
+
+def preparation_under_way(what: str) -> bool:
+    """Whether it was begun and is still at the `data` or the `libraries`; begins nothing."""
+    return any(begun.is_at(what) for begun in _preparations[-1:])

@@ -1,0 +1,26 @@
+"""How a piece of work stands, as every page draws it: a bar with words and time left, Cancel, and how it ended without an answer.
+
+Knows nothing of what the work is for.
+"""
+
+import streamlit as st
+
+from app.jobs import Job
+
+
+def with_cancel(job: Job, key: str, before: str = "") -> None:
+    """The bar with its words, those of `before` first, and Cancel under `key` beside it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
+        counted = f" {job.done:,} of {job.total:,}" if job.total else ""
+        words = f"{before} · {job.stage}" if before else job.stage
+        st.progress(job.done / job.total if job.total else 0.0, text=f"{words}{counted}{left}")
+        st.button("Cancel", key=key, disabled=job.is_cancelled, on_click=job.cancel)
+
+
+def end(job: Job) -> None:
+    """What a job that has ended with words says: that it was cancelled, or what went wrong."""
+    if job.error and job.is_cancelled:
+        st.info(job.error, icon=":material/cancel:")
+    elif job.error:
+        st.error(job.error, icon=":material/error:")
