@@ -19,6 +19,7 @@ from app.run_words import STATUS_ICONS, listed, main_metric, metric_word
 from gelora.runs import RunInfo, history
 
 N_LAST_RUNS = 3
+_RUN_WIDTH = 210  # pixels of a run's button: all of one width, so that the lines beside them begin together
 _SPARK = "#2e8fe8"  # stands out on both themes
 
 
@@ -137,7 +138,7 @@ def last_runs(runs: Sequence[RunInfo]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", key=f"last_run_{run.id}"):
             if st.button(
                 f"{STATUS_ICONS[run.status]} {short_name(run)}", key=f"open_{run.id}", on_click=state.choose, args=("run", run.id),
-                help=f"{run.status}: {run.model} on {run.dataset}",
+                help=f"{run.status}: {run.model} on {run.dataset}", width=_RUN_WIDTH,
             ):  # fmt: skip
                 st.switch_page(components.page_path("finetune"))
             st.html(f'<div class="spark">{_spark(series)}<span>{html.escape(_words(run))}</span></div>', width="content")

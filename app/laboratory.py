@@ -149,7 +149,8 @@ def finding(summaries: tuple[Summary, ...]) -> str:
     best = min(at_end, key=lambda s: abs(s.relative_bias or 0.0))
     near = sum(abs(s.relative_bias or 0.0) <= 0.1 for s in at_end)
     where = f"d = {hardest[0]}, N = {hardest[1]:,}"
-    closest = f"{estimator_style(best.estimator)[0]} comes closest with {best.mean:.2f} ({best.relative_bias:+.1%})"
+    off = f"{best.relative_bias:+.1%}".replace("-", "−")
+    closest = f"{estimator_style(best.estimator)[0]} comes closest with {best.mean:.2f} ({off})"
     if not near:
         return f"At {where} no estimator is within 10% of the truth; {closest}."
     return f"At {where}, {near} of {len(at_end)} estimators are within 10% of the truth; {closest}."

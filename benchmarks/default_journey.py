@@ -7,28 +7,18 @@ server, then the two runs at default settings: the head alone, and the adapter o
 import argparse
 import os
 import re
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks import record
+from benchmarks.serving import launch, serve
 
-ROOT = Path(__file__).resolve().parents[1]
-PORT = 8572
+PORT = 8572  # the same after a restart, so that an open tab finds its server again
 URL = f"http://127.0.0.1:{PORT}"
-CHROMIUM: dict[str, Any] = {
-    "executable_path": shutil.which("chromium"),
-    "args": ["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-}
 
 
 def main() -> None:
@@ -40,9 +30,9 @@ def main() -> None:
     home = tempfile.mkdtemp(prefix="gelora-journey-")
     os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     rows: list[dict[str, Any]] = []
-    server = start_server()
+    server, _ = serve(PORT)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**CHROMIUM)
+        browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         started = time.perf_counter()
         page.goto(f"{URL}/?page=layers")
@@ -55,7 +45,7 @@ def main() -> None:
         rows.append({"case": "reload to curve", "seconds": open_and_wait(page)})
         server.kill()
         server.wait()
-        server = start_server()
+        server, _ = serve(PORT)
         rows.append({"case": "restarted server, open to curve", "seconds": open_and_wait(page)})
         rows.append({"case": "same server, new tab, open to curve", "seconds": open_and_wait(new_tab(browser))})
         for what in () if options.no_runs else ("Head only", "These ranks"):
@@ -63,29 +53,6 @@ def main() -> None:
         browser.close()
     server.kill()
     record.write("default_journey", rows, options.json)
-
-
-def start_server() -> subprocess.Popen[bytes]:
-    """A dashboard that answers."""
-    command = [
-        sys.executable,
-        "-m",
-        "streamlit",
-        "run",
-        str(ROOT / "app" / "main.py"),
-        "--server.headless",
-        "true",
-        "--server.port",
-        str(PORT),
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(f"{URL}/_stcore/health", timeout=2):
-                return server
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    sys.exit("the dashboard did not start")
 
 
 def seconds_since(started: float) -> float:

@@ -267,13 +267,13 @@ def _finished_by_itself(folder: Path) -> bool:
 
 def _browser(stack: contextlib.ExitStack) -> Any:
     """A headless Chromium, None when there is none here."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
+    if shutil.which("chromium") is None:
         return None
     from playwright.sync_api import sync_playwright
 
-    playwright = stack.enter_context(sync_playwright())
-    return playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+    from benchmarks.serving import launch
+
+    return launch(stack.enter_context(sync_playwright()))
 
 
 def _answers() -> bool:

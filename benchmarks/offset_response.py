@@ -24,7 +24,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.sync.client import connect
 
 from benchmarks import record
-from benchmarks.default_journey import CHROMIUM, PORT, URL, start_server
+from benchmarks.serving import launch, serve
 
 LIMIT_MS = 100
 FOLDED = ("memory_open", "modules_open", "along_open")
@@ -40,14 +40,14 @@ def main() -> None:
     options = parser.parse_args()
     home = os.environ.get("OFFSET_RESPONSE_HOME") or tempfile.mkdtemp(prefix="gelora-offset-")
     os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = start_server()
+    server, url = serve()
     choices = {"page": "ranks", "n": str(options.n_samples), "estimators": "twonn,mle,gride,danco"}
     rows: list[dict[str, Any]] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(**CHROMIUM)
+        browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         traffic = Traffic(page)
-        page.goto(f"{URL}/?{urlencode(choices)}")
+        page.goto(f"{url}/?{urlencode(choices)}")
         measure = page.get_by_role("button", name="Measure the curve")
         line = page.locator(".rank-wall-line")
         expect(measure.or_(line)).to_be_visible(timeout=60_000)
@@ -65,7 +65,7 @@ def main() -> None:
             rows.append({"case": f"with Chromium on the same cores, {words}", **by_browser(page, traffic, options.changes)})
         browser.close()
     for unfolded, words in ((False, "as it opens"), (True, "tables and exports unfolded")):
-        rows.append({"case": f"server alone, {words}", **by_client(choices, options.changes, unfolded)})
+        rows.append({"case": f"server alone, {words}", **by_client(url, choices, options.changes, unfolded)})
     assert profiles == _written(Path(home)), "an estimate was made anew"
     server.kill()
     record.write("offset_response", rows, options.json)
@@ -112,9 +112,9 @@ def by_browser(page: Page, traffic: Traffic, n: int) -> dict[str, Any]:
     return timed(change, n)
 
 
-def by_client(choices: dict[str, str], n: int, unfolded: bool) -> dict[str, Any]:
+def by_client(url: str, choices: dict[str, str], n: int, unfolded: bool) -> dict[str, Any]:
     """Say what a browser says, without one."""
-    with connect(f"ws://127.0.0.1:{PORT}/_stcore/stream", origin=URL, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
+    with connect(f"{url.replace('http', 'ws', 1)}/_stcore/stream", origin=url, subprotocols=["streamlit"], max_size=None) as socket:  # type: ignore[list-item]
         held = _Widgets()
         held.hear(socket, _request(choices, [], held))  # the first visit, which switches to the page of the link
         states = [WidgetState(id=id, bool_value=unfolded) for name, id in held.ids.items() if name in FOLDED]

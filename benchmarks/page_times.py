@@ -7,24 +7,17 @@ the server works on too.
 
 import argparse
 import os
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks import record
+from benchmarks.serving import ROOT, launch, serve
 
-ROOT = Path(__file__).resolve().parents[1]
-PORT = 8574
-URL = f"http://127.0.0.1:{PORT}"
 CHOICES = "n=200&length=32&estimators=twonn,mle"
 TITLES = {
     "home": "GeLoRA Lab", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
@@ -63,22 +56,18 @@ def main() -> None:
     home = tempfile.mkdtemp(prefix="gelora-page-times-")
     os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1"}
     _make_runs(Path(home), options.runs)
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"), "--server.headless", "true"]
-    server = subprocess.Popen([*command, "--server.port", str(PORT)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server, url = serve()
     try:
-        _wait_for_server()
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-            )
+            browser = launch(playwright)
             page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(f"{URL}/?page=layers&{CHOICES}")
+            page.goto(f"{url}/?page=layers&{CHOICES}")
             page.get_by_role("button", name="Measure the curve").click(timeout=60_000)
             expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible(timeout=180_000)
             expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=180_000)
             page.wait_for_timeout(2000)
             pages = _pages_there(page)
-            rows = [_row(name, "open", [_opened(page, name) for _ in range(options.repeats)]) for name in pages]
+            rows = [_row(name, "open", [_opened(page, url, name) for _ in range(options.repeats)]) for name in pages]
             rows += [_row(name, "switch", [_switched(page, name, pages) for _ in range(options.repeats)]) for name in pages]
             browser.close()
     finally:
@@ -91,8 +80,8 @@ def _pages_there(page: Page) -> list[str]:
     return [name for name, title in TITLES.items() if title in shown or (name == "home" and "Home" in shown)]
 
 
-def _opened(page: Page, name: str) -> float:
-    page.goto(f"{URL}/?page={name}&{CHOICES}", wait_until="commit")
+def _opened(page: Page, url: str, name: str) -> float:
+    page.goto(f"{url}/?page={name}&{CHOICES}", wait_until="commit")
     milliseconds = float(page.evaluate(_OPEN, TITLES[name]))
     page.wait_for_timeout(1500)
     return milliseconds
@@ -117,16 +106,6 @@ def _make_runs(home: Path, n: int) -> None:
 
     for i in range(n):
         write_run(home / "runs", f"20260301-{i:06d}-tiny-rows-{i:04x}", seed=i)
-
-
-def _wait_for_server() -> None:
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(f"{URL}/_stcore/health", timeout=2):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    sys.exit("the dashboard did not start")
 
 
 if __name__ == "__main__":

@@ -6,24 +6,17 @@ painted, and what a rerun of the server costs and sends with Plotly already in t
 """
 
 import argparse
-import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks import record
+from benchmarks.serving import launch, serve
 
-ROOT = Path(__file__).resolve().parents[1]
 FLOORS = {6: 50, 32: 50, 80: 80}  # milliseconds a frame, by number of blocks
 N_DRAGS = 4
 PAGE = "from benchmarks.rank_wall import page\n\npage()\n"
@@ -68,11 +61,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gelora-wall-") as folder:
         script = Path(folder) / "page.py"
         script.write_text(PAGE)
-        server, url = start_server(script)
+        server, url = serve(script=script)
         try:
             with sync_playwright() as playwright:
-                flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-                browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+                browser = launch(playwright)
                 rows += [frame_row(browser, url, n_blocks) for n_blocks in FLOORS]
                 rows.append(rerun_row(browser, url))
                 browser.close()
@@ -138,25 +130,6 @@ def opened(browser: Browser, address: str) -> tuple[Page, list[int]]:
     page.goto(address)
     page.locator(".rank-wall .barlayer .point").first.wait_for(state="attached", timeout=60_000)
     return page, received
-
-
-def start_server(script: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A page that answers, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    flags = ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none"]
-    command = [sys.executable, "-m", "streamlit", "run", str(script), *flags, "--browser.gatherUsageStats", "false"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
-                return server, url
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    sys.exit("the page did not start")
 
 
 def page() -> None:

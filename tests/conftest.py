@@ -1,10 +1,12 @@
 """What every test shares: no network, a state folder of its own, the real data beside the checkout."""
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+import filelock
 import hypothesis
 import pytest
 
@@ -30,6 +32,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real data sets in {SHARED_DATA}, which are not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def bundled_sentences(tmp_path_factory) -> Path:
+    """The bundled sentences as they are kept on disk, in this worker's state folder; read once for all workers (20 s)."""
+    from gelora.sources.docstrings import read_docstrings
+
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    kept = Path(_HOME.name) / "cache" / "docstrings"
+    with filelock.FileLock(shared / "bundled.lock"):
+        if (shared / "bundled").is_dir():
+            shutil.copytree(shared / "bundled", kept, dirs_exist_ok=True)
+        else:
+            read_docstrings()
+            shutil.copytree(kept, shared / "bundled")
+    return kept
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def run_gelora(*arguments: str, **options) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def measured(tmp_path_factory, bundled_sentences):
     """`gelora measure` on the bundled model and data, once."""
     out = tmp_path_factory.mktemp("measured") / "m.json"
     result = run_gelora("measure", "--model", "all-MiniLM-L6-v2", "--dataset", "docstrings", "--n-samples", "500", "--json", str(out))

@@ -20,7 +20,7 @@ def code_blocks(language: str) -> list[str]:
     return [code for found, code in zip(pieces[1::4], pieces[2::4], strict=False) if found == language]
 
 
-def test_the_python_example_runs_and_says_what_it_says(tmp_path):
+def test_the_python_example_runs_and_says_what_it_says(tmp_path, bundled_sentences):
     example = code_blocks("python")[0]
     assert len(example.strip().splitlines()) <= 12
     result = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, timeout=300)

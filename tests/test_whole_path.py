@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tiny_models import save_as_hub_cache, save_tiny_model
 
+from gelora.cli import main
+
 RELOAD = """
 import json, sys
 import torch
@@ -32,17 +34,19 @@ print(right / len(rows))
 
 
 class Commands:
-    """`gelora ...` in a process with a state folder of its own."""
+    """`gelora ...` with a state folder of its own, in this process: libraries are loaded once. Runs are processes all the same."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.environment = os.environ | {"GELORA_HOME": str(home), "OMP_NUM_THREADS": "2"} | environment
+    def __init__(self, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+        for name, value in {"GELORA_HOME": str(home), **environment}.items():
+            monkeypatch.setenv(name, value)
+        self._capsys = capsys
 
     def __call__(self, *arguments: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", "gelora", *arguments], capture_output=True, text=True, env=self.environment, timeout=400
-        )
-        assert result.returncode == 0, f"{arguments}: {result.stdout}\n{result.stderr}"
-        return result.stdout
+        self._capsys.readouterr()
+        status = main(arguments)
+        said = self._capsys.readouterr()
+        assert status == 0, f"{arguments}: {said.out}\n{said.err}"
+        return said.out
 
 
 def go_the_whole_path(gelora: Commands, model: str, dataset: str, folder: Path, n: int, **options: str) -> tuple[dict, dict]:
@@ -54,16 +58,16 @@ def go_the_whole_path(gelora: Commands, model: str, dataset: str, folder: Path, 
     return json.loads(profile.read_text()), run
 
 
-def reloaded_accuracy(base: str, run: dict, rows: Path, pad: int, environment: dict) -> float:
+def reloaded_accuracy(base: str, run: dict, rows: Path, pad: int) -> float:
     arguments = [sys.executable, "-c", RELOAD, base, str(Path(run["folder"]) / "adapter"), str(pad), str(rows)]
-    return float(subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment).stdout)
+    return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout)
 
 
 @pytest.mark.timeout(600)
-def test_a_real_llama_on_real_reviews(shared_data, tmp_path):
+def test_a_real_llama_on_real_reviews(shared_data, tmp_path, capsys, monkeypatch):
     model, data = shared_data / "models" / "stories260K", shared_data / "uci-sentiment" / "train.jsonl"
     data = data if data.is_file() else next((shared_data / "uci-sentiment").glob("*.jsonl"))
-    gelora = Commands(tmp_path / "home")
+    gelora = Commands(tmp_path / "home", capsys, monkeypatch)
     profile, run = go_the_whole_path(gelora, str(model), str(data), tmp_path, 400, n_train="600", n_eval="200", max_length="64")
     assert len(profile["layer_names"]) == 6
     assert run["status"] == "finished" and run["metrics"]["loss"] > 0
@@ -75,11 +79,11 @@ def test_a_real_llama_on_real_reviews(shared_data, tmp_path):
     from transformers import AutoTokenizer
 
     pad = AutoTokenizer.from_pretrained(Path(run["folder"]) / "adapter").pad_token_id
-    assert 0.3 < reloaded_accuracy(str(model), run, rows, pad, gelora.environment) <= 1
+    assert 0.3 < reloaded_accuracy(str(model), run, rows, pad) <= 1
 
 
 @pytest.mark.timeout(600)
-def test_a_deberta_that_lies_in_the_hub_cache(tmp_path):
+def test_a_deberta_that_lies_in_the_hub_cache(tmp_path, capsys, monkeypatch):
     cache = tmp_path / "hub"
     snapshot = save_as_hub_cache("deberta-v2", "someone/tiny-deberta", cache)
     rows = tmp_path / "rows.jsonl"
@@ -88,11 +92,11 @@ def test_a_deberta_that_lies_in_the_hub_cache(tmp_path):
         (f"the {words[i % 12]} by the {words[(i * 5 + i // 12) % 12]} was {'good' if i % 2 else 'bad'} {i}", i % 2) for i in range(160)
     ]
     rows.write_text("".join(json.dumps({"sentence": text, "label": label}) + "\n" for text, label in texts))
-    gelora = Commands(tmp_path / "home", HF_HUB_CACHE=str(cache))
+    gelora = Commands(tmp_path / "home", capsys, monkeypatch, HF_HUB_CACHE=str(cache))
     _, run = go_the_whole_path(gelora, "someone/tiny-deberta", str(rows), tmp_path, 150, n_train="100", n_eval="40", max_length="64")
     assert run["status"] == "finished"
     pad = json.loads((snapshot / "config.json").read_text())["pad_token_id"]
-    assert 0 <= reloaded_accuracy(str(snapshot), run, rows, pad, gelora.environment) <= 1
+    assert 0 <= reloaded_accuracy(str(snapshot), run, rows, pad) <= 1
 
 
 def until(holds, seconds: float = 90):
@@ -107,13 +111,13 @@ def until(holds, seconds: float = 90):
 
 
 @pytest.mark.timeout(400)
-def test_a_detached_run_outlives_its_shell_and_stops_with_a_checkpoint(tmp_path):
+def test_a_detached_run_outlives_its_shell_and_stops_with_a_checkpoint(tmp_path, capsys, monkeypatch):
     model = save_tiny_model("bert", tmp_path / "model")
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"text": f"sentence {i} is here", "label": i % 2}) + "\n" for i in range(200)))
-    gelora = Commands(tmp_path / "home")
+    gelora = Commands(tmp_path / "home", capsys, monkeypatch)
     command = f"{sys.executable} -m gelora train --model {model} --dataset {rows} --rank 2 --epochs 900 --detach --json; sleep 600"
-    shell = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True, env=gelora.environment, start_new_session=True)
+    shell = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True, start_new_session=True)
     run_id = json.loads(shell.stdout.readline())["id"]
     os.killpg(shell.pid, signal.SIGKILL)
     shell.wait()

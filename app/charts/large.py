@@ -33,7 +33,7 @@ def enlarge(figure: go.Figure, right: int = 24) -> go.Figure:
     figure.update_layout(
         height=HEIGHT, showlegend=False, hovermode="closest", paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
         font={"size": TYPE}, hoverlabel={"font": {"size": TYPE}, "align": "left", "namelength": 0},
-        margin={"l": 84, "r": right, "t": 16, "b": 72},
+        margin={"l": 72, "r": right, "t": 16, "b": 72},
     )  # fmt: skip
     axis = {"tickfont": {"size": TYPE}, "title": {"font": {"size": TYPE}}, "gridcolor": GRID, "zeroline": False}
     figure.update_xaxes(**axis)
@@ -193,7 +193,9 @@ def _end(values: Sequence[float | None], words: str, colour: str, glyph: str) ->
 
 def _finished(figure: go.Figure, ends: Sequence[End], n_layers: int, highest: float) -> go.Figure:
     """Axes of layers and dimensions, names at the ends of lines, and the size."""
-    figure.update_xaxes(title_text="layer", **layer_ticks(n_layers, 9), tickangle=0, range=[-0.3, n_layers - 0.8])
+    ticks = layer_ticks(n_layers, 9)
+    ticks["ticktext"][0] += "\u00a0\u00a0"  # so that "emb" stands clear of "1" on a phone
+    figure.update_xaxes(title_text="layer", **ticks, tickangle=0, range=[-0.3, n_layers - 0.8])
     figure.update_yaxes(title_text="dimension", range=[0, highest * 1.05], nticks=6)
     label_ends(figure, ends, n_layers - 1, (0, highest * 1.05), _PLOT, False, _ENDS)
-    return enlarge(figure, right=44 + max((12 * (len(end.text) + 2) for end in ends if math.isfinite(end.value)), default=0))
+    return enlarge(figure, right=44 + max((10 * (len(end.text) + 2) for end in ends if math.isfinite(end.value)), default=0))

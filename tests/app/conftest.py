@@ -80,9 +80,20 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dashboard(tmp_path_factory):
-    """The dashboard, started from `/`."""
+def dashboard(tmp_path_factory, bundled_sentences):
+    """The dashboard, started from `/`, with the bundled sentences read already."""
     folder = tmp_path_factory.mktemp("dashboard")
+    shutil.copytree(bundled_sentences, folder / "home" / "cache" / "docstrings")
+    running = Dashboard(folder / "home", free_port(), folder / "server.log")
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="module")
+def fresh_dashboard(tmp_path_factory):
+    """A dashboard as a new user has it: nothing in its state folder."""
+    folder = tmp_path_factory.mktemp("fresh")
     running = Dashboard(folder / "home", free_port(), folder / "server.log")
     running.start()
     yield running

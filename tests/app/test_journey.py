@@ -40,6 +40,12 @@ def set_number(page: Page, label: str, value: str) -> None:
     field.press("Enter")
 
 
+@pytest.fixture(scope="module")
+def dashboard(fresh_dashboard):
+    """The whole way is gone from an empty state folder."""
+    return fresh_dashboard
+
+
 def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
     page = open_page(browser, f"{dashboard.url}/?page=layers&n=200&length=32")
 
@@ -72,10 +78,10 @@ def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
     # Fine-tune: start; a first loss is on the page while the run is still going
     page.get_by_role("button", name="Use these ranks").click()
     expect(page.get_by_role("heading", level=1, name="Fine-tune")).to_be_visible()
-    set_number(page, "Training rows", "1200")
+    set_number(page, "Training rows", "600")
     set_number(page, "Held-out rows", "200")
     set_number(page, "Epochs", "1")
-    expect(page.get_by_text("1,200 rows to train, 200 held out")).to_be_visible()
+    expect(page.get_by_text("600 rows to train, 200 held out")).to_be_visible()
     page.get_by_role("button", name="Start").click()
     expect(page.get_by_text(re.compile(r"Last loss \d"))).to_be_visible(timeout=LONG)
     expect(page.get_by_role("heading", name=re.compile("running"))).to_be_visible()

@@ -11,7 +11,7 @@ from gelora.sources.docstrings import first_paragraph, read_docstrings, template
 
 
 @pytest.fixture(scope="module")
-def real():
+def real(bundled_sentences):
     return read_docstrings()
 
 

@@ -166,7 +166,7 @@ def test_a_description_says_what_there_is_and_how_it_is_taken(write):
     assert info.example_rows[1] == {"sentence1": "a 1", "sentence2": "b 1", "label": 1, "idx": 1}
 
 
-def test_the_bundled_data_is_drawn_stratified_over_its_packages():
+def test_the_bundled_data_is_drawn_stratified_over_its_packages(bundled_sentences):
     sample = load_sample("docstrings", 300, 0)
     assert sample.label_names == ("numpy", "pandas", "plotly", "scipy", "sklearn", "streamlit")
     assert len(sample) == 300 and set(sample.labels) == set(range(6))
