@@ -5,7 +5,6 @@ Knows the order of the work; how each part is done is in `app.cache`, `app.teach
 """
 
 import argparse
-import logging
 import subprocess
 import sys
 import time
@@ -14,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from streamlit.logger import set_log_level
+
 from app.jobs import Job, Task
 from app.state import FIELDS, Measurement, measurement_of
-from app.teaching_run import recorded
 from gelora.errors import GeloraError
 from gelora.home import home
 from gelora.runs import ensure_store
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=PORT, help=f"of the dashboard ({PORT} unless given)")
     parser.add_argument("--browser", action="store_true", help="open a browser at the first step")
     options = parser.parse_args()
-    logging.getLogger("streamlit").setLevel(logging.ERROR)  # its caches work without a server, and say so at every call
+    set_log_level("error")  # Streamlit's caches work without a server, and say so at every call
     try:
         prepare(measurement_of({key: field.default for key, field in FIELDS.items()}))
     except GeloraError as error:
@@ -56,6 +56,7 @@ def prepare(wanted: Measurement) -> None:
     """
     from app.cache import measurements  # after Streamlit was asked to be quiet: what it caches with says a word when loaded
     from app.teaching_ratios import ratio_store
+    from app.teaching_run import recorded
 
     _say(f"State is in {home()}")
     _timed("The run store", ensure_store)

@@ -2,7 +2,7 @@
 
 A warm server with a measured curve and `--runs` runs on disk. "open": from the address to the page's heading, as a new
 tab has it. "switch": from the click on a page's name to its heading. Both are clocked in the browser, on the cores that
-the server works on too.
+the server works on too. The page before has been drawn to its end each time.
 """
 
 import argparse
@@ -46,6 +46,19 @@ _OPEN = """title => new Promise(resolve => {
 })"""
 
 
+# Resolves when the page's thread has been free for a second: what is drawn late would be counted to the next page.
+_QUIET = """() => new Promise(resolve => {
+  let last = performance.now(), since = last;
+  const look = () => {
+    const now = performance.now();
+    if (now - last > 100) since = now;
+    last = now;
+    if (now - since > 1000) resolve(); else setTimeout(look, 20);
+  };
+  look();
+})"""
+
+
 def main() -> None:
     """Measure once, make the runs, then open and switch to every page several times."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,7 +78,7 @@ def main() -> None:
             page.get_by_role("button", name="Measure the curve").click(timeout=60_000)
             expect(page.locator(".js-plotly-plot .scatterlayer").first).to_be_visible(timeout=180_000)
             expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=180_000)
-            page.wait_for_timeout(2000)
+            page.evaluate(_QUIET)
             pages = _pages_there(page)
             rows = [_row(name, "open", [_opened(page, url, name) for _ in range(options.repeats)]) for name in pages]
             rows += [_row(name, "switch", [_switched(page, name, pages) for _ in range(options.repeats)]) for name in pages]
@@ -83,16 +96,16 @@ def _pages_there(page: Page) -> list[str]:
 def _opened(page: Page, url: str, name: str) -> float:
     page.goto(f"{url}/?page={name}&{CHOICES}", wait_until="commit")
     milliseconds = float(page.evaluate(_OPEN, TITLES[name]))
-    page.wait_for_timeout(1500)
+    page.evaluate(_QUIET)
     return milliseconds
 
 
 def _switched(page: Page, name: str, pages: list[str]) -> float:
     other = "runs" if name != "runs" else pages[0]
     page.evaluate(_SWITCH, [other, TITLES[other]])
-    page.wait_for_timeout(1500)
+    page.evaluate(_QUIET)
     milliseconds = float(page.evaluate(_SWITCH, [name, TITLES[name]]))
-    page.wait_for_timeout(1500)
+    page.evaluate(_QUIET)
     return milliseconds
 
 

@@ -26,6 +26,7 @@ def person(browser, request):
 
 # Each width and each theme once: a journey takes half a minute and more in every view.
 TWO_VIEWS = pytest.mark.parametrize("person", ["desktop-light", "phone-dark"], indirect=True)
+OTHER_VIEWS = pytest.mark.parametrize("person", ["desktop-dark", "phone-light"], indirect=True)
 
 
 def address(dashboard, tiny, **choices) -> str:
@@ -186,6 +187,7 @@ def test_the_teaching_tour(dashboard, person, tiny):
     no_exceptions(dashboard)
 
 
+@OTHER_VIEWS
 @pytest.mark.parametrize("name", ["estimators", "theory", "runs"])
 def test_pages_beside_the_journeys(dashboard, person, tiny, name):
     person.page.goto(address(dashboard, tiny, page=name))
