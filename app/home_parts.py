@@ -96,20 +96,21 @@ def _begin(name: str) -> None:
     if name == "train":
         st.session_state["_demo"] = demos.training_demos().start(state.measurement(), measuring.chosen_task(), st.session_state["offset"])
         return
+    st.session_state.pop("_demo", None)  # what an earlier one ended with has been read
     measurements().start(state.measurement(), measuring.chosen_task())
     st.switch_page(components.page_path(demos.DEMOS[name].page))
 
 
 def _under_way() -> None:
-    """The training that this tab has asked for: its progress, then its run's page."""
+    """The training that this tab has asked for: its progress, then its run's page, or what it ended with until another is begun."""
     job: demos.TrainingDemo | None = st.session_state.get("_demo")
     if job is None:
         return
     if not job.is_over:
         _progress()
         return
-    del st.session_state["_demo"]
     if job.run_id is not None:
+        del st.session_state["_demo"]
         state.choose("run", job.run_id)
         st.switch_page(components.page_path("finetune"))
     progress.end(job)

@@ -83,7 +83,8 @@ def chosen_plan(profile: IdProfile | None) -> RankPlan:
     """
     rule = rule_plan(profile)
     strategy = st.session_state["strategy"]
-    return with_edits(rule if strategy == rule.strategy else strategy_plan(strategy, rule, profile))
+    is_rules = strategy == rule.strategy or (profile is None and strategy == "gelora")  # which without a profile is one rank everywhere
+    return with_edits(rule if is_rules else strategy_plan(strategy, rule, profile))
 
 
 def strategy_plan(strategy: str, rule: RankPlan, profile: IdProfile | None) -> RankPlan:

@@ -85,9 +85,11 @@ def run_row(page: Page, what: str) -> dict[str, Any]:
     page.goto(f"{URL}/?page=finetune")
     header = page.get_by_text("A new run", exact=True)
     expect(header).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=60_000)
     page.wait_for_timeout(2000)
-    if not page.get_by_role("button", name="Start").is_visible():
+    if page.locator("details", has=header).get_attribute("open") is None:
         header.click()
+    expect(page.get_by_test_id("stButtonGroup").get_by_text("Head only")).to_be_visible()
     if what != "These ranks":  # those are ticked at the start
         for method in (what, "These ranks"):
             page.get_by_test_id("stButtonGroup").get_by_text(method).click()

@@ -1,5 +1,6 @@
 """A dashboard of its own and a headless Chromium, for whatever times or pictures pages."""
 
+import atexit
 import os
 import shutil
 import socket
@@ -18,15 +19,16 @@ _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def serve(port: int | None = None, script: Path = MAIN) -> tuple[subprocess.Popen[bytes], str]:
-    """A server that answers, and its address; on any free port when none is given. It inherits the environment."""
+    """A server that answers, and its address; on any free port when none is given. It inherits the environment, and ends with us."""
     port = port or _free_port()
     url = f"http://127.0.0.1:{port}"
     flags = ["--server.headless", "true", "--server.address", "127.0.0.1", "--server.port", str(port), "--server.fileWatcherType", "none"]
     command = [sys.executable, "-m", "streamlit", "run", str(script), *flags, "--browser.gatherUsageStats", "false"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    atexit.register(server.kill)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and server.poll() is None:  # it ends at once where another one has its port
         try:
             with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2):
                 return server, url

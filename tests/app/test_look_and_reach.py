@@ -51,15 +51,28 @@ def test_nothing_runs_out_of_a_page(opened, name, size):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_words_of_figures_have_the_themes_ink(opened, theme):
+def test_words_of_figures_have_the_themes_ink_and_follow_its_change(opened, theme):
     page = opened("ranks", theme=theme)
     expect(page.locator(".st-key-strategies_chart .js-plotly-plot")).to_be_visible(timeout=60_000)
     expect(page.locator(".rank-wall .xtick").first).to_be_attached(timeout=60_000)
+    hold_contrast(page, theme)
+    other = next(name for name in THEMES if name != theme)
+    page.emulate_media(color_scheme=other)
+    expect(page.get_by_test_id("stApp")).to_have_css("background-color", rgb(THEMES[other]["backgroundColor"]))
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=60_000)
+    hold_contrast(page, other)
+
+
+def hold_contrast(page: Page, theme: str) -> None:
     words = page.evaluate(INKS)
     assert {"GeLoRA", "block", "LoRA rank r"} & {text.strip("■ ") for text, _ in words}
     for text, fill in words:
         red, green, blue = (int(v) for v in fill.removeprefix("rgb(").removesuffix(")").split(","))
         assert contrast(f"#{red:02x}{green:02x}{blue:02x}", THEMES[theme]["backgroundColor"]) >= 4.5, text
+
+
+def rgb(colour: str) -> str:
+    return f"rgb({', '.join(str(int(colour[i : i + 2], 16)) for i in (1, 3, 5))})"
 
 
 def test_the_keyboard_reaches_the_main_path_and_shows_where_it_is(opened):
