@@ -8,7 +8,7 @@ import threading
 import pandas as pd
 import streamlit as st
 
-from app.charts.look import estimator_style
+from app.charts.look import estimator_style, minus
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.jobs import Job
 from app.works import Answers, Works
@@ -149,7 +149,7 @@ def finding(summaries: tuple[Summary, ...]) -> str:
     best = min(at_end, key=lambda s: abs(s.relative_bias or 0.0))
     near = sum(abs(s.relative_bias or 0.0) <= 0.1 for s in at_end)
     where = f"d = {hardest[0]}, N = {hardest[1]:,}"
-    off = f"{best.relative_bias:+.1%}".replace("-", "−")
+    off = minus(f"{best.relative_bias:+.1%}")
     closest = f"{estimator_style(best.estimator)[0]} comes closest with {best.mean:.2f} ({off})"
     if not near:
         return f"At {where} no estimator is within 10% of the truth; {closest}."

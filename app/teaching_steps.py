@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.charts.large import SHAPES
-from app.charts.look import estimator_style
+from app.charts.look import estimator_style, minus
 from app.run_words import metric_word
 from app.teaching_run import Harvest
 from gelora.geometry import rises, sign_agreement, spread_half_width
@@ -243,7 +243,7 @@ def run_finding(harvest: Harvest) -> str:
 
 def signed(value: float) -> str:
     """A change with its sign, minus as it is printed."""
-    return f"{value:+.1f}".replace("-", "−")
+    return minus(f"{value:+.1f}")
 
 
 def verdict(answer: int, truth: int | None, answers: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from scipy.spatial.distance import cdist
 from app import figures, theory
 from app.charts import theory as charts
 from app.charts.anatomy import anatomy
+from app.charts.look import minus
 from gelora.geometry import MANIFOLDS, Estimator, PointCloud, TwoNN
 
 _SHAPES = {"segment": ("affine", 1), "spiral": ("spiral", 1), "disc": ("ball", 2)}
@@ -65,7 +66,7 @@ def twonn() -> None:
         st.slider("Points N", 100, 2000, step=100, key="th_two_n", width=240)
     d, n = chosen["th_two_d"], chosen["th_two_n"]
     fitted, cloud = _fitted(d, n)
-    off = f"{fitted.dimension_ / d - 1:+.0%}".replace("-", "−")
+    off = minus(f"{fitted.dimension_ / d - 1:+.0%}")
     st.markdown(
         f"**{n:,} points uniform in a cube of {d} sides read {fitted.dimension_:.2f} [{fitted.ci_low_:.2f}, {fitted.ci_high_:.2f}], "
         f"{off} off.**"

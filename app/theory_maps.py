@@ -5,6 +5,7 @@ import streamlit as st
 
 from app import figures, measuring, theory
 from app.charts import theory as charts
+from app.charts.look import minus
 from app.charts.theory import Level, Spectrum
 from gelora.geometry import CHARTED, MAP_KINDS, RANK_TOLERANCE, Bound, MapMeasurement, Measured, TwoNN, charted_points, measure_map, rises
 from gelora.ranks import RankNeed, update_of_each_rank
@@ -88,7 +89,7 @@ def _measured(choice: theory.MapChoice) -> MapMeasurement:
 
 def sentence(choice: theory.MapChoice, found: MapMeasurement) -> str:
     """What was measured, in one sentence."""
-    rise, low, high = (f"{value:+.1f}".replace("-", "−") for value in (found.rise.value, found.rise.ci_low, found.rise.ci_high))
+    rise, low, high = (minus(f"{value:+.1f}") for value in (found.rise.value, found.rise.ci_low, found.rise.ci_high))
     where = "on manifold and context" if found.n_context else "on the tangent space"
     return (
         f"Measured ID {found.before.value:.1f} in, {found.after.value:.1f} out (rise {rise} [{low}, {high}]); "
@@ -103,7 +104,7 @@ def bound_words(bound: Bound) -> str:
 
 def verdict_words(left_words: str, right_words: str, left: float, right: float, verdict: str) -> str:
     """The same of any two values; what `verdict` says is that the bound "holds", or else."""
-    value = (f"{left:g}" if float(left).is_integer() else f"{left:.2f}").replace("-", "−")
+    value = minus(f"{left:g}" if float(left).is_integer() else f"{left:.2f}")
     icon = _ICONS.get(verdict, _ICONS["does not hold"])
     return f"{icon} {left_words} ≤ {right_words}: {value} {'≤' if left <= right else '>'} {right:g}. **The bound {verdict}, as computed.**"
 

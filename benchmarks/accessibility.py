@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from benchmarks import record
 from docs.open_pages import PAGES, page_names, visit
 
-OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
 
 def _row(page: Page, name: str, view: str) -> dict[str, Any]:
     page.mouse.move(0, 0)
-    found = Axe().run(page, options=OPTIONS).response
+    found = Axe().run(page, options=RULES).response
     violations = [
         {
             "rule": violation["id"],

@@ -15,6 +15,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks import record
+from benchmarks.record import seconds_since
 from benchmarks.serving import launch, serve
 
 PORT = 8572  # the same after a restart, so that an open tab finds its server again
@@ -53,11 +54,6 @@ def main() -> None:
         browser.close()
     server.kill()
     record.write("default_journey", rows, options.json)
-
-
-def seconds_since(started: float) -> float:
-    """Seconds, to a hundredth."""
-    return round(time.perf_counter() - started, 2)
 
 
 def wait_for_curve(page: Page) -> None:

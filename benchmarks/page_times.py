@@ -17,12 +17,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks import record
 from benchmarks.serving import ROOT, launch, serve
+from docs.open_pages import PAGES
 
 CHOICES = "n=200&length=32&estimators=twonn,mle"
-TITLES = {
-    "home": "GeLoRA Lab", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
-    "theory": "Theory",
-}  # fmt: skip
+TITLES = {name: title for name, title in PAGES.items() if name != "teaching"}  # which has no name to click on
 # Milliseconds from the click on a page's name to the page's heading.
 _SWITCH = """async ([href, title]) => {
   const link = document.querySelector(`[data-testid="stSidebarNav"] a[href$="/${href}"]`)

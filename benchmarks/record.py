@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ def write(name: str, rows: list[dict[str, Any]], target: str | None) -> None:
             "rows": rows,
         }
         Path(target).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def seconds_since(started: float) -> float:
+    """Seconds since a `time.perf_counter()`, to a hundredth."""
+    return round(time.perf_counter() - started, 2)
 
 
 def machine() -> str:

@@ -20,6 +20,7 @@ from typing import Any
 from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks import record
+from benchmarks.record import seconds_since
 from benchmarks.serving import ROOT, launch, serve
 
 SIZE: Any = {"width": 1280, "height": 800}
@@ -37,7 +38,7 @@ def main() -> None:
     for case in ("make teach prepares", "make teach prepares, again"):
         started = time.perf_counter()
         subprocess.run([sys.executable, "-m", "app.rehearse", "--only-prepare"], check=True, cwd=ROOT)
-        rows.append({"case": case, "seconds": since(started)})
+        rows.append({"case": case, "seconds": seconds_since(started)})
     server, url = serve()
     try:
         with sync_playwright() as playwright:
@@ -64,7 +65,7 @@ def tour(page: Page, url: str, case: str, with_run: bool) -> list[dict[str, Any]
         expect(page.get_by_text(f"step {step} of {N_STEPS}", exact=True)).to_be_visible(timeout=LIMIT)
         answer = page.get_by_role("radiogroup").first.locator("label").nth(1)
         expect(answer).to_be_visible(timeout=LIMIT)
-        row = {"case": case, "step": step, "question_seconds": since(started)}
+        row = {"case": case, "step": step, "question_seconds": seconds_since(started)}
         if step != STARTS_RUN or with_run:
             answer.click()
             show = page.locator(".st-key-teach_show button")
@@ -74,7 +75,7 @@ def tour(page: Page, url: str, case: str, with_run: bool) -> list[dict[str, Any]
             show.click()
             expect(page.get_by_text(re.compile("The class said:"))).to_be_visible(timeout=LIMIT)
             expect(page.locator(f".st-key-teach_figure_{step} .js-plotly-plot .main-svg").first).to_be_visible(timeout=LIMIT)
-            row["answer_seconds"] = since(started)
+            row["answer_seconds"] = seconds_since(started)
             page.wait_for_timeout(2000)
         rows.append(row)
     return rows
@@ -87,11 +88,6 @@ def stop_runs() -> None:
     for run in list_runs():
         if run.is_live:
             stop_run(run.id)
-
-
-def since(started: float) -> float:
-    """Seconds, to a hundredth."""
-    return round(time.perf_counter() - started, 2)
 
 
 if __name__ == "__main__":

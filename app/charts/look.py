@@ -77,6 +77,11 @@ def named(name: str, colour: str, glyph: str = LINE_GLYPH) -> str:
     return f'<span style="color:{colour}">{glyph}</span> <b>{name}</b>'
 
 
+def minus(number: str) -> str:
+    """A number in words with the minus as it is printed, not a hyphen."""
+    return number.replace("-", "−")
+
+
 def estimator_glyph(estimator: str) -> str:
     """The marker of an estimator as a letter."""
     return GLYPHS[ESTIMATOR_STYLE[estimator][3]]

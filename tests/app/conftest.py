@@ -1,5 +1,6 @@
 """What the dashboard's tests share: a running dashboard, a real browser, a tiny model with a file of sentences."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,25 +81,28 @@ def tiny(tmp_path_factory):
     return str(model), str(data)
 
 
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Dashboard]:
+    running = Dashboard(folder / "home", free_port(), folder / "server.log")
+    running.start()
+    yield running
+    running.kill()
+
+
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory, bundled_sentences):
     """The dashboard, started from `/`, with the bundled sentences read already."""
     folder = tmp_path_factory.mktemp("dashboard")
     shutil.copytree(bundled_sentences, folder / "home" / "cache" / "docstrings")
-    running = Dashboard(folder / "home", free_port(), folder / "server.log")
-    running.start()
-    yield running
-    running.kill()
+    with started(folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def fresh_dashboard(tmp_path_factory):
     """A dashboard as a new user has it: nothing in its state folder."""
-    folder = tmp_path_factory.mktemp("fresh")
-    running = Dashboard(folder / "home", free_port(), folder / "server.log")
-    running.start()
-    yield running
-    running.kill()
+    with started(tmp_path_factory.mktemp("fresh")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from benchmarks.accessibility import RULES
+
 VIEWS = {
     "desktop-light": (1280, 860, "light"),
     "desktop-dark": (1280, 860, "dark"),
@@ -12,7 +14,7 @@ VIEWS = {
     "phone-dark": (390, 844, "dark"),
 }
 SERIOUS = ("serious", "critical")
-AXE_OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+AXE_OPTIONS = {"resultTypes": ["violations"]} | RULES
 _STYLED = """() => [...document.querySelectorAll("style")].some(s => s.textContent.includes("[data-testid=\\"stSliderThumbValue\\"]"))"""
 # What Streamlit itself draws and no application can reach, by axe's rule: a part of the failing element's HTML.
 STREAMLITS_OWN: dict[str, tuple[str, ...]] = {}
