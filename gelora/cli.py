@@ -4,7 +4,9 @@ Hands the parsed options to `gelora.commands`. A GeloraError becomes one sentenc
 """
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import gelora.commands as commands
@@ -15,6 +17,7 @@ from gelora.records import METHODS, POOLINGS, ROUNDINGS
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0 done, 1 a check or run failed, 2 bad input, 130 interrupted)."""
     options = _parser().parse_args(arguments)
+    _hear_interrupts()
     try:
         return int(options.command(options))
     except GeloraError as error:
@@ -26,6 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+def _hear_interrupts() -> None:
+    """Let SIGINT interrupt, where it was inherited as ignored: a shell without job control starts its background jobs so.
+
+    SIGHUP stays as it was inherited: to ignore it is what `nohup` is for.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -235,11 +236,15 @@ def test_ended_run_is_not_stopped_and_finished_one_not_resumed(gelora_home, caps
 
 
 def test_interrupt_in_the_foreground_is_a_clean_stop(tmp_path):
+    """Also where SIGINT came in ignored, as it does to a job that a shell without job control starts in the background."""
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"text": f"number {i} is here", "label": i % 2}) + "\n" for i in range(40)))
     command = [sys.executable, "-m", "gelora", "train", "--method", "head", "--dataset", str(data), "--seeds", "0,1", "--device", "cpu"]
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     with (tmp_path / "out.txt").open("w") as out:
-        shell = subprocess.Popen([*command, "--set", "n_train=20", "--set", "n_eval=8", "--epochs", "1000"], stdout=out, stderr=out)
+        shell = subprocess.Popen(
+            [*command, "--set", "n_train=20", "--set", "n_eval=8", "--epochs", "1000"], stdout=out, stderr=out, preexec_fn=ignore
+        )
     ids: list[str] = []
     deadline = time.monotonic() + 120
     while len(ids) < 2:

@@ -1,6 +1,6 @@
 """What a run process does: `python -m gelora.runs.worker RUN_ID`: wait for its turn, then work.
 
-SIGTERM asks it to stop: at once while it waits or is setting up, after the step when it trains. Every end is a sentence in
+SIGTERM or SIGINT asks it to stop: at once while it waits or is setting up, after the step when it trains. Every end is a sentence in
 the run's record. Nothing heavy is loaded before its turn has come. What the run does then is `work`'s.
 """
 
@@ -29,11 +29,11 @@ _HEARTBEAT_SECONDS = 3.0
 
 
 class StopRequested(BaseException):
-    """Raised by SIGTERM while nothing is worth saving; not an Exception, so that no library swallows it."""
+    """Raised by SIGTERM or SIGINT while nothing is worth saving; not an Exception, so that no library swallows it."""
 
 
 class StopSwitch:
-    """SIGTERM, as a question that training asks and as an exception while `raises` is set."""
+    """SIGTERM and SIGINT, as a question that training asks and as an exception while `raises` is set."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -43,11 +43,12 @@ class StopSwitch:
         return self.requested
 
     def install(self) -> None:
-        """Take over SIGTERM."""
-        signal.signal(signal.SIGTERM, self._on_signal)
+        """Take over both signals, also where they were inherited as ignored."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
 
     def arm(self, raises: bool) -> None:
-        """Set whether the next SIGTERM raises; raises now if one has come already."""
+        """Set whether the next signal raises; raises now if one has come already."""
         self.raises = raises
         if self.requested:
             raise StopRequested

@@ -17,14 +17,17 @@ from gelora.runs.watch import Diverged
 from gelora.runs.worker import StopRequested, StopSwitch, main
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @pytest.fixture(autouse=True)
 def process_as_before(monkeypatch):
-    """`main` takes over SIGTERM and its process's environment; the test's process gets both back."""
-    handler, environment = signal.getsignal(signal.SIGTERM), dict(os.environ)
+    """`main` takes over two signals and its process's environment; the test's process gets all back."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    environment = dict(os.environ)
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     os.environ.clear()
     os.environ.update(environment)
 
@@ -73,16 +76,18 @@ def test_run_that_has_ended_is_not_run_again(gelora_home, capsys):
     assert run_info(folder.name).status == "finished"
 
 
-def test_stop_raises_while_setting_up_and_waits_while_training():
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_stop_raises_while_setting_up_and_waits_while_training(number):
+    signal.signal(number, signal.SIG_IGN)  # as it may have been inherited
     stop = StopSwitch()
     stop.install()
     stop.arm(raises=True)
     with pytest.raises(StopRequested):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
     stop = StopSwitch()
     stop.install()
     stop.arm(raises=False)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), number)
     assert stop()
     with pytest.raises(StopRequested):
         stop.arm(raises=True)
