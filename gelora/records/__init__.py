@@ -19,7 +19,7 @@ from gelora.records.checks import (
     check_choice,
     check_range,
 )
-from gelora.records.data import DataChoice, HiddenStates, Sample, SampleSource
+from gelora.records.data import DataChoice, HiddenStates, ReadReport, Sample, SampleSource
 from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
@@ -50,6 +50,7 @@ __all__ = [
     "NeighborGraph",
     "Progress",
     "RankPlan",
+    "ReadReport",
     "RunSpec",
     "Sample",
     "SampleSource",

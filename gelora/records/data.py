@@ -23,6 +23,29 @@ class DataChoice(Record):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ReadReport(Record):
+    """How a dataset's rows were read: what was detected, what was left out, what was changed.
+
+    kind: CSV, JSON Lines, JSON, Parquet, text, hub dataset or bundled. n_rows: rows in the table. n_rejected: rows left out since
+    they do not fit the header, `rejected` the first of them, each with its line. n_replaced: lone surrogates, each now U+FFFD.
+    encoding, separator, quote, has_header, n_comments: of a text file; None where it has none of that kind.
+    roles: why each column was taken for what it is, in sentences.
+    """
+
+    kind: str
+    n_rows: int
+    n_rejected: int = 0
+    rejected: tuple[str, ...] = ()
+    n_replaced: int = 0
+    encoding: str | None = None
+    separator: str | None = None
+    quote: str | None = None
+    has_header: bool | None = None
+    n_comments: int = 0
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SampleSource(Record):
     """Where a sample comes from and how it was drawn; enough to draw it again.
 

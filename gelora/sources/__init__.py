@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         find_model as find_model,
         hub_name as hub_name,
     )
+    from gelora.sources.cell_values import is_missing as is_missing
     from gelora.sources.head_sizes import head_size as head_size
     from gelora.sources.heads import (
         HeadedModel as HeadedModel,
@@ -56,7 +57,6 @@ if TYPE_CHECKING:
     from gelora.sources.tables import (
         FILE_ENDINGS as FILE_ENDINGS,
         Table as Table,
-        is_missing as is_missing,
         read_table as read_table,
     )
     from gelora.sources.target_choice import TARGETS as TARGETS, select_modules as select_modules
@@ -80,7 +80,8 @@ _FILE_OF = {
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
     **dict.fromkeys(("expert_shape",), "target_kinds"),
     **dict.fromkeys(("head_size",), "head_sizes"),
-    **dict.fromkeys(("FILE_ENDINGS", "Table", "is_missing", "read_table"), "tables"),
+    **dict.fromkeys(("FILE_ENDINGS", "Table", "read_table"), "tables"),
+    **dict.fromkeys(("is_missing",), "cell_values"),
     **dict.fromkeys(("DrawnToken", "drawn_tokens"), "token_rows"),
     **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),
 }

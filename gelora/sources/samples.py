@@ -14,7 +14,8 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.records import DataChoice, Progress, Sample, SampleSource, check_range
-from gelora.sources.tables import Table, is_missing, read_table
+from gelora.sources.cell_values import is_missing, numbers
+from gelora.sources.tables import Table, read_table
 
 MAX_CLASSES = 50
 
@@ -205,7 +206,7 @@ def _usable_rows(table: Table, label_is_asked: bool) -> _Rows:
     kept_pairs = [pairs[i] for i in usable] if pairs is not None else None
     column = choice.label_column
     if column:
-        values = [columns[column][i] for i in usable]
+        values = numbers([columns[column][i] for i in usable])
         problem = _no_label(values)
         if problem is None:
             task, labels, names = _labels(values, choice, table.class_names.get(column))

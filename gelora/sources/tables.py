@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import DataError, HubError, InputError
-from gelora.records import DataChoice, Progress
+from gelora.records import DataChoice, Progress, ReadReport
 from gelora.sources import hub
 from gelora.sources.catalog import BUNDLED_DATASET
+from gelora.sources.cell_values import are_texts, is_missing
 from gelora.sources.docstrings import read_docstrings
 
 FILE_ENDINGS = (".jsonl", ".csv", ".parquet")
@@ -44,13 +45,16 @@ _OTHER_ENDINGS = re.compile(r"\.(json|tsv|txt|xlsx?|gz|zip|arrow|xml|feather|pq)
 class Table:
     """A dataset's columns as lists of equal length, and where they came from.
 
-    class_names: for columns whose whole numbers stand for named classes; splits: those of a hub dataset, else empty.
+    Cells of a CSV file are texts as they are written there (`cell_values.numbers` says what they stand for).
+    class_names: for columns whose whole numbers stand for named classes; report: how the rows were read; splits: those of a hub
+    dataset, else empty.
     """
 
     columns: dict[str, list[Any]]
     choice: DataChoice
     revision: str
     class_names: dict[str, tuple[str, ...]]
+    report: ReadReport
     splits: tuple[str, ...] = ()
 
     @property
@@ -85,17 +89,12 @@ def read_table(choice: DataChoice, progress: Progress | None = None) -> Table:
     return dataclasses.replace(table, choice=_settled(table))
 
 
-def is_missing(value: Any) -> bool:
-    """None, NaN, or the empty text (which is how a CSV file leaves a value out)."""
-    return value is None or value == "" or (isinstance(value, float) and value != value)
-
-
 def _bundled(choice: DataChoice, progress: Progress | None) -> Table:
     if choice.split or choice.config:
         raise InputError(f"{BUNDLED_DATASET!r} has no split or configuration; leave both empty.")
     found = read_docstrings(progress)
     columns: dict[str, list[Any]] = {"text": list(found.texts), "label": [found.packages[label] for label in found.labels]}
-    return Table(columns, choice, found.revision, {})
+    return Table(columns, choice, found.revision, {}, ReadReport("bundled", len(found.texts)))
 
 
 def _settled(table: Table) -> DataChoice:
@@ -110,7 +109,7 @@ def _settled(table: Table) -> DataChoice:
     by_name = {name.lower(): name for name in columns}
     if pair is None:
         partners = (by_name.get(partner) for partner in _PAIR_OF.get(text.lower(), ()))
-        pair = next((name for name in partners if name and name != label and _is_text(columns[name])), None)
+        pair = next((name for name in partners if name and name != label and are_texts(columns[name])), None)
     if label is None:
         found = (by_name.get(name) for name in _LABEL_NAMES)
         label = next((name for name in found if name and name not in (text, pair) and _could_label(columns[name])), None)
@@ -120,14 +119,9 @@ def _settled(table: Table) -> DataChoice:
 
 
 def _detect_text(columns: dict[str, list[Any]]) -> str | None:
-    texts = {name.lower(): name for name in columns if name.lower() not in _NEVER and _is_text(columns[name])}
+    texts = {name.lower(): name for name in columns if name.lower() not in _NEVER and are_texts(columns[name])}
     known = next((texts[name] for name in _TEXT_NAMES if name in texts), None)
     return known or next((name for lower, name in texts.items() if lower not in _LABEL_NAMES), None)
-
-
-def _is_text(values: list[Any]) -> bool:
-    first = [value for value in values[:1000] if value is not None]
-    return bool(first) and all(isinstance(value, str) for value in first)
 
 
 def _could_label(values: list[Any]) -> bool:
@@ -156,7 +150,9 @@ def _read_file(choice: DataChoice, path: Path) -> Table:
         raise InputError(f"The file {name!r} is empty; it needs at least two rows.")
     read = {".jsonl": _jsonl_columns, ".csv": _csv_columns, ".parquet": _parquet_columns}[ending]
     columns, class_names = read(name, content)
-    return Table(columns, choice, hashlib.sha256(content).hexdigest()[:16], class_names)
+    n_rows = len(next(iter(columns.values()), ()))
+    report = ReadReport({".jsonl": "JSON Lines", ".csv": "CSV", ".parquet": "Parquet"}[ending], n_rows)
+    return Table(columns, choice, hashlib.sha256(content).hexdigest()[:16], class_names, report)
 
 
 _Columns = tuple[dict[str, list[Any]], dict[str, tuple[str, ...]]]
@@ -179,7 +175,7 @@ def _jsonl_columns(name: str, content: bytes) -> _Columns:
 
 
 def _csv_columns(name: str, content: bytes) -> _Columns:
-    """Every value as it stands in the file, so that the text "NA" stays one; then the columns that are all numbers as numbers."""
+    """Every value as it stands in the file, so that the text "NA" stays one and the code 01 is not 1."""
     import pandas as pd
 
     header = _text(name, content).lstrip("\n").split("\n", 1)[0]
@@ -188,16 +184,7 @@ def _csv_columns(name: str, content: bytes) -> _Columns:
         frame = pd.read_csv(io.BytesIO(content), sep=separator, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
     except (ValueError, pd.errors.ParserError) as error:  # the parser's errors name the line
         raise InputError(f"{name!r} cannot be read as CSV: {_one_line(error)}") from error
-    return {str(column): _numbers(frame[column].tolist()) for column in frame.columns}, {}
-
-
-def _numbers(values: list[Any]) -> list[Any]:
-    for kind in (int, float):
-        try:
-            return [None if value == "" else kind(value) for value in values] if any(values) else values
-        except (ValueError, TypeError):
-            continue
-    return values
+    return {str(column): frame[column].tolist() for column in frame.columns}, {}
 
 
 def _parquet_columns(name: str, content: bytes) -> _Columns:
@@ -249,7 +236,8 @@ def _read_hub(choice: DataChoice) -> Table:
         columns[name] = [None if value == -1 else value for value in columns[name]]
     config = choice.config or (None if builder.config.name == "default" else builder.config.name)
     settled = dataclasses.replace(choice, config=config, split=split)
-    return Table(columns, settled, str(builder.hash), named, splits)
+    report = ReadReport("hub dataset", len(data))
+    return Table(columns, settled, str(builder.hash), named, report, splits)
 
 
 def _builder(choice: DataChoice) -> Any:
