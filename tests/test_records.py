@@ -24,6 +24,7 @@ from gelora.records import (
     ModuleScores,
     NeighborGraph,
     RankPlan,
+    ReadReport,
     RunSpec,
     Sample,
     SampleSource,
@@ -90,6 +91,7 @@ def one_of_each() -> list[Record]:
     return [
         DataChoice("docstrings"),
         SOURCE,
+        ReadReport("CSV", 3, 1, ("line 4: 3 cells",), separator=";", has_header=True),
         Sample(("a", "é\n\u2028\U0001f600"), ("b", ""), (0.0, 1.0), ("no", "yes"), "classification", SOURCE),
         Sample(("a",), None, None, None, "unlabeled", SOURCE),
         MODULES[0],

@@ -29,7 +29,7 @@ class ReadReport(Record):
     kind: CSV, JSON Lines, JSON, Parquet, text, hub dataset or bundled. n_rows: rows in the table. n_rejected: rows left out since
     they do not fit the header, `rejected` the first of them, each with its line. n_replaced: lone surrogates, each now U+FFFD.
     encoding, separator, quote, has_header, n_comments: of a text file; None where it has none of that kind.
-    roles: why each column was taken for what it is, in sentences.
+    roles: why each column was taken for what it is, notes: whatever else was done to the rows; both in sentences.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class ReadReport(Record):
     has_header: bool | None = None
     n_comments: int = 0
     roles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
