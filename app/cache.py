@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import streamlit as st
@@ -208,7 +208,14 @@ def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:
 
 
 def _key(measurement: Measurement, estimator: str = "") -> str:
-    return key_of(_FORMAT, asdict(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator)
+    return key_of(_FORMAT, identity_of(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator)
+
+
+def identity_of(measurement: Measurement) -> dict[str, object]:
+    """What a measurement hangs on; fields that its data's record got later only where they are chosen, so that older answers are found."""
+    data = measurement.data
+    said = {f.name: getattr(data, f.name) for f in fields(data) if not f.metadata.get("is_added") or getattr(data, f.name) != f.default}
+    return asdict(measurement) | {"data": said}
 
 
 def key_of(*identity: object) -> str:

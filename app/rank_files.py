@@ -190,6 +190,7 @@ def _open_profile(profile: IdProfile) -> str:
     chosen = {
         "model": profile.model.model_id, "data": choice.dataset, "config": choice.config or "", "split": choice.split or "",
         "text": choice.text_column or "", "pair": _column(choice.pair_column), "label": _column(choice.label_column),
+        "label_task": choice.label_task or "",
         "n": source.n_samples, "seed": source.seed, "distinct": source.distinct, "pooling": profile.pooling, "length": profile.max_length,
         "estimators": state.in_order(list(profile.estimates)), "plan_only": False,
     }  # fmt: skip

@@ -82,7 +82,7 @@ def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> s
 def _model_and_data(model: str, data: DataChoice) -> list[str]:
     words = ["--model", model, "--dataset", data.dataset]
     options = {"config": "--config", "split": "--split", "text_column": "--text-column", "pair_column": "--pair-column"}
-    for field, option in {**options, "label_column": "--label-column"}.items():
+    for field, option in {**options, "label_column": "--label-column", "label_task": "--label-task"}.items():
         if getattr(data, field) is not None:
             words += [option, getattr(data, field)]
     return words

@@ -16,6 +16,7 @@ from gelora.geometry import ESTIMATORS
 from gelora.ranks import STRATEGIES
 from gelora.records import POOLINGS, ROUNDINGS, DataChoice
 
+LABEL_TASKS = ("classification", "regression")
 N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
 MAX_LENGTHS = (32, 64, 128, 256, 512)
 TARGETS = ("attention", "attention-qv", "mlp", "all-linear", "experts")
@@ -46,6 +47,7 @@ FIELDS = {
     "text": _Field("", str),
     "pair": _Field("", str),
     "label": _Field("", str),
+    "label_task": _Field("", one_of("", *LABEL_TASKS)),
     "n": _Field(1000, number_in(10, 100_000)),
     "seed": _Field(0, number_in(0, 2**31)),
     "distinct": _Field(True, flag),
@@ -160,6 +162,7 @@ def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
         text_column=chosen["text"] or None,
         pair_column=_column(chosen["pair"]),
         label_column=_column(chosen["label"]),
+        label_task=chosen["label_task"] or None,
     )
     return Measurement(chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"])
 

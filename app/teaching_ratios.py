@@ -3,12 +3,12 @@
 Work in the background, for all tabs; draws nothing.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
-from app.cache import key_of, measurements, state_of
+from app.cache import identity_of, key_of, measurements, state_of
 from app.jobs import WAITING, Job
 from app.preparation import preparation
 from app.shelf import Shelf
@@ -93,7 +93,7 @@ def ratios_of(wanted: Measurement, job: Job) -> Ratios:
 
 
 def _key(wanted: Measurement) -> str:
-    return key_of(_FORMAT, asdict(wanted), state_of(wanted.data.dataset), state_of(wanted.model))
+    return key_of(_FORMAT, identity_of(wanted), state_of(wanted.data.dataset), state_of(wanted.model))
 
 
 @st.cache_resource(show_spinner=False)

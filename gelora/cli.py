@@ -194,3 +194,6 @@ def _add_model_and_data(
     parser.add_argument("--text-column", help="found by itself unless given")
     parser.add_argument("--pair-column", help="second text of a pair; '' for none")
     parser.add_argument("--label-column", help="'' for none")
+    parser.add_argument(
+        "--label-task", choices=("classification", "regression"), help="what the labels are taken for (default: as their values say)"
+    )

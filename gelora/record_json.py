@@ -18,6 +18,9 @@ import numpy as np
 
 from gelora.errors import InputError
 
+ADDED = {"is_added": True}
+"""Metadata of a field that a record did not always have; at its default it is no part of the digest."""
+
 
 class Record:
     """Base of the frozen dataclasses that flow along the path."""
@@ -91,7 +94,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _plain(value: Any, identity_only: bool = False) -> Any:
     if isinstance(value, Record):
-        fields = [f for f in _fields(value) if not (identity_only and f.metadata.get("is_timing"))]
+        fields = [f for f in _fields(value) if not (identity_only and _is_no_identity(f, value))]
         return {f.name: _plain(getattr(value, f.name), identity_only) for f in fields}
     if isinstance(value, np.ndarray):
         if value.dtype == np.float64 and (value.size or value.ndim == 1):  # a list cannot hold the shape (0, 7)
@@ -106,6 +109,12 @@ def _plain(value: Any, identity_only: bool = False) -> Any:
     if isinstance(value, tuple):
         return [_plain(item, identity_only) for item in value]
     return value
+
+
+def _is_no_identity(field: "dataclasses.Field[Any]", record: Record) -> bool:
+    """A timing; or a field added later that has its default, so that digests of records from before it stay the same."""
+    is_added = field.metadata.get("is_added") and getattr(record, field.name) == field.default
+    return bool(field.metadata.get("is_timing") or is_added)
 
 
 def _nulls_for_nan(value: Any) -> Any:

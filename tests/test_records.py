@@ -1,5 +1,6 @@
 """Records survive JSON bit for bit, say what is wrong with bad JSON in one sentence, and are equal by content."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -390,3 +391,13 @@ def test_how_long_an_estimate_took_is_no_part_of_its_digest():
     other = IdEstimate("twonn", 5.5, 4.0, 6.0, 100, 100, 0.1)
     assert quick.digest() == slow.digest() != other.digest()
     assert quick != slow
+
+
+def test_a_choice_from_before_a_field_was_added_loads_and_keeps_its_digest():
+    columns = '"text_column": null, "pair_column": null, "label_column": "l"'
+    old = f'{{"record": "DataChoice", "dataset": "d", "config": null, "split": null, {columns}}}'
+    choice = DataChoice.from_json(old)
+    plain = {name: value for name, value in json.loads(old).items() if name != "record"}
+    canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+    assert choice.digest() == hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    assert dataclasses.replace(choice, label_task="regression").digest() != choice.digest()

@@ -27,6 +27,9 @@ def measure(options: argparse.Namespace) -> int:
         kind = "texts" if options.keep_repeats else "different texts"
         has = f"{sample.source.choice.dataset} has {len(sample):,} {kind}"
         say(f"{options.n_samples:,} asked for, {has}: all of them are measured.", options.json == "-")
+    if sample.task != "unlabeled":
+        classes = f", {len(sample.label_names)} classes ({', '.join(sample.label_names[:6])})" if sample.label_names else ""
+        say(f"Labels {sample.source.choice.label_column!r}: {sample.task}{classes}. To change it: --label-task", options.json == "-")
     states = extract_hidden_states(
         options.model,
         sample,

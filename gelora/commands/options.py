@@ -6,7 +6,15 @@ from gelora.records import DataChoice
 
 
 def data_choice(options: argparse.Namespace) -> DataChoice:
-    return DataChoice(options.dataset, options.config, options.split, options.text_column, options.pair_column, options.label_column)
+    return DataChoice(
+        options.dataset,
+        options.config,
+        options.split,
+        options.text_column,
+        options.pair_column,
+        options.label_column,
+        label_task=options.label_task,
+    )
 
 
 def resolved_device(device: str) -> str:

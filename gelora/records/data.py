@@ -1,18 +1,21 @@
 """Records of the first station: which data, which texts, and their hidden states."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gelora.errors import DataError, InputError
-from gelora.record_json import Record, read_only
+from gelora.record_json import ADDED, Record, read_only
 from gelora.records.checks import POOLINGS, TASKS, check_choice
 from gelora.records.model import ModelStructure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataChoice(Record):
-    """Which data a person asked for: a bundled name, a hub id, or a path to .jsonl, .csv or .parquet; None = detect."""
+    """Which data a person asked for: a bundled name, a hub id, or a path to .jsonl, .csv or .parquet; None = detect.
+
+    label_task: what the labels are taken for, classification or regression; None follows their values.
+    """
 
     dataset: str
     config: str | None = None
@@ -20,6 +23,11 @@ class DataChoice(Record):
     text_column: str | None = None
     pair_column: str | None = None
     label_column: str | None = None
+    label_task: str | None = field(default=None, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        if self.label_task is not None:
+            check_choice("label_task", self.label_task, ("classification", "regression"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

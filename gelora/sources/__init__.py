@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     )
     from gelora.sources.hidden_states import extract_hidden_states as extract_hidden_states
     from gelora.sources.hub import is_offline as is_offline, is_reachable as is_reachable
+    from gelora.sources.label_values import LabelColumn as LabelColumn, read_labels as read_labels
     from gelora.sources.loading import load_base_model as load_base_model, load_config as load_config, load_tokenizer as load_tokenizer
     from gelora.sources.row_states import states_of_rows as states_of_rows
     from gelora.sources.samples import (
@@ -73,6 +74,7 @@ _FILE_OF = {
     **dict.fromkeys(("load_base_model", "load_config", "load_tokenizer"), "loading"),
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
+    **dict.fromkeys(("LabelColumn", "read_labels"), "label_values"),
     **dict.fromkeys(("LabelledRows", "labelled_rows"), "table_labels"),
     **dict.fromkeys(("states_of_rows",), "row_states"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),

@@ -5,7 +5,6 @@ Knows labels and draws; knows nothing of files, the hub or models.
 
 import dataclasses
 import hashlib
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +13,17 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.records import DataChoice, Progress, Sample, SampleSource, check_range
-from gelora.sources.cell_values import is_missing, numbers
+from gelora.sources.cell_values import is_missing
+from gelora.sources.label_values import LabelColumn, is_label, is_label_missing, read_labels
 from gelora.sources.tables import Table, read_table
-
-MAX_CLASSES = 50
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is in a dataset and what its columns are taken for; `n_rows` counts the split that was read, a file has no splits."""
+    """What is in a dataset and what its columns are taken for.
+
+    n_rows: of the split that was read, a file has no splits. label_sentence: what the labels are taken for, and why.
+    """
 
     columns: tuple[str, ...]
     n_rows: int
@@ -33,18 +34,27 @@ class DatasetInfo:
     task: str
     label_names: tuple[str, ...] | None
     example_rows: tuple[dict[str, Any], ...]
+    label_sentence: str | None = None
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows that can be drawn: texts are not empty, labels are numbers; `label_column` is the one they came from."""
+    """Rows that can be drawn: texts are not empty, no label is missing; `label_column` is the one they came from."""
 
     texts: list[str]
     pairs: list[str] | None
-    labels: np.ndarray | None
-    label_names: tuple[str, ...] | None
-    task: str
+    labels: LabelColumn | None
     label_column: str | None
+
+    @property
+    def task(self) -> str:
+        return "unlabeled" if self.labels is None else str(self.labels.task)
+
+    def label_values(self) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
+        """Class indices and names, or real numbers and None."""
+        if self.labels is None:
+            return None, None
+        return self.labels.as_classes() if self.task == "classification" else (self.labels.as_numbers(), None)
 
 
 def describe_dataset(choice: DataChoice) -> DatasetInfo:
@@ -55,6 +65,7 @@ def describe_dataset(choice: DataChoice) -> DatasetInfo:
     """
     table = read_table(choice)
     rows = _usable_rows(table, bool(choice.label_column))
+    label_names = rows.label_values()[1]
     examples = tuple({name: values[i] for name, values in table.columns.items()} for i in range(min(3, table.n_rows)))
     settled = table.choice
     return DatasetInfo(
@@ -65,8 +76,9 @@ def describe_dataset(choice: DataChoice) -> DatasetInfo:
         settled.pair_column or None,
         rows.label_column,
         rows.task,
-        rows.label_names,
+        label_names,
         examples,
+        rows.labels.sentence() if rows.labels is not None else None,
     )
 
 
@@ -122,13 +134,14 @@ def load_sample(
     if len(pool) < 2:
         kind = "distinct text" if distinct else "text"
         raise DataError(f"{choice.dataset} has {len(pool)} usable {kind}{'' if len(pool) == 1 else 's'}; a sample needs at least 2.")
-    kept = _stratified(pool, rows.labels, int(n_samples)) if rows.task == "classification" else pool[:n_samples]
+    values, names = rows.label_values()
+    kept = _stratified(pool, values, int(n_samples)) if rows.task == "classification" else pool[:n_samples]
     texts = tuple(rows.texts[i] for i in kept)
     pairs = tuple(rows.pairs[i] for i in kept) if rows.pairs is not None else None
-    labels = tuple(float(rows.labels[i]) for i in kept) if rows.labels is not None else None
+    labels = tuple(float(values[i]) for i in kept) if values is not None else None
     used = table.choice if rows.label_column else dataclasses.replace(table.choice, label_column=choice.label_column)
     source = SampleSource(used, table.revision, int(seed), int(n_samples), distinct, _digest(texts, pairs))
-    return Sample(texts, pairs, labels, rows.label_names, rows.task, source)
+    return Sample(texts, pairs, labels, names, rows.task, source)
 
 
 def split_sample(sample: Sample, n_eval: int, seed: int) -> tuple[Sample, Sample]:
@@ -193,8 +206,11 @@ def _part(sample: Sample, rows: list[int]) -> Sample:
     return Sample(texts, pairs, labels, sample.label_names, sample.task, source)
 
 
-def _usable_rows(table: Table, label_is_asked: bool) -> _Rows:
-    """Rows with text on every side; their labels as numbers. A column that was only guessed to be a label may prove to be none."""
+def _usable_rows(table: Table, label_is_asked: bool, label_task: str | None = None) -> _Rows:
+    """Rows with text on every side; their labels as numbers. A column that was only guessed to be a label may prove to be none.
+
+    label_task: what the labels are wanted for, unless the table's choice says it.
+    """
     choice, columns = table.choice, table.columns
     texts = columns[str(choice.text_column)]
     pairs = columns[choice.pair_column] if choice.pair_column else None
@@ -202,70 +218,43 @@ def _usable_rows(table: Table, label_is_asked: bool) -> _Rows:
     if not usable:
         kinds = "empty or not text" if any(not is_missing(text) for text in texts) else "missing"
         raise DataError(f"All {len(texts)} rows of column {choice.text_column!r} in {choice.dataset} are {kinds}; choose another column.")
+    column, labels = choice.label_column, None
+    if column:
+        class_names = table.class_names.get(column)
+        cells = columns[column]
+        problem = _no_label([cells[i] for i in usable])
+        if problem is None:
+            labelled = [i for i in usable if not is_label_missing(cells[i])]
+            n_missing = len(usable) - len(labelled)
+            if n_missing and not class_names:  # a class that is left out is said so by the data themselves, as -1
+                raise DataError(
+                    f"{n_missing} of {len(usable)} rows of the label column {column!r} in {choice.dataset} are missing or NaN; "
+                    "repair them, or choose no label column."
+                )
+            where = f"The label column {column!r} of {choice.dataset}"
+            labels = read_labels([cells[i] for i in labelled], where, class_names, label_task or choice.label_task)
+            if labels.task is None:
+                problem, labels = labels.problem, None
+            else:
+                usable = labelled
+        if problem is not None and label_is_asked:
+            raise DataError(f"The column {column!r} in {choice.dataset} {problem}. Choose another label column, or none.")
     kept_texts = [texts[i] for i in usable]
     kept_pairs = [pairs[i] for i in usable] if pairs is not None else None
-    column = choice.label_column
-    if column:
-        values = numbers([columns[column][i] for i in usable])
-        problem = _no_label(values)
-        if problem is None:
-            task, labels, names = _labels(values, choice, table.class_names.get(column))
-            return _Rows(kept_texts, kept_pairs, labels, names, task, column)
-        if label_is_asked:
-            raise DataError(f"The column {column!r} in {choice.dataset} {problem}. Choose another label column, or none.")
-    return _Rows(kept_texts, kept_pairs, None, None, "unlabeled", None)
+    return _Rows(kept_texts, kept_pairs, labels, column if labels is not None else None)
 
 
 def _has_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _no_label(values: list[Any]) -> str | None:
+def _no_label(cells: list[Any]) -> str | None:
     """Why a column cannot be a label at all, or None."""
-    present = [value for value in values if not is_missing(value)]
+    present = [value for value in cells if not is_label_missing(value)]
     if not present:
         return "has no label in any row"
-    strange = next((value for value in present if not isinstance(value, str | int | float)), None)
-    if strange is not None:
-        return f"holds {type(strange).__name__} values, which are no labels"
-    different = set(present)
-    if any(isinstance(value, str) for value in different) and not _are_classes(len(different), len(values)):
-        return f"has {len(different)} different words in {len(values)} rows, and classes are at most {MAX_CLASSES}"
-    return None
-
-
-def _are_classes(n_different: int, n_rows: int) -> bool:
-    return n_different <= MAX_CLASSES and n_different <= max(2, n_rows // 2)
-
-
-def _labels(values: list[Any], choice: DataChoice, class_names: tuple[str, ...] | None) -> tuple[str, np.ndarray, tuple[str, ...] | None]:
-    """Task, labels as numbers, class names: few different whole numbers or words are classes, other numbers a quantity."""
-    n_missing = sum(is_missing(value) for value in values)
-    if n_missing:
-        raise DataError(
-            f"{n_missing} of {len(values)} rows of the label column {choice.label_column!r} in {choice.dataset} are missing or NaN; "
-            "repair them, or choose no label column."
-        )
-    if any(isinstance(value, str) for value in values):
-        words = [str(value) for value in values]
-        names = tuple(sorted(set(words)))
-        return "classification", np.array([names.index(word) for word in words], dtype=np.float64), names
-    try:
-        labels = np.array([float(value) for value in values])
-    except OverflowError:
-        labels = np.array([math.inf])
-    if not np.isfinite(labels).all():
-        raise DataError(
-            f"The label column {choice.label_column!r} in {choice.dataset} has infinite values; repair them, or choose no label."
-        )
-    different, places = np.unique(labels, return_inverse=True)
-    is_whole = bool(np.all(different == np.floor(different)))
-    if class_names and is_whole and different[0] >= 0 and different[-1] < len(class_names):
-        return "classification", labels, class_names
-    if is_whole and _are_classes(len(different), len(values)):
-        is_bool = all(isinstance(value, bool) for value in values)
-        return "classification", places.astype(np.float64), tuple(str(bool(v) if is_bool else int(v)) for v in different)
-    return "regression", labels, None
+    strange = next((value for value in present if not is_label(value)), None)
+    return f"holds {type(strange).__name__} values, which are no labels" if strange is not None else None
 
 
 def _without_repeats(rows: _Rows, order: np.ndarray) -> np.ndarray:

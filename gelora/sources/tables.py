@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ _OTHER_ENDINGS = re.compile(r"\.(json|tsv|txt|xlsx?|gz|zip|arrow|xml|feather|pq)
 class Table:
     """A dataset's columns as lists of equal length, and where they came from.
 
-    Cells of a CSV file are texts as they are written there (`cell_values.numbers` says what they stand for).
+    Cells of a CSV file are texts as they are written there (`label_values` says what labels stand for).
     class_names: for columns whose whole numbers stand for named classes; report: how the rows were read; splits: those of a hub
     dataset, else empty.
     """
@@ -196,7 +196,13 @@ def _parquet_columns(name: str, content: bytes) -> _Columns:
         columns = {column: table[column].to_pylist() for column in table.column_names}
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{name!r} cannot be read as Parquet: {_one_line(error)}") from error
-    return columns, _class_names_in(table.schema.metadata or {})
+    class_names = _class_names_in(table.schema.metadata or {})
+    return _without_minus_one(columns, class_names), class_names
+
+
+def _without_minus_one(columns: dict[str, list[Any]], named: Iterable[str]) -> dict[str, list[Any]]:
+    """The columns with None for -1 where numbers stand for classes: so `datasets` leaves a class out."""
+    return columns | {name: [None if value == -1 else value for value in columns[name]] for name in named if name in columns}
 
 
 def _class_names_in(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:
@@ -232,8 +238,7 @@ def _read_hub(choice: DataChoice) -> Table:
         data = builder.as_dataset(split=split)
         named = {name: tuple(kind.names) for name, kind in data.features.items() if isinstance(kind, ClassLabel)}
         columns = {name: list(data[name]) for name in data.column_names}
-    for name in named:  # -1 is how the hub's datasets leave a class out
-        columns[name] = [None if value == -1 else value for value in columns[name]]
+    columns = _without_minus_one(columns, named)
     config = choice.config or (None if builder.config.name == "default" else builder.config.name)
     settled = dataclasses.replace(choice, config=config, split=split)
     report = ReadReport("hub dataset", len(data))

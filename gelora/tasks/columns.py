@@ -123,23 +123,16 @@ def _instruction(table: Table, choice: DataChoice, is_asked: bool) -> dict[str, 
 def _labelled(table: Table, kind: str | None) -> dict[str, Found]:
     """Classification and regression, the likelier first."""
     settled = table.choice
-    rows = labelled_rows(table)
+    rows = labelled_rows(table, kind)
     label = settled.label_column
     if rows.labels is None or not label:
         return {}
     roles = (str(settled.text_column), settled.pair_column or None, label)
-    n_values = len(set(rows.labels.tolist()))
-    reasons = {
-        "classification": f"The column {label!r} has {n_values} different values, which are taken for classes.",
-        "regression": f"The column {label!r} holds {n_values} different numbers, which are taken for a quantity.",
-    }
     if kind is not None:  # asked for; whether the labels fit is said where they are read
         return {kind: (roles, f"The column {label!r} was taken for the label.")}
-    if rows.task == "regression":
-        return {"regression": (roles, reasons["regression"])}
-    found: dict[str, Found] = {"classification": (roles, reasons["classification"])}
-    if all(_is_number(name) for name in rows.label_names or ()):
-        found["regression"] = (roles, reasons["regression"])
+    found: dict[str, Found] = {rows.task: (roles, rows.labels.sentence())}
+    if rows.task == "classification" and (rows.labels.numbers is not None and not rows.labels.class_names):
+        found["regression"] = (roles, f"The column {label!r} holds numbers, which can be taken for a quantity.")
     return found
 
 
@@ -170,11 +163,3 @@ def _are_classes(values: list[str]) -> bool:
 def _mean_length(values: list[Any]) -> float:
     first = [len(value) for value in values[:_LOOKED_AT] if isinstance(value, str)]
     return sum(first) / max(1, len(first))
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True

@@ -1,15 +1,13 @@
 """A label column as what a task needs: class indices with names, or numbers; held-out labels by the classes of training.
 
-Knows values of labels; knows nothing of texts, drawing or models.
+Does not depend on texts, drawing or models.
 """
 
 import numpy as np
 
 from gelora.errors import DataError
 from gelora.records import DataChoice
-from gelora.sources import LabelledRows
-
-_MAX_CLASSES = 1000
+from gelora.sources import LabelColumn, LabelledRows
 
 
 def as_classes(rows: LabelledRows, choice: DataChoice) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -18,19 +16,7 @@ def as_classes(rows: LabelledRows, choice: DataChoice) -> tuple[np.ndarray, tupl
     Raises:
         DataError: there are no labels, one class only, or the labels are numbers that cannot be classes.
     """
-    labels = _present(rows, choice)
-    names = rows.label_names
-    if rows.task == "regression":
-        different, places = np.unique(labels, return_inverse=True)
-        if len(different) > _MAX_CLASSES or not np.all(different == np.floor(different)):
-            example = next((value for value in different.tolist() if value != int(value)), different[-1])
-            raise DataError(
-                f"The label column {choice.label_column!r} of {choice.dataset} holds {len(different)} different numbers, such as "
-                f"{example:g}, which are no classes; choose the task regression, or another label column."
-            )
-        labels, names = places.astype(np.float64), tuple(str(int(value)) for value in different)
-    if names is None:
-        names = tuple(str(i) for i in range(int(labels.max()) + 1))
+    labels, names = _present(rows, choice).as_classes()
     if len(np.unique(labels)) < 2:
         raise DataError(f"Every row of {choice.dataset} has the same label, so there is nothing to learn; at least two classes are needed.")
     return labels, names
@@ -40,69 +26,67 @@ def as_numbers(rows: LabelledRows, choice: DataChoice) -> np.ndarray:
     """The label of every row as a number.
 
     Raises:
-        DataError: there are no labels, they are words, or all equal.
+        DataError: there are no labels, or they are words.
     """
-    labels = _present(rows, choice)
-    if rows.task == "classification" and rows.label_names:
-        values: list[float] = []
-        for name in rows.label_names:
-            try:
-                values.append(float(name))
-            except ValueError:
-                raise DataError(
-                    f"The label column {choice.label_column!r} of {choice.dataset} holds words, such as {name!r}, and regression needs "
-                    "numbers; choose the task classification, or a column of numbers."
-                ) from None
-        labels = np.array(values)[labels.astype(np.int64)]
-    return labels
+    return _present(rows, choice).as_numbers()
 
 
-def by_classes(rows: LabelledRows, choice: DataChoice, names: tuple[str, ...], trained: set[str]) -> np.ndarray:
+def by_classes(rows: LabelledRows, choice: DataChoice, names: tuple[str, ...], training: LabelledRows) -> np.ndarray:
     """Class index of every held-out row, by the names of the training classes.
 
-    Where one side has names and the other numbers alone, number i is the i-th name.
+    A label is its name. Where both sides are numbers, 1 and 1.0 are one label; where one side's data name their numbers
+    (`ClassLabel`) and the other has numbers alone, number i is the i-th name.
 
     Args:
         rows, choice: the held-out ones.
         names: of the classes in training.
-        trained: those of them that the training data has rows of.
+        training: the rows that they come from.
 
     Raises:
-        DataError: a label that training has no row of.
+        DataError: a label that training has no row of, or labels of another kind than the training's.
     """
-    labels, own = _as_any_classes(rows, choice)
-    place = {name: i for i, name in enumerate(names)}
-    index: dict[int, int] = {}
-    for label in np.unique(labels).astype(int).tolist():
-        name = own[label]
-        if name not in place:
-            by_number = str(label) if rows.label_names and not _all_numbers(own) else name
-            if by_number in place:  # training has numbers, the held-out rows names
-                name = by_number
-            elif name.isdecimal() and int(name) < len(names) and not _all_numbers(names):
-                name = names[int(name)]
-        if name not in place or name not in trained:
+    own, trained = _present(rows, choice), training.labels
+    assert trained is not None  # the classes come from there
+    named = trained.class_names or own.class_names
+    if (named and trained.class_names != own.class_names and own.numbers and trained.numbers) and _are_other_numbers(named, trained, own):
+        raise DataError(_other_kind(own, choice, own.texts[0], names))  # 1 may be the name "1" or the number of another name
+    place_of: dict[object, int] = {name: i for i, name in enumerate(names)}
+    if trained.class_names and not own.class_names:
+        place_of |= {i: i for i in range(len(names))}
+    elif trained.numbers is not None and not trained.class_names:
+        place_of |= {number: place_of[text] for text, number in zip(trained.texts, trained.numbers, strict=True)}
+    used = set(trained.texts)
+    index: dict[str, int] = {}
+    for text, number in dict(zip(own.texts, own.numbers or own.texts, strict=True)).items():
+        place = place_of.get(text, place_of.get(number))
+        if place is None and (own.numbers is None) != (trained.numbers is None):
+            raise DataError(_other_kind(own, choice, text, names))
+        if place is None or names[place] not in used:
             raise DataError(
-                f"The held-out data {choice.dataset} has the label {own[label]!r}, which no training row has "
-                f"(there are: {', '.join(sorted(trained))}); leave those rows out, or choose data that have the same labels."
+                f"The held-out data {choice.dataset} has the label {text!r}, which no training row has "
+                f"(there are: {', '.join(sorted(used))}); leave those rows out, or choose data that have the same labels."
             )
-        index[label] = place[name]
-    return np.array([index[int(label)] for label in labels], dtype=np.float64)
+        index[text] = place
+    return np.array([index[text] for text in own.texts], dtype=np.float64)
 
 
-def _as_any_classes(rows: LabelledRows, choice: DataChoice) -> tuple[np.ndarray, tuple[str, ...]]:
-    """As `as_classes`, for rows that may be of one class."""
-    labels = _present(rows, choice)
-    if rows.task == "classification" and rows.label_names and len(np.unique(labels)) < 2:
-        return labels, rows.label_names
-    return as_classes(rows, choice)
+def _are_other_numbers(named: tuple[str, ...], trained: LabelColumn, own: LabelColumn) -> bool:
+    """Whether one side alone has names for its numbers, and a name is the number of another."""
+    is_one_sided = not (trained.class_names and own.class_names)
+    return is_one_sided and any(name.isdecimal() and name != str(i) for i, name in enumerate(named))
 
 
-def _present(rows: LabelledRows, choice: DataChoice) -> np.ndarray:
+def _other_kind(own: LabelColumn, choice: DataChoice, text: str, names: tuple[str, ...]) -> str:
+    has_names = own.numbers is None or bool(own.class_names)
+    kinds = ("words", "numbers") if has_names else ("numbers", "words")
+    return (
+        f"The held-out data {choice.dataset} has {kinds[0]} for labels, such as {text!r}, and the training data {kinds[1]} "
+        f"({', '.join(names[:4])}{', ...' if len(names) > 4 else ''}), and nothing says which number is which word. "
+        "Choose held-out data with the training's labels."
+    )
+
+
+def _present(rows: LabelledRows, choice: DataChoice) -> LabelColumn:
     if rows.labels is None:
         raise DataError(f"{choice.dataset} has no labels, so there is nothing to learn; choose its label column or other data.")
     return rows.labels
-
-
-def _all_numbers(names: tuple[str, ...]) -> bool:
-    return all(name.lstrip("-").isdecimal() for name in names)

@@ -27,7 +27,7 @@ def build_sequences(material: Material) -> Task:
     """
     spec = material.spec
     notes: list[str] = []
-    rows = labelled_rows(material.table)
+    rows = labelled_rows(material.table, material.kind)
     labels, names = as_classes(rows, material.data) if material.kind == "classification" else (as_numbers(rows, material.data), None)
     trained, held, own, own_labels = _chosen(material, rows, labels, names, notes)
     if names and len(np.unique(labels[trained])) < 2:
@@ -85,9 +85,8 @@ def _chosen(
     """Indices of the training and the held-out rows, and the rows and labels that the latter are of."""
     own, own_labels = rows, labels
     if material.held_out is not None:
-        own, choice = labelled_rows(material.held_out), material.held_out.choice
-        used = {names[int(i)] for i in np.unique(labels)} if names else set()
-        own_labels = by_classes(own, choice, names, used) if names else as_numbers(own, choice)
+        own, choice = labelled_rows(material.held_out, material.kind), material.held_out.choice
+        own_labels = by_classes(own, choice, names, rows) if names else as_numbers(own, choice)
     other = (_keys(own), own_labels if names else None) if own is not rows else None
     trained, held, said = choose_rows(material.spec, _keys(rows), labels if names else None, other)
     notes += said

@@ -228,8 +228,6 @@ def test_a_label_column_that_is_empty_throughout_is_none(write):
 def test_infinite_labels_are_refused(write):
     with pytest.raises(DataError, match="infinite"):
         load_sample(write(labelled([0.5, math.inf, 1.5] * 4)), 5)
-    with pytest.raises(DataError, match="infinite"):
-        load_sample(write(labelled([10**400, 1, 2] * 4)), 5)
 
 
 @pytest.mark.parametrize(
