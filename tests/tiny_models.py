@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 ARCHITECTURES = ("bert", "roberta", "deberta-v2", "distilbert", "modernbert", "gpt2", "opt", "llama", "phi", "qwen2", "gemma")
-EXTRA_ARCHITECTURES = ("qwen3", "gemma2", "phi3", "gpt_neox", "mixtral", "albert")
+EXTRA_ARCHITECTURES = ("qwen3", "gemma2", "phi3", "gpt_neox", "mixtral", "albert", "bloom", "xmod", "roberta-prelayernorm")
 
 N_LAYERS = 3
 HIDDEN_SIZE = 32
@@ -54,6 +54,9 @@ _FAMILIES = {
     "albert": _BERT,
     "deberta-v2": _DEBERTA,
     "roberta": _ROBERTA,
+    "roberta-prelayernorm": _ROBERTA,
+    "xmod": _ROBERTA,
+    "bloom": _ENDOFTEXT,
     "gpt2": _ENDOFTEXT,
     "phi": _ENDOFTEXT,
     "phi3": _ENDOFTEXT,
@@ -88,6 +91,14 @@ def tiny_config(architecture: str, **changes: object) -> PreTrainedConfig:
     }
     options |= {
         "roberta": {"max_position_embeddings": MAX_POSITIONS + 2, "type_vocab_size": 1},
+        "roberta-prelayernorm": {"max_position_embeddings": MAX_POSITIONS + 2, "type_vocab_size": 1},
+        "xmod": {
+            "max_position_embeddings": MAX_POSITIONS + 2,
+            "type_vocab_size": 1,
+            "languages": ["en_XX"],
+            "default_language": "en_XX",
+        },
+        "bloom": {"n_layer": N_LAYERS, "n_head": 4},
         "deberta-v2": {
             "relative_attention": True,
             "position_buckets": 16,
@@ -110,9 +121,11 @@ def tiny_config(architecture: str, **changes: object) -> PreTrainedConfig:
         "phi3": {"num_key_value_heads": 2},
         "albert": {"embedding_size": 16},
     }.get(architecture, {})
-    if architecture in ("distilbert", "gpt2"):  # their configs have names of their own for these
-        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+    if architecture in ("distilbert", "gpt2", "bloom"):  # their configs have names of their own for these
+        for name in ("num_hidden_layers", "num_attention_heads", "intermediate_size"):
             options.pop(name)
+    if architecture in ("distilbert", "gpt2"):
+        options.pop("hidden_size")
     return AutoConfig.for_model(architecture, **(options | changes))
 
 
@@ -150,7 +163,7 @@ def tiny_tokenizer(architecture: str) -> PreTrainedTokenizerFast:
     specials = {f"{role}_token": token for role, token in _FAMILIES[architecture][0].items()}
     if "bos_token" in specials and "eos_token" not in specials:
         specials["eos_token"] = specials["bos_token"]
-    if architecture == "roberta":
+    if _FAMILIES[architecture] is _ROBERTA:
         specials |= {"cls_token": "<s>", "sep_token": "</s>"}
     names = ["input_ids", "token_type_ids", "attention_mask"] if architecture in _WITH_TOKEN_TYPES else ["input_ids", "attention_mask"]
     return PreTrainedTokenizerFast(

@@ -32,8 +32,9 @@ def memory_estimate(
 ) -> MemoryEstimate:
     """Device memory of a training step (forward, backward, AdamW) of LoRA on a model whose own weights are frozen.
 
-    Weights are those of the base model in `dtype`, of the head (twice: PEFT keeps the untrained one beside the trained)
-    and of the adapter in float32, in which PEFT keeps it. Gradients and AdamW's two moments are those of adapter and head.
+    Weights are those of the base model in `dtype`, of the head (twice: PEFT keeps the untrained one beside the trained;
+    a pooler is a part of the head where the classifier has one, and otherwise not there) and of the adapter in float32,
+    in which PEFT keeps it. Gradients and AdamW's two moments are those of adapter and head.
 
     Activations, for T = batch_size * length tokens, b bytes a number in `dtype`, in each block from the first adapted one
     on (nothing before it needs a gradient). A frozen linear map keeps nothing, since its gradient needs its weight alone:
@@ -98,6 +99,8 @@ def memory_estimate(
     is_lm = task == "causal-lm"
     logits = n_tokens * structure.vocab_size * (b + 12) if is_lm else 0
     n_base = structure.n_params + (structure.n_lm_head_params if is_lm else 0)
+    if is_lm or n_head_params:
+        n_base -= structure.n_pooler_params
     return MemoryEstimate(
         weights_bytes=b * (n_base + 2 * n_head_params) + BYTES_PER_PARAM * n_adapter,
         gradient_bytes=BYTES_PER_PARAM * n_adapter + b * n_head_params,

@@ -60,7 +60,8 @@ class ModelStructure(Record):
     """What a model is, without its weights: identity, size, its blocks' linear maps.
 
     vocab_size rows of the embedding (0: unknown); n_lm_head_params of the output map that a causal language model adds,
-    0 where it shares the embedding; traits is None in what was written before memory was estimated.
+    0 where it shares the embedding; traits is None in what was written before memory was estimated; n_pooler_params of
+    n_params are a pooler's, which a classifier trains as a part of its head or does not have at all.
     """
 
     model_id: str
@@ -75,6 +76,7 @@ class ModelStructure(Record):
     vocab_size: int = 0
     n_lm_head_params: int = 0
     traits: BlockTraits | None = None
+    n_pooler_params: int = 0
 
     def __post_init__(self) -> None:
         check_range("n_layers", self.n_layers, 1)

@@ -129,7 +129,7 @@ def probe_loaded_block(
     for index in chosen:
         length = int(texts.lengths[index])
         position = int(rng.integers(1, length - 1)) if length > 2 else int(rng.integers(length))
-        inputs = texts.batch(np.array([index, index]), device)  # two, to see what a block's call has for each text
+        inputs = texts.batch(np.array([index] * 3), device)
         done = len(seen)
 
         def step(n_done: int, n_all: int, done: int = done) -> None:
@@ -171,8 +171,12 @@ class _Point:
 
     def __init__(self, base: "nn.Module", block: "nn.Module", inputs: "dict[str, torch.Tensor]", position: int) -> None:
         self._block, self._position = block, position
-        args, kwargs = _call_of(base, block, inputs)
-        self._args, self._kwargs = tuple(map(_copies, args)), {name: _copies(value) for name, value in kwargs.items()}
+        # What a block's call has for each text grows from two like texts to three; what all texts share does not.
+        (args, kwargs), (more_args, more_kwargs) = (
+            _call_of(base, block, {name: column[:n] for name, column in inputs.items()}) for n in (2, 3)
+        )
+        self._args = tuple(map(_copies, args, more_args))
+        self._kwargs = {name: _copies(value, more_kwargs[name]) for name, value in kwargs.items()}
         states: Any = self._args[0] if self._args else self._kwargs.get("hidden_states")
         if getattr(states, "ndim", 0) != 3 or len(states) != _ROWS:
             raise ModelError(
@@ -196,14 +200,19 @@ class _Point:
         return result
 
 
-def _copies(value: Any) -> Any:
-    """What a pass of two like texts has for each of them, for `_ROWS` of them; what all texts share stays as it is."""
+def _copies(two: Any, three: Any) -> Any:
+    """An argument of a pass of two like texts, for `_ROWS` of them: repeated where it grows with a third, else as it is.
+
+    It may have several rows a text, one after another (BLOOM's linear biases: one a head), or one number (X-MOD's language).
+    """
     import torch
 
-    if isinstance(value, tuple):
-        return tuple(map(_copies, value))
-    is_a_text = isinstance(value, torch.Tensor) and value.ndim > 1 and len(value) == 2
-    return value[:1].expand(_ROWS, *value.shape[1:]) if is_a_text else value
+    if isinstance(two, tuple):
+        return tuple(map(_copies, two, three))
+    if not isinstance(two, torch.Tensor) or two.ndim == 0 or len(two) == len(three):
+        return two
+    of_one = two[: len(three) - len(two)]
+    return of_one.expand(_ROWS, *of_one.shape).reshape(_ROWS * len(of_one), *of_one.shape[1:])
 
 
 def _call_of(base: "nn.Module", block: "nn.Module", inputs: "dict[str, torch.Tensor]") -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -278,12 +287,12 @@ def _transposed(point: _Point, rows: "torch.Tensor") -> "torch.Tensor":
 
 
 def _forward(point: _Point, rows: "torch.Tensor") -> "torch.Tensor":
-    """J v for every row v: forward mode, or, where an operation has none, the derivative of J^T u by u."""
+    """J v for every row v: forward mode, or, where an operation has none (BLOOM's own GELU), the derivative of J^T u by u."""
     import torch
 
     try:
         return torch.func.jvp(point, (point.state,), (rows,))[1].detach()
-    except NotImplementedError:
+    except (NotImplementedError, RuntimeError):
         state = point.state.clone().requires_grad_(True)
         u = torch.zeros_like(state, requires_grad=True)
         (product,) = torch.autograd.grad(point(state), state, u, create_graph=True)

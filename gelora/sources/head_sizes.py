@@ -4,7 +4,7 @@ Works from the config alone, on the meta device. Knows no weights, adapters or t
 """
 
 from gelora.records import check_range
-from gelora.sources.structure import base_model_of, collector_paused, without_weights
+from gelora.sources.structure import base_model_of, collector_paused, poolers_of, without_weights
 
 
 def head_size(model_id: str, n_labels: int = 2) -> int:
@@ -30,6 +30,6 @@ def head_size(model_id: str, n_labels: int = 2) -> int:
         config.num_labels = n_labels
         model = without_weights(config, "AutoModelForSequenceClassification")
     base = base_model_of(model)
-    poolers = {id(p) for name, module in base.named_modules() if name.rpartition(".")[2] == "pooler" for p in module.parameters()}
+    poolers = {id(parameter) for pooler in poolers_of(base) for parameter in pooler.parameters()}
     frozen = {id(parameter) for parameter in base.parameters()} - poolers
     return sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in frozen)

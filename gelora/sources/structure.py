@@ -79,6 +79,7 @@ def structure_of(model: "nn.Module", model_id: str, revision: str) -> ModelStruc
         vocab_size=vocab_size,
         n_lm_head_params=0 if is_tied else vocab_size * hidden_size,
         traits=traits_of(base, blocks),
+        n_pooler_params=sum(parameter.numel() for pooler in poolers_of(base) for parameter in pooler.parameters()),
     )
 
 
@@ -158,14 +159,19 @@ def find_final_norm(model: "nn.Module") -> "nn.Module | None":
     for depth in range(len(ancestors), -1, -1):
         parent = base.get_submodule(".".join(ancestors[:depth]))
         for name, child in parent.named_children():
-            if not _NORM.search(type(child).__name__):
-                continue
+            if not _NORM.search(type(child).__name__) or any(child.children()):
+                continue  # RobertaPreLayerNormEncoder is named for its norms; a norm holds no other module
             if "emb" in name and not name.endswith("after"):
                 continue  # norms of embeddings; ESM's emb_layer_norm_after is its final norm for all that
             if hasattr(parent, "rel_embeddings") and name == "LayerNorm":
                 continue  # DeBERTa's norm of the relative positions
             return child
     return None
+
+
+def poolers_of(base: "nn.Module") -> "list[nn.Module]":
+    """The modules named pooler of a base model: a head over the first token, which belongs to no block."""
+    return [module for name, module in base.named_modules() if name.rpartition(".")[2] == "pooler"]
 
 
 def base_model_of(model: "nn.Module") -> "nn.Module":

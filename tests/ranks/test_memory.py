@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 import torch
 from hypothesis import given, strategies as st
-from tiny_models import tiny_config
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from tiny_models import save_tiny_model, tiny_config
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from gelora.errors import InputError
-from gelora.ranks import apply_plan, memory_estimate, uniform_ranks
+from gelora.ranks import apply_plan, memory_estimate, modules_to_save, uniform_ranks
 from gelora.records import BlockTraits, MemoryEstimate, ModelStructure, TargetModule
-from gelora.sources import structure_of
+from gelora.sources import head_size, structure_of
 
 N_TOKENS = 4 * 64
 WIDER = {"hidden_size": 64, "intermediate_size": 256}
@@ -165,6 +165,22 @@ def test_a_language_model_adds_its_output_map():
     classifier = memory_estimate(112, structure_on_paper(), **options)
     language_model = memory_estimate(112, structure_on_paper(), **options, task="causal-lm")
     assert language_model.weights_bytes - classifier.weights_bytes == 4 * 800
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "llama"])
+def test_weights_of_a_classifier_are_those_that_peft_keeps_its_pooler_counted_as_often_as_it_is_there(architecture, tmp_path):
+    bare = structure_of(AutoModel.from_config(tiny_config(architecture)), "tiny", "r1")
+    assert (bare.n_pooler_params > 0) == (architecture != "llama")
+    n_head = head_size(str(save_tiny_model(architecture, tmp_path)), 2)
+    model = AutoModelForSequenceClassification.from_config(tiny_config(architecture, num_labels=2))
+    plan = uniform_ranks(bare, 2, "attention")
+    adapted = apply_plan(model, plan, modules_to_save=modules_to_save(model, missing_keys_of_a_base_checkpoint(model)))
+    estimate = memory_estimate(plan, bare, batch_size=1, length=8, n_head_params=n_head)
+    assert estimate.weights_bytes == 4 * sum(parameter.numel() for parameter in adapted.parameters())
+
+
+def missing_keys_of_a_base_checkpoint(model: torch.nn.Module) -> list[str]:
+    return [name for name, _ in model.named_parameters() if not name.startswith(f"{model.base_model_prefix}.")]
 
 
 def test_a_number_of_parameters_stands_for_adapters_of_attention():

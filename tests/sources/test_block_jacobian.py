@@ -60,7 +60,9 @@ def whole_jacobian(network, tokenizer, text, position):
     return torch.autograd.functional.jacobian(output_at, seen["state"]).numpy()
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "deberta-v2", "distilbert", "modernbert", "gpt2", "llama", "qwen3", "mixtral"])
+@pytest.mark.parametrize(
+    "architecture", ["bert", "roberta", "deberta-v2", "distilbert", "modernbert", "gpt2", "llama", "qwen3", "mixtral", "xmod", "bloom"]
+)
 def test_with_as_many_probes_as_coordinates_the_values_are_those_of_the_whole_jacobian(architecture, sample):
     network, tokenizer, found = probed(architecture, sample)
     for i, (text, position) in enumerate(zip(found.texts, found.positions, strict=True)):

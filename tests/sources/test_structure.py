@@ -76,6 +76,21 @@ FACTS = {
         True,
         True,
     ),
+    "bloom": (
+        "h",
+        {"self_attention.query_key_value": "qkv", "self_attention.dense": "o"},
+        {"mlp.dense_h_to_4h", "mlp.dense_4h_to_h"},
+        True,
+        True,
+    ),
+    "xmod": (
+        "encoder.layer",
+        BERT,
+        {*BERT_MLP, "output.adapter_modules.en_XX.dense1", "output.adapter_modules.en_XX.dense2"},
+        False,
+        False,
+    ),
+    "roberta-prelayernorm": ("encoder.layer", BERT, BERT_MLP, False, True),
 }
 
 
