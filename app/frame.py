@@ -12,6 +12,7 @@ import streamlit as st
 
 from app import components, measuring, pipeline, state, whereabouts
 from app.cache import dataset_info
+from app.redraw import in_place, redraw_page
 from gelora.errors import GeloraError
 from gelora.records import POOLINGS, DataChoice
 from gelora.sources import FILE_ENDINGS, DatasetInfo, bundled_datasets, bundled_models
@@ -61,7 +62,7 @@ def _asking(words: Callable[[], str]) -> None:
     said = words()
     st.caption(said)
     if not said.endswith("…"):
-        st.rerun(scope="app")
+        redraw_page()
 
 
 def _each(names: Sequence[str], words: Callable[[str], str]) -> str:
@@ -144,6 +145,7 @@ def _machine_sentence() -> str:
     return f"{device} · the bundled model and data need no network"
 
 
+@in_place
 def _stations(current: str) -> None:
     """The stations as a row of chips, or on a phone as one control (app/frontend/frame.css shows the one or the other)."""
     st.html(ROOT / "app" / "frontend" / "frame.css")
@@ -158,7 +160,7 @@ def _stations(current: str) -> None:
 def _moving_chips(current: str, drawn: tuple[int, int]) -> None:
     """The chips while something is under way; what a measurement gives meanwhile the rest of the page is to show too."""
     if measuring.news(state.measurement()) != drawn:
-        st.rerun(scope="app")
+        redraw_page()
     _chips(current, pipeline.stations())
 
 

@@ -14,6 +14,7 @@ from app.aside import aside
 from app.cache import measurements
 from app.pipeline import Station
 from app.preparation import preparation, preparation_under_way
+from app.redraw import in_place, redraw_page
 from app.run_reading import short_name
 from app.run_words import STATUS_ICONS, listed, main_metric, metric_word
 from gelora.runs import RunInfo, history
@@ -45,7 +46,7 @@ def _live() -> None:
         now = [words for what, of_it in parts.items() if preparation_under_way(what) for words in of_it]
         st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
     elif not (pipeline.is_moving(found) or measuring.is_measuring()):
-        st.rerun(scope="app")  # over: the rest of the page follows
+        redraw_page()  # over: the rest of the page follows
 
 
 def _is_preparing() -> bool:
@@ -101,6 +102,7 @@ def _begin(name: str) -> None:
     st.switch_page(components.page_path(demos.DEMOS[name].page))
 
 
+@in_place
 def _under_way() -> None:
     """The training that this tab has asked for: its progress, then its run's page, or what it ended with until another is begun."""
     job: demos.TrainingDemo | None = st.session_state.get("_demo")
@@ -120,8 +122,9 @@ def _under_way() -> None:
 def _progress() -> None:
     job: demos.TrainingDemo | None = st.session_state.get("_demo")
     if job is None or job.is_over:
-        st.rerun(scope="app")
-    progress.with_cancel(job, "cancel_demo", "Train and watch")
+        redraw_page()
+    if job is not None:
+        progress.with_cancel(job, "cancel_demo", "Train and watch")
 
 
 # the last runs
@@ -132,7 +135,7 @@ def last_runs(runs: Sequence[RunInfo]) -> None:
     if not runs:
         st.caption("No run yet: *Train and watch* starts one, or Fine-tune.")
         return
-    waits = False
+    waits, st.session_state["_loss_pending"] = False, set()
     for run in runs[:N_LAST_RUNS]:
         series = _loss_of(run)
         waits = waits or series is None
@@ -152,8 +155,7 @@ def _look_again(_drawn: list[tuple[str, str, int]]) -> None:
     """Draw the page anew once the losses that were missing are there."""
     pending = st.session_state.get("_loss_pending", set())
     if pending and all(aside().ask(key, list)[0] for key in pending):
-        st.session_state["_loss_pending"] = set()
-        st.rerun(scope="app")
+        redraw_page()
 
 
 def _words(run: RunInfo) -> str:
@@ -167,7 +169,7 @@ def _loss_of(run: RunInfo) -> list[float] | None:
     key = f"loss {run.id} {run.status} {run.attempts}"
     known, losses = aside().ask(key, lambda: [value for _, value in history(run.id).get("loss", [])], 3.0 if run.is_live else None)
     if not known:
-        st.session_state.setdefault("_loss_pending", set()).add(key)
+        st.session_state["_loss_pending"].add(key)
         return None
     return losses or []
 

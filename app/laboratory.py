@@ -11,6 +11,7 @@ import streamlit as st
 from app.charts.look import estimator_style, minus
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.jobs import Job
+from app.redraw import in_place, redraw_page
 from app.works import Answers, Works
 from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case, Estimator, PointCloud, Summary, Trial, calibrate
 
@@ -86,6 +87,7 @@ def choices() -> Experiment:
     return experiment(chosen)
 
 
+@in_place
 def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, ...]]:
     """The experiment to draw and its answers; without any, an invitation, and the page ends.
 
@@ -131,7 +133,9 @@ def _start_button(words: str, wanted: Experiment) -> None:
 def _progress(wanted: Experiment) -> None:
     job = laboratory().job(wanted)
     if job is None or job.is_over:
-        st.rerun(scope="app")
+        redraw_page()
+    if job is None:
+        return
     left = "" if job.seconds_left is None else f" · about {max(job.seconds_left, 0):.0f} s left"
     counted = f": answer {job.done} of {job.total}" if job.total else ""
     st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")

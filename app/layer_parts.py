@@ -12,6 +12,7 @@ from app.cache import measurements
 from app.charts import scales as scale_charts
 from app.jobs import Task
 from app.kept import Kept
+from app.redraw import in_place
 from gelora.geometry import BASELINES, sign_agreement
 from gelora.ranks import rank_agreement
 from gelora.records import IdProfile, RankPlan
@@ -56,6 +57,7 @@ def layer_clicked() -> None:
 _ALTERNATIVES: Kept[dict[str, go.Figure]] = Kept(16)
 
 
+@in_place
 def sensitivity_section(estimator: str, is_stale: bool) -> None:
     """The focus estimator's curve when one choice is made differently, as small multiples."""
     st.subheader("How sensitive is it?")

@@ -10,10 +10,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import live_parts, state
 from app.live_geometry import geometry, is_measured
+from app.redraw import in_place, redraw_page
 from gelora.errors import GeloraError
 from gelora.runs import RunInfo, list_runs
 
 
+@in_place
 def chosen_run(runs: list[RunInfo]) -> str | None:
     """The run in the URL if it exists, else the one under way, else the next in the queue, else None."""
     wanted = st.session_state["run"]
@@ -57,19 +59,19 @@ def _others(run_id: str) -> None:
 @st.fragment(run_every=1.0)
 def _live(run_id: str) -> None:
     if st.session_state["run"] not in ("", run_id):  # another one was chosen
-        st.rerun(scope="app")
+        redraw_page()
     run = live_parts.read(run_id)
     if run is None:
         return
     _draw(run)
     if not run.is_live:
-        st.rerun(scope="app")
+        redraw_page()
 
 
 @st.fragment
 def _still(run_id: str) -> None:
     if st.session_state["run"] not in ("", run_id):
-        st.rerun(scope="app")
+        redraw_page()
     run = live_parts.read(run_id)
     if run is not None:
         _draw(run)

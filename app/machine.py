@@ -13,6 +13,7 @@ import psutil
 import streamlit as st
 
 from app.aside import aside
+from app.redraw import redraw_page
 from app.run_words import size
 from gelora.doctor import GpuMemory, gpu_memory, gpu_of_driver, package_versions
 from gelora.home import home
@@ -84,7 +85,7 @@ def _list() -> bool:
 @st.fragment(run_every=1.0)
 def _wait() -> None:
     if None not in facts().values():
-        st.rerun(scope="app")
+        redraw_page()
 
 
 _ONLINE = "online: the hub answers"

@@ -11,6 +11,7 @@ from app import pace, progress, state
 from app.cache import dataset_info, measurements, only
 from app.jobs import MeasuringJob, Task
 from app.preparation import preparation
+from app.redraw import in_place, redraw_page
 from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS
 from gelora.records import DataChoice, IdProfile
@@ -45,6 +46,7 @@ def shown_profile() -> tuple[IdProfile | None, state.Measurement | None]:
     return st.session_state.get("_shown", (None, None))
 
 
+@in_place
 def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tuple[IdProfile, bool]:
     """The profile to draw and whether it is stale; without any, an invitation to measure, and the page ends.
 
@@ -152,6 +154,7 @@ def begin_once(task: Task) -> None:
         _start(task)
 
 
+@in_place
 def offer(task: Task, words: str, key: str, wanted: state.Measurement | None = None) -> None:
     """A button for what the task lacks; nothing when it is all there or under way. Errors and progress stand here too.
 
@@ -177,6 +180,7 @@ def _start(task: Task, again: bool = False, wanted: state.Measurement | None = N
     st.rerun()
 
 
+@in_place
 def draw_jobs(kind: str, wanted: state.Measurement | None = None) -> None:
     """Progress with Cancel of every job of that kind under way; of ended ones the error, as long as what it was for is missing.
 
@@ -194,6 +198,6 @@ def draw_jobs(kind: str, wanted: state.Measurement | None = None) -> None:
 @st.fragment(run_every=0.4)
 def _progress(kind: str, seen: tuple[int, int], wanted: state.Measurement | None) -> None:
     if news(wanted or state.measurement(), kind) != seen:
-        st.rerun(scope="app")  # something new to draw
+        redraw_page()  # something new to draw
     for i, job in enumerate(job for job in _jobs(kind, wanted) if not job.is_over):
         progress.with_cancel(job, f"cancel_{kind}_{i}{'_other' if wanted else ''}", job.now or job.task.words())

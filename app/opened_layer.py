@@ -13,6 +13,7 @@ from app.cache import measurements
 from app.charts import opened as charts, scales as scale_charts
 from app.jobs import Task
 from app.opening import Opening, OpeningJob, openings
+from app.redraw import redraw_page
 from gelora.errors import DataError, InputError
 from gelora.opened_layer import OpenedLayer
 from gelora.records import IdProfile
@@ -107,8 +108,9 @@ def _say(wanted: Opening, job: OpeningJob | None) -> None:
 def _progress(wanted: Opening) -> None:
     job = openings().job(wanted)
     if job is None or job.is_over:
-        st.rerun(scope="app")
-    progress.with_cancel(job, "cancel_open")
+        redraw_page()
+    if job is not None:
+        progress.with_cancel(job, "cancel_open")
 
 
 # views

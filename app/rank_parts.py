@@ -10,6 +10,7 @@ from app.charts.look import STRATEGY_COLOURS
 from app.charts.wall import wall_data
 from app.rank_memory import fits_sentence
 from app.rank_wall import WallAnswer, rank_wall
+from app.redraw import in_place
 from gelora.errors import InputError
 from gelora.ranks import STRATEGIES
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
@@ -32,8 +33,8 @@ def choices(profile: IdProfile | None) -> None:
     )  # fmt: skip
     with st.popover("I have a budget", icon=":material/savings:", width="stretch"):
         _budget_choice()
-    if chosen["match"]:
-        with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if chosen["match"]:
             st.caption(f"Matched to the budget **{chosen['match']}**.")
             st.button("Let go", key="leave_budget", on_click=_let_go)
     if profile is not None:
@@ -82,6 +83,7 @@ def _let_go() -> None:
     state.leave_budget()
 
 
+@in_place
 def plan_and_rule(profile: IdProfile | None) -> tuple[RankPlan, RankPlan]:
     """The plan to be used and the rule's plan, whose cost it has; where the choices give none, the reason, and the page ends."""
     with components.errors_as_sentences():
@@ -161,6 +163,7 @@ def _undo(n: int) -> None:
     st.session_state["edits"] = dict(kept)
 
 
+@in_place
 def notes(plan: RankPlan) -> None:
     """Why blocks got their ranks, where that is not plain from the curve: one line for those that share a reason."""
     by_note: dict[str, list[int]] = {}

@@ -11,11 +11,13 @@ import streamlit as st
 from app import figures, planning, progress
 from app.charts.ranks import ranks_by_strategy
 from app.rank_parts import edit_rank
+from app.redraw import in_place, redraw_page
 from app.scoring import scorer
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, uniform_comparison
 from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 
 
+@in_place
 def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     """Every strategy at the rule's cost at most, and which of them is to be used."""
     st.subheader("Strategies at this budget")
@@ -64,9 +66,9 @@ def _reasons(reasons: Mapping[str, str]) -> None:
 def _scoring_progress(n_results: int) -> None:
     job = scorer().job(planning.scoring_of(st.session_state["targets"]))
     if job is None or job.is_over or job.n_results != n_results:
-        st.rerun(scope="app")
-    assert job is not None
-    progress.with_cancel(job, "cancel_scoring")
+        redraw_page()
+    if job is not None:
+        progress.with_cancel(job, "cancel_scoring")
 
 
 def module_table(plan: RankPlan) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 from app import components, figures
 from app.charts.drift import drift_limit, drift_map
 from app.charts.runs import compare_runs, metric_against_parameters
+from app.redraw import in_place
 from app.run_reading import geometry_of, metric_names, series_of, short_name
 from app.run_words import count, main_metric, metric_word, short_path
 from gelora.runs import RunInfo, differences, pareto_front, settings_of, summarise
@@ -18,6 +19,7 @@ from gelora.runs import RunInfo, differences, pareto_front, settings_of, summari
 _AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
 
 
+@in_place
 def overlay(chosen: Sequence[RunInfo]) -> None:
     """One metric of the runs over the steps."""
     st.subheader("One metric, all of them", anchor=False)
@@ -46,6 +48,7 @@ def overlay(chosen: Sequence[RunInfo]) -> None:
         st.caption(f"Without this metric: {'; '.join(without)}.")
 
 
+@in_place
 def settings(chosen: Sequence[RunInfo]) -> None:
     """What differs between the runs; all settings of a single one."""
     specs = {run.id: run.spec for run in chosen if run.spec is not None}
@@ -70,6 +73,7 @@ def _said(name: str, value: object) -> str:
     return "—" if value is None or value == "" or value == () else str(value)
 
 
+@in_place
 def against_parameters(runs: Sequence[RunInfo]) -> None:
     """Score against trained parameters of all finished runs of one model and data: mean and spread over seeds, Pareto front."""
     kinds: dict[tuple[str, str, str], list[RunInfo]] = {}
@@ -120,6 +124,7 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
     )  # fmt: skip
 
 
+@in_place
 def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
     """The dimension of every layer over the steps, of one run or of two side by side on one colour scale."""
     candidates = {run.id: run for run in (*chosen, *runs)}

@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import measuring, planning, run_task, state
 from app.components import estimator_words
+from app.redraw import in_place
 from app.run_task import TaskChoice
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS
@@ -153,6 +154,7 @@ def _toggle(label: str, name: str) -> None:
     st.toggle(label, key=f"train_{name}", help=_HELP.get(name), **_KEEP)
 
 
+@in_place
 def _again_note() -> None:
     again = st.session_state.get("_again")
     if again is None:

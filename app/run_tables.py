@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from app import components, live_parts, run_form, state
+from app.redraw import in_place
 from app.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
 from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
 
@@ -108,6 +109,7 @@ def _tick(ids: list[str]) -> None:
     st.rerun()
 
 
+@in_place
 def actions(chosen: Sequence[RunInfo]) -> None:
     """Open, repeat, resume, take away, delete."""
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -13,6 +13,7 @@ from app.charts import large, large_runs
 from app.charts.large import SHAPES
 from app.components import estimator_words
 from app.jobs import Job, Task
+from app.redraw import redraw_page
 from app.teaching_ratios import Ratios, ratio_store
 from app.teaching_run import ESTIMATOR, OFFSET, ROUNDING, TARGETS
 from app.teaching_steps import (
@@ -170,5 +171,5 @@ def _ratios() -> Ratios | None:
 @st.fragment(run_every=0.4)
 def _wait_for(job: Job) -> None:
     if job.is_over:
-        st.rerun(scope="app")
+        redraw_page()
     progress.with_cancel(job, "teach_cancel")

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import state
 from app.charts import large, large_runs
+from app.redraw import in_place, redraw_page
 from app.run_reading import reference_scores, series_of
 from app.run_words import duration, main_metric, metric_word, waits_for
 from app.teaching_parts import draw, profile_or_wait, say
@@ -31,6 +32,7 @@ def _spec() -> RunSpec | None:
 # step 2
 
 
+@in_place
 def training(question: Question, guess: int) -> None:
     """Step 2: starts the run that was asked for, then follows it."""
     runs = list_runs()
@@ -43,7 +45,8 @@ def training(question: Question, guess: int) -> None:
     if run.is_live:
         _follow(run.id, question.answers[guess])
     else:
-        _draw_run(run, question.answers[guess])
+        with st.container():  # as the fragment above has one
+            _draw_run(run, question.answers[guess])
         if run.status != "finished":
             st.button("Start another run", key="teach_start_again", on_click=_let_go)
 
@@ -81,8 +84,8 @@ def _let_go() -> None:
 def _follow(run_id: str, said: str) -> None:
     run = find_run(run_id, None, list_runs())
     if run is None or not run.is_live:
-        st.rerun(scope="app")
-    else:
+        redraw_page()
+    if run is not None:
         _draw_run(run, said)
 
 
@@ -123,16 +126,18 @@ def _progress(run: RunInfo) -> None:
 # step 6
 
 
+@in_place
 def harvest_of_run(question: Question, guess: int) -> None:
     """Step 6: score and geometry of the class's run; while it is not finished, those of the recorded one, labelled."""
     run = find_run(st.session_state["tour_run"], None, list_runs())
     if run is not None and run.status == "finished":
         _harvested(run, question, guess)
         return
-    if run is not None and run.is_live:
-        _wait_beside(run.id)
-    elif run is not None:
-        _progress(run)
+    with st.container():
+        if run is not None and run.is_live:
+            _wait_beside(run.id)
+        elif run is not None:
+            _progress(run)
     kept = recorded()
     why = "; none was started in step 2" if run is None else ""
     st.markdown(f":material/history: **Recorded run** of {kept.label()}{why}.")
@@ -143,8 +148,8 @@ def harvest_of_run(question: Question, guess: int) -> None:
 def _wait_beside(run_id: str) -> None:
     run = find_run(run_id, None, list_runs())
     if run is None or not run.is_live:
-        st.rerun(scope="app")
-    else:
+        redraw_page()
+    if run is not None:
         _progress(run)
 
 

@@ -13,6 +13,7 @@ from app.charts import theory as charts
 from app.charts.theory import Mark, Spectrum
 from app.jobs import WAITING, Job
 from app.preparation import preparation
+from app.redraw import redraw_page
 from app.theory_maps import verdict_words
 from app.works import Answers, Works
 from gelora.records import IdProfile
@@ -113,8 +114,9 @@ def real_block() -> None:
 def _progress(wanted: Probing) -> None:
     job = prober().job(wanted)
     if job is None or job.is_over:
-        st.rerun(scope="app")
-    progress.with_cancel(job, "cancel_probe")
+        redraw_page()
+    if job is not None:
+        progress.with_cancel(job, "cancel_probe")
 
 
 def rank_words(found: BlockJacobian) -> str:

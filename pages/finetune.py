@@ -19,8 +19,10 @@ def new_run() -> None:
         with form_place:
             form = run_form.draw()
     with right:
-        if task is None:
-            return
+        said, start_place = st.container(), st.container()
+    if task is None:
+        return
+    with said:
         st.markdown(task.sentence)
         for reason in task.reasons:
             st.caption(reason)
@@ -30,6 +32,7 @@ def new_run() -> None:
         except GeloraError as error:
             st.info(str(error), icon=":material/info:")
             return
+    with start_place:  # however many sentences stand over it
         words = "Start" if len(specs) == 1 else f"Start {count(len(specs), 'run')}"
         if st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=not can_start):
             start(specs, form.runs_at_once)

@@ -9,9 +9,10 @@ st.title("Layers")
 measuring.estimator_chooser()
 profile, is_stale = measuring.profile_or_invitation()
 estimator = planning.focus(profile)
-st.markdown(f"**{components.finding(profile, estimator)}**")
-if len(profile.estimates) > 1:
-    st.markdown(components.sign_sentence(profile))
+with st.container():  # parts that come and go must not move what stands under them (app/redraw.py)
+    st.markdown(f"**{components.finding(profile, estimator)}**")
+    if len(profile.estimates) > 1:
+        st.markdown(components.sign_sentence(profile))
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     components.focus_choice("Focus", width=180)
@@ -42,17 +43,19 @@ figures.show(
     "The last row of ranks counts the estimators that give the rank most of them give. A click on a marker opens its layer below.",
     on_select=layer_parts.layer_clicked,
 )
-layer_parts.hint_of_height(profile)
-if estimator == "twonn-mle":
-    st.caption(
-        "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow (near 90% instead of 95%)."
-    )
-if no_plan:
-    st.info(no_plan, icon=":material/info:")
-for reason in components.undefined_reasons(profile, estimator):
-    st.info(reason, icon=":material/do_not_disturb_on:")
-for reason in components.undefined_elsewhere(profile, estimator):
-    st.caption(reason)
+with st.container():
+    layer_parts.hint_of_height(profile)
+    if estimator == "twonn-mle":
+        st.caption(
+            "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow "
+            "(near 90% instead of 95%)."
+        )
+    if no_plan:
+        st.info(no_plan, icon=":material/info:")
+    for reason in components.undefined_reasons(profile, estimator):
+        st.info(reason, icon=":material/do_not_disturb_on:")
+    for reason in components.undefined_elsewhere(profile, estimator):
+        st.caption(reason)
 
 paper.expander(profile, estimator, plans)
 comparison.section(profile, estimator, is_stale)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import components, run_compare, run_tables
+from app.redraw import redraw_page
 from gelora.runs import RunInfo, list_runs
 
 
@@ -15,7 +16,7 @@ def signature(runs: list[RunInfo]) -> list[tuple[object, ...]]:
 def watch(drawn: list[tuple[object, ...]]) -> None:
     """Draw the page anew when a run came, went or changed its state, here or elsewhere."""
     if signature(list_runs()) != drawn:
-        st.rerun(scope="app")
+        redraw_page()
 
 
 st.title("Runs")
@@ -31,11 +32,12 @@ if not shown:
     st.info("No run passes these filters; clear some.")
     st.stop()
 chosen = run_tables.table(shown)
-if chosen:
-    run_tables.actions(chosen)
-    run_compare.overlay(chosen)
-    run_compare.settings(chosen)
-else:
-    st.caption("Tick rows to overlay their metrics, compare their settings, open, repeat, resume or delete them.")
+with st.container():  # what is ticked moves nothing under it
+    if chosen:
+        run_tables.actions(chosen)
+        run_compare.overlay(chosen)
+        run_compare.settings(chosen)
+    else:
+        st.caption("Tick rows to overlay their metrics, compare their settings, open, repeat, resume or delete them.")
 run_compare.against_parameters(shown)
 run_compare.drift(shown, chosen)

@@ -1,0 +1,40 @@
+"""What a page owes to the hand that is on it while it is drawn again: its parts keep their places, and no click is lost.
+
+Does not depend on what is drawn.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_place(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw a part in one container, however much it draws from run to run, so that it moves nothing else on the page.
+
+    Streamlit knows an element by its position. What moves is built anew: until the run ends the page shows the old elements
+    beside the new ones, and a click on an old one, or a word typed into it, is lost.
+    """
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with st.container():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def redraw_page() -> None:
+    """Called in a fragment that found news: the page is drawn again, from a tick of the fragment alone.
+
+    While the whole page is being drawn it returns, and the next tick does it: a rerun in the middle would end the run that
+    brings a click before the button is reached, and the click would be lost.
+    """
+    context = get_script_run_ctx()
+    if context is not None and context.fragment_ids_this_run:
+        st.rerun(scope="app")
