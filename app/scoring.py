@@ -14,10 +14,8 @@ from app.shelf import Shelf
 from app.works import Works
 from gelora.errors import DataError, InputError
 from gelora.ranks import STRATEGIES, module_scores
-from gelora.records import SCORE_STRATEGIES, DataChoice, ModuleScores
+from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores
 from gelora.sources import BUNDLED_DATASET, model_structure, select_modules
-
-_FORMAT = 1  # raise it when the same choices would now give other scores
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Scorer(Works[Scoring, Job]):
 
 
 def _key(wanted: Scoring, strategy: str) -> str:
-    return key_of(_FORMAT, asdict(wanted), state_of(wanted.model), state_of(wanted.data.dataset), strategy)
+    return key_of(SCORE_DEFINITIONS[strategy], asdict(wanted), state_of(wanted.model), state_of(wanted.data.dataset), strategy)
 
 
 @st.cache_resource(show_spinner=False)

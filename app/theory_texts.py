@@ -2,7 +2,7 @@
 
 from app.theory_card import Words
 
-_GELORA = "Ed-dib, Datbayev & Aboussalah, GeLoRA, [arXiv 2412.09250](https://arxiv.org/abs/2412.09250)"
+_GELORA = "Ed-dib, Datbayev & Aboussalah, GeLoRA, Findings of EMNLP 2025, [arXiv 2412.09250](https://arxiv.org/abs/2412.09250)"
 
 DIMENSION = Words(
     "What intrinsic dimension is",
@@ -33,9 +33,10 @@ TWONN = Words(
 MAP = Words(
     "Why a block that raises the ID needs rank",
     "A smooth map cannot make new dimensions: its image has at most as many as its Jacobian has rank on the tangent space, "
-    "which is at most the dimension that came in. So a linear map of rank $r$ gives at most $\\min(d, r)$. A *residual* map "
-    "$x + Q\\,a$ keeps $x$ and adds an update in $r$ directions; whatever $a$ depends on, noise or other tokens included, it "
-    "adds at most $r$. That is the sense in which a measured rise asks for rank.",
+    "which is at most the dimension that came in. So a linear map of rank $r$ gives at most $\\min(d, r)$. The first line is "
+    "GeLoRA's Theorem 3.2: a block's rank is at least the dimension of what it puts out. It says nothing of a *rise*. A "
+    "*residual* map $x + Q\\,a$ keeps $x$ and adds an update in $r$ directions; whatever $a$ depends on, noise or other tokens "
+    "included, it adds at most $r$: the third line, and the sense in which a measured rise asks for rank.",
     (
         r"\dim f(M) \le \max_{x \in M} \operatorname{rank} J_f(x)\big|_{T_xM}",
         r"\operatorname{rank} J_f\big|_{T_xM} \le \min(\dim M,\ \operatorname{rank} J_f)",
@@ -48,7 +49,7 @@ MAP = Words(
     "\\times \\mathbb R^k$. The rise is now real, and the update's rank bounds it. One token's state in a transformer is in "
     "this second case: attention brings in the other tokens. Where a verdict reads *does not hold*, the estimate is at "
     "fault, not the theorem: a measured ID carries bias, curvature and noise.",
-    f"{_GELORA}, Theorem 3.2 and Corollary 3.2.1; Lee, Introduction to Smooth Manifolds (2013), chapters 4 and 6.",
+    f"{_GELORA}, Theorem 3.2 (the first line); Lee, Introduction to Smooth Manifolds (2013), chapters 4 and 6.",
 )
 
 BLOCK = Words(
@@ -59,8 +60,8 @@ BLOCK = Words(
     (r"Y = J^{\top} S,\quad Q = \operatorname{orth}(Y)", r"\sigma_i(J Q) \le \sigma_i(J)"),
     "The Jacobian's rank is near the width, the measured ID far below it. Is the theorem wrong, or of no use here?",
     "It is right and loose. A pretrained block is close to invertible, so its rank is the width (less two where the block "
-    "ends in a LayerNorm, which fixes a mean and a length), and any ID is below that. The bound on the rise is no tighter "
-    "here: $J - I$ is nearly full as well. It says something for an update that is *held* to few directions, as LoRA's is. "
+    "ends in a LayerNorm, which fixes a mean and a length), and any ID is below that. Nor does the rank of the update bound "
+    "the rise any tighter: $J - I$ is nearly full as well. It says something for an update that is *held* to few directions, as LoRA's is. "
     "And the measured ID belongs to pooled states: a text's mean over tokens is not a function of the mean that entered, so "
     "its ID can rise although no smooth map raises a dimension.",
     f"Halko, Martinsson & Tropp, SIAM Review 53 (2011), algorithm 4.1; {_GELORA}, Theorem 3.2.",
@@ -102,16 +103,19 @@ FISHER = Words(
 
 LIMITS = Words(
     "What the theorem does not say",
-    "GeLoRA's theorem bounds the rise of the ID over a block by the block's rank; the rule reads it from right to left, as "
-    "the least rank of an update, and adds an offset. The bound can be 0, and 0 does not mean that no update is needed. Here a "
-    "frozen layer must learn a rotation: distances stay, so every dimension stays and the rise is 0, yet the update needs two "
-    "ranks a plane. That the rise of the *pretrained* states tells what *fine-tuning* needs is a heuristic, not a consequence.",
+    "GeLoRA's Theorem 3.2 is about a *block*: its rank is at least the dimension $d_i$ of its output manifold. Its Corollary "
+    "3.2.1 is about *rises*, and bounds from below how many *parameters* $N_i$ block $i$ needs. The rule takes that bound for "
+    "the *rank of an update* to each matrix, and adds an offset; neither statement says so, and that the rise of the "
+    "*pretrained* states tells what *fine-tuning* needs is a heuristic. The bound can be 0, and 0 does not mean that no update "
+    "is needed. Here a frozen layer must learn a rotation: distances stay, so every dimension stays and the rise is 0, yet the "
+    "update needs two ranks a plane.",
     (
-        r"\operatorname{id}(M_{i+1}) - \operatorname{id}(M_i) \le \operatorname{rank}",
-        r"r_i = \max(d_{i+1} - d_i,\ 0) + \text{offset}",
+        r"d_i \le \operatorname{rank}(T_i) \qquad \text{(Theorem 3.2)}",
+        r"\max(d_i - d_{i-1},\ 0) \le N_i \qquad \text{(Corollary 3.2.1)}",
+        r"r_i = \max(d_i - d_{i-1},\ 0) + \text{offset} \qquad \text{(the rule)}",
     ),
     "Where does the offset come from, and what does it cost?",
-    "From nowhere in the theorem: it keeps blocks whose bound is 0 trainable, and on measured curves it is most of the "
+    "From neither of them: it keeps blocks whose bound is 0 trainable, and on measured curves it is most of the "
     "budget. That is why it is a slider on the Ranks page, with its cost beside it.",
-    f"{_GELORA}, Corollary 3.2.1 and section 3; reduced-rank regression: Izenman, J. Multivariate Analysis 5 (1975).",
+    f"{_GELORA}, Theorem 3.2, Corollary 3.2.1 and section 3 (nobody else has evaluated it); reduced-rank regression: Izenman, J. Multivariate Analysis 5 (1975).",
 )

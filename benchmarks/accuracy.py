@@ -227,6 +227,8 @@ _SAME = "the same formula, so this is a defect"
 PEERS: dict[str, tuple[str, Callable[[np.ndarray], float], str]] = {
     "twonn": ("TwoNN", _skdim("TwoNN", {}), _SAME),
     "mle": ("MLE(n_neighbors=20, comb='mle')", _skdim("MLE", {"n_neighbors": N_NEIGHBORS, "comb": "mle"}), _SAME),
+    "gride": ("GRIDE(n1=2, n2=4)", _skdim("GRIDE", {}, n1=2, n2=4), "its score has (N - 1) / d where the likelihood has N / d"),
+    "ph0": ("PH(nsteps=5, subsamples=4)", _skdim("PH", {}, nsteps=5, subsamples=4, random_state=0), "it begins at half of the points"),
     "correlation": ("CorrInt", _skdim("CorrInt", {}), _SAME),
     "mind": ("MiND_ML(k=19, D=width)", _mind, "its optimiser can stay at the whole number it starts from, where the likelihood is lower"),
     "danco": ("DANCo(D=20)", _danco, "its calibration is another draw of balls and a whole number of dimensions"),

@@ -107,7 +107,7 @@ def one_of_each() -> list[Record]:
         Budget(10, 2, 1000, 48, 96),
         BlockTraits(12, 2, True, False, True, 0, "silu", 0.0, 1),
         MemoryEstimate(4000, 48, 96, 12_000, 0, 16, 128, "bfloat16", "classification", False),
-        ModuleScores("gradient", {"a": 0.25, "b": 0.75}, {}, "m", "r", 8, "by hand", 0.5),
+        ModuleScores("gradient", {"a": 0.25, "b": 0.75}, {}, "m", "r", 8, "by hand", 0.5, 2),
         ModuleScores("eva", {"a": 1.0}, {"a": np.array([0.5, 0.25])}, "m", "r", 8, "by hand", 0.5),
         TrainingConfig(learning_rate=1e-3),
         RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig(), 7),

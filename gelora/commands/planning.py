@@ -185,7 +185,9 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     gpu = cost["gpu"]
     if gpu:
         print(f"It {'fits' if gpu['fits'] else 'does not fit'} the {gpu['name']}, {gpu['free_bytes'] / 1e9:.1f} GB free.")
-    print("The rule is a heuristic for the rank of the update; an even spread of the same size is hard to beat.")
+    print(
+        "The rule takes a bound on a block's parameters for the rank of its update: a heuristic. An even spread of the same size is hard to beat."
+    )
 
 
 def _print_memory(memory: dict[str, Any]) -> None:

@@ -33,8 +33,10 @@ def allocate_ranks(
     """Ranks by the GeLoRA rule: r_i = max(d_i - d_{i-1}, 0) + offset for every adapted matrix of block i.
 
     d_i is the intrinsic dimension at the output of block i, d_0 that of the embedding output, and alpha = scaling * r,
-    so that alpha / r is the same everywhere. The paper argues that the rise bounds the rank of the update from below;
-    that is a heuristic, not a proof. It leaves the rounding open: `ceil` does not round a lower bound down.
+    so that alpha / r is the same everywhere. The paper's Theorem 3.2 bounds the rank of a block from below by d_i, its
+    Corollary 3.2.1 the number of parameters that block i needs by max(d_i - d_{i-1}, 0). That this rise is the rank that
+    the update of each matrix needs is a heuristic, not a proof. The rounding is left open: `ceil` does not round a lower
+    bound down.
 
     A block with an end whose dimension is undefined gets the offset alone, and one whose rank exceeds the smaller side
     of a matrix gets that; `block_notes` of the plan says so. With offset 0, modules of blocks without a rise get

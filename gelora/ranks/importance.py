@@ -14,7 +14,7 @@ import numpy as np
 
 from gelora.errors import DataError, InputError, ModelError
 from gelora.ranks.importance_model import WITH_DATA, Ready, prepare
-from gelora.records import SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_range
+from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_range
 from gelora.sources import ModelEntry
 
 if TYPE_CHECKING:
@@ -71,7 +71,9 @@ def all_module_scores(
 ) -> dict[str, ModuleScores]:
     """The scores of the modules by each strategy, the model loaded and the rows drawn once for all.
 
-    "gradient": mean over a matrix's entries of |W * dL/dW|, dL/dW of a batch's mean loss, averaged over the batches.
+    "gradient": GoRA's importance: mean over a matrix's entries of |W * G|, G the gradient of the mean loss over all rows.
+    The gradient is averaged before the absolute value, so that batch_size changes nothing but rounding; averaging |W *
+    dL/dW| of batches instead, as AdaLoRA smooths its sensitivity, would score noise between batches as importance.
     "fisher": the diagonal empirical Fisher information: mean over the entries of the squared gradient of single rows' log
     likelihood, averaged over the rows. "eva": the share of the variance of a matrix's inputs that lies along their first
     r_max principal directions, by PEFT's own incremental SVD; the shares one by one are the record's `components`.
@@ -88,7 +90,8 @@ def all_module_scores(
         data: the rows; None where "weight-spectrum" alone is asked for.
         modules: linear maps of this model, see `select_modules`; at least one.
         n_rows: rows to draw, at least 2; fewer where the data has fewer.
-        batch_size: rows of a forward pass, at least 1; "fisher" takes rows one by one.
+        batch_size: rows of a forward pass, at least 1; memory alone depends on it, but for "eva", whose decomposition goes
+            batch by batch; "fisher" takes rows one by one.
         max_length: tokens at which a text is cut, at least 4; lowered to what the model's positions allow.
         seed: of the rows and of the head, at least 0.
         device: "cpu" or "cuda".
@@ -105,9 +108,10 @@ def all_module_scores(
         ModelError: the modules are not this model's, their weights are not in the checkpoint, or it does not fit the GPU.
         HubError, ChecksumError: model or data cannot be had.
 
-    Source: sensitivity |w * dL/dw|: Zhang et al. 2023, AdaLoRA, arXiv 2303.10512, eq. 8; its mean over a matrix: He et al.
-    2025, GoRA, arXiv 2502.12171. Fisher: Kirkpatrick et al. 2017, arXiv 1612.00796; empirical: Kunstner et al. 2019, arXiv
-    1905.12558. EVA: Paischer et al. 2024, arXiv 2410.07170. Stable rank: Rudelson & Vershynin 2007, arXiv math/0503442.
+    Source: mean |W * G|: He et al. 2025, GoRA, arXiv 2502.12171; |w * dL/dw| of one batch is AdaLoRA's sensitivity, Zhang
+    et al. 2023, arXiv 2303.10512, eq. 8. Fisher: Kirkpatrick et al. 2017, arXiv 1612.00796; empirical: Kunstner et al.
+    2019, arXiv 1905.12558. EVA: Paischer et al. 2024, arXiv 2410.07170. Stable rank: Rudelson & Vershynin 2007, arXiv
+    math/0503442.
     """
     chosen = tuple(dict.fromkeys(strategies))
     _check_arguments(chosen, data, modules, n_rows=n_rows, batch_size=batch_size, max_length=max_length, r_max=r_max, device=device)
@@ -177,13 +181,23 @@ def _record(strategy: str, entry: ModelEntry, measure: "Callable[[], _Measured]"
     if not total > 0:
         raise DataError(f"Every {strategy} score of {entry.model_id} is 0, so they say nothing of its matrices; choose other data.")
     scores = {name: value / total for name, value in found.raw.items()}
-    return ModuleScores(strategy, scores, found.components, entry.model_id, entry.revision, found.n_rows, found.detail, seconds)
+    return ModuleScores(
+        strategy,
+        scores,
+        found.components,
+        entry.model_id,
+        entry.revision,
+        found.n_rows,
+        found.detail,
+        seconds,
+        definition=SCORE_DEFINITIONS[strategy],
+    )
 
 
 def _gradient(ready: Ready, batch_size: int, report: Progress) -> _Measured:
     objective = _needed(ready.objective)
-    raw, n_batches = objective.sensitivity(ready.weights, batch_size, report)
-    detail = f"Mean |W * dL/dW| of each matrix, averaged over {n_batches} batches of {batch_size} rows; L is {objective.description}."
+    raw = objective.gradient_product(ready.weights, batch_size, report)
+    detail = f"Mean |W * G| of each matrix, G its mean gradient over {objective.n_rows} rows; the loss is {objective.description}."
     return _Measured(raw, objective.n_rows, detail, {})
 
 

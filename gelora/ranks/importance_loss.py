@@ -1,4 +1,4 @@
-"""The loss of rows of data under a model with a head, and what its gradients say of each weight: sensitivity and Fisher.
+"""The loss of rows of data under a model with a head, and what its gradients say of each weight: GoRA's mean |w * G| and Fisher.
 
 Knows tokens, labels and autograd; knows nothing of where model and rows come from.
 """
@@ -53,18 +53,25 @@ class Objective:
         """Rows that have a likelihood."""
         return len(self._rows)
 
-    def sensitivity(self, weights: dict[str, torch.Tensor], batch_size: int, report: Progress) -> tuple[dict[str, float], int]:
-        """Mean |w * dL/dw| of each weight, averaged over batches, L the mean over a batch; and the number of batches."""
-        sums = np.zeros(len(weights))
+    def gradient_product(self, weights: dict[str, torch.Tensor], batch_size: int, report: Progress) -> dict[str, float]:
+        """Mean |w * G| over the entries of each weight, G the gradient of the mean loss over all terms of all rows.
+
+        Gradients are added up before the absolute value is taken, so that what points one way in one row and the other way
+        in the next cancels, and the rows of a forward pass decide nothing but memory.
+        """
+        sums = [torch.zeros_like(weight) for weight in weights.values()]
+        n_terms = 0
         batches = [self._rows[start : start + batch_size] for start in range(0, len(self._rows), batch_size)]
         for done, rows in enumerate(batches):
             report("Gradients", done, len(batches))
-            loss, n_terms = self._negative_log_likelihood(rows)
-            gradients = _gradients(loss / n_terms, weights)
-            products = zip(weights.values(), gradients, strict=True)
-            sums += _to_numpy([(weight.detach() * gradient).abs().mean(dtype=torch.float64) for weight, gradient in products])
+            loss, n_of_batch = self._negative_log_likelihood(rows)
+            n_terms += n_of_batch
+            for total, gradient in zip(sums, _gradients(loss, weights), strict=True):
+                total += gradient
         report("Gradients", len(batches), len(batches))
-        return dict(zip(weights, (sums / len(batches)).tolist(), strict=True)), len(batches)
+        pairs = zip(weights.values(), sums, strict=True)
+        means = _to_numpy([(weight.detach() * total).abs().mean(dtype=torch.float64) for weight, total in pairs])
+        return dict(zip(weights, (means / n_terms).tolist(), strict=True))
 
     def fisher(self, weights: dict[str, torch.Tensor], report: Progress) -> dict[str, float]:
         """Mean squared gradient of each weight, of the log likelihood of one row at a time, averaged over the rows."""

@@ -24,7 +24,7 @@ from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleC
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import Budget, RankPlan
-from gelora.records.scores import SCORE_STRATEGIES, ModuleScores
+from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "POOLINGS",
     "PRECISIONS",
     "ROUNDINGS",
+    "SCORE_DEFINITIONS",
     "SCORE_STRATEGIES",
     "STATUSES",
     "TASKS",

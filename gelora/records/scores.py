@@ -10,7 +10,9 @@ from gelora.errors import InputError
 from gelora.record_json import Record, read_only
 from gelora.records.checks import check_choice, check_range
 
-SCORE_STRATEGIES = ("gradient", "fisher", "eva", "weight-spectrum")
+SCORE_DEFINITIONS = {"gradient": 2, "fisher": 1, "eva": 1, "weight-spectrum": 1}
+"""Strategy -> which definition of its score is in force: raised when the same model and data would now give other scores."""
+SCORE_STRATEGIES = tuple(SCORE_DEFINITIONS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,7 +22,9 @@ class ModuleScores(Record):
     Names are those of `TargetModule`. components: for eva, the share of the variance of a module's inputs along each of
     its first principal directions, float64 [n_components], descending; empty for the other strategies. n_rows: rows of
     data that were used, 0 where none are needed. detail: how it was computed, one sentence. seconds: what this strategy
-    took, loading model and data not counted.
+    took, loading model and data not counted. definition: that of SCORE_DEFINITIONS by which it was measured; any other,
+    as in a file of an earlier version, is refused, so that scores of two definitions never meet. The gradient's first
+    averaged |W * dL/dW| over batches, its second takes |W * G| of the mean gradient G.
     """
 
     strategy: str
@@ -31,9 +35,15 @@ class ModuleScores(Record):
     n_rows: int
     detail: str
     seconds: float = field(metadata={"is_timing": True})
+    definition: int = 1  # what a file that says nothing of it was measured by
 
     def __post_init__(self) -> None:
         check_choice("strategy", self.strategy, SCORE_STRATEGIES)
+        if self.definition != SCORE_DEFINITIONS[self.strategy]:
+            raise InputError(
+                f"These scores by {self.strategy} are of definition {self.definition}, which another version of this tool measured; "
+                f"the present one is definition {SCORE_DEFINITIONS[self.strategy]}. Measure them again."
+            )
         check_range("n_rows", self.n_rows, 0)
         for name, score in self.scores.items():
             check_range(f"The score of {name}", score, 0.0, 1.0)

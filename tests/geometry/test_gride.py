@@ -39,6 +39,22 @@ def test_first_and_second_neighbor_give_the_pareto_estimate(rng):
     assert GRIDE(1, 2).fit(X).dimension_ == pytest.approx(400 / twonn.log_mu_.sum(), rel=1e-12)
 
 
+@pytest.mark.parametrize("manifold", ["swiss roll", "sphere", "gaussian"])
+def test_agrees_with_scikit_dimension_up_to_its_correction(manifold, rng):
+    """Its score has (N - 1) / d where the likelihood has N / d: exactly (N - 1) / N of ours at n1 = 1, within 1 / N beyond.
+
+    Ratios that it discards as outliers, there are none of here.
+    """
+    skdim = pytest.importorskip("skdim")
+    n = 400
+    X = synthetic.MANIFOLDS[manifold](n, 2 if manifold == "swiss roll" else 7, 20, rng)
+    assert skdim.id.GRIDE(1, 2).fit(X).dimension_ == pytest.approx(GRIDE(1, 2).fit(X).dimension_ * (n - 1) / n, rel=1e-9)
+    for n1, n2 in ((2, 4), (5, 8), (16, 32)):
+        ours, theirs = GRIDE(n1, n2).fit(X), skdim.id.GRIDE(n1, n2).fit(X)
+        assert 0 < ours.dimension_ / theirs.dimension_ - 1 < 1 / n
+        assert theirs.error_ == pytest.approx(ours.dimension_ * np.log(ours.ci_high_ / ours.ci_low_) / 3.919928, rel=0.05)
+
+
 @pytest.mark.parametrize("dimension", [1, 20, 768, 1e6])
 @pytest.mark.parametrize(("n1", "n2"), [(1, 2), (2, 4), (32, 64)])
 def test_any_dimension_is_found_under_the_model(dimension, n1, n2, make, rng):

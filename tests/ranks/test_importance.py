@@ -2,6 +2,7 @@
 
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from gelora.errors import Cancelled, DataError, GeloraError, InputError, ModelEr
 from gelora.ranks import all_module_scores, module_scores
 from gelora.ranks.importance import stable_rank
 from gelora.ranks.importance_eva import input_components
-from gelora.records import SCORE_STRATEGIES, DataChoice, ModuleScores, TargetModule
+from gelora.ranks.importance_loss import Objective
+from gelora.records import SCORE_STRATEGIES, DataChoice, ModuleScores, Sample, SampleSource, TargetModule
 from gelora.sources import find_model, load_sample, load_tokenizer, model_structure, select_modules, tokenize
 
 THINGS = ("film", "story", "service", "train", "garden", "answer", "battery", "place", "talk", "rain")
@@ -93,24 +95,27 @@ def model_with_head(model, sample):
 
 
 def by_hand(strategy, model, data, modules):
-    """Both scores by a plain loop over batches or rows, with the losses and `.backward()` of transformers and torch."""
+    """Both scores by a plain loop over the rows, with the losses and `.backward()` of transformers and torch.
+
+    The gradient of the mean loss is that of the rows' sums, whichever the batches: what each row adds is left to `.grad`.
+    """
     sample = load_sample(data, N_ROWS, SEED)
     network, inputs = model_with_head(model, sample)
     base = getattr(network, network.base_model_prefix)
-    found = {module.name: [] for module in modules}
-    size = BATCH if strategy == "gradient" else 1
-    for start in range(0, len(sample), size):
-        batch = inputs(range(start, min(start + size, len(sample))))
-        network.zero_grad()
-        loss = network(**batch).loss
-        if strategy == "fisher" and sample.labels is None:
-            loss = loss * (batch["input_ids"].shape[1] - 1)  # transformers gives the mean over the predicted tokens
-        loss.backward()
-        for name, values in found.items():
-            weight = base.get_submodule(name).weight
-            entries = (weight * weight.grad).abs() if strategy == "gradient" else weight.grad**2
-            values.append(float(entries.detach().mean()))
-    means = {name: np.mean(values) for name, values in found.items()}
+    weights = {module.name: base.get_submodule(module.name).weight for module in modules}
+    squares = dict.fromkeys(weights, 0.0)
+    for row in range(len(sample)):
+        batch = inputs([row])
+        if strategy == "fisher":
+            network.zero_grad()
+        # transformers gives the mean over the predicted tokens
+        (network(**batch).loss * (batch["input_ids"].shape[1] - 1 if sample.labels is None else 1)).backward()
+        if strategy == "fisher":
+            squares = {name: value + float((weights[name].grad ** 2).mean()) for name, value in squares.items()}
+    if strategy == "fisher":
+        means = squares
+    else:
+        means = {name: float((weight * weight.grad).abs().detach().mean()) for name, weight in weights.items()}
     return {name: mean / sum(means.values()) for name, mean in means.items()}
 
 
@@ -136,6 +141,54 @@ def test_gradient_and_fisher_are_what_a_plain_loop_gives(models, files, strategy
     assert found.n_rows == N_ROWS
     loss = {"labelled": "cross-entropy of 3 classes", "scored": "squared error", "plain": "next-token cross-entropy"}[data]
     assert loss in found.detail
+
+
+class Line(torch.nn.Module):
+    """y = w . x + c, without a bias: its loss of a row is (w . x + c - y)^2 / 2, its gradient (w . x + c - y) x."""
+
+    def __init__(self, w):
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.tensor(w))
+        self.config = SimpleNamespace()
+
+    def forward(self, x):
+        return SimpleNamespace(logits=(x @ self.w)[:, None])
+
+
+def on_a_line(w, rows):
+    """Objective and weight of `Line` on rows (x, y)."""
+    source = SampleSource(DataChoice("made"), "r", 0, len(rows), True, "digest")
+    sample = Sample(tuple("ab" for _ in rows), None, tuple(y for _, y in rows), None, "regression", source)
+    vectors = torch.tensor([x for x, _ in rows])
+    texts = SimpleNamespace(lengths=np.full(len(rows), 2), batch=lambda chosen, device: {"x": vectors[chosen]})
+    line = Line(w)
+    return Objective(line, texts, sample, False, 0), {"w": line.w}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 9])
+def test_gradients_are_averaged_before_the_absolute_value(batch_size):
+    """Errors are 2, -1, 1 at w = (1, 2): gradients (2, 0), (0, -1), (1, 1); their mean is (1, 0), so mean |w * G| = 1/2.
+
+    Averaging |w * g| of the rows instead would give (3 + 4) / 3 / 2 = 7/6.
+    """
+    objective, weights = on_a_line([1.0, 2.0], [([1.0, 0.0], -1.0), ([0.0, 1.0], 3.0), ([1.0, 1.0], 2.0)])
+    assert objective.gradient_product(weights, batch_size, lambda *_: None) == {"w": pytest.approx(0.5, rel=1e-6)}
+    # Fisher squares each row's: (4 + 0 + 1 + 0 + 1 + 1) / 3 / 2
+    assert objective.fisher(weights, lambda *_: None) == {"w": pytest.approx(7 / 6, rel=1e-6)}
+
+
+def test_rows_whose_gradients_cancel_score_nothing():
+    objective, weights = on_a_line([1.0, 2.0], [([1.0, 0.0], 0.0), ([1.0, 0.0], 2.0)])
+    assert objective.gradient_product(weights, 1, lambda *_: None) == {"w": 0.0}
+    assert objective.fisher(weights, lambda *_: None) == {"w": pytest.approx(0.5)}
+
+
+@pytest.mark.parametrize("data", ["labelled", "plain"])
+def test_the_rows_of_a_forward_pass_change_no_gradient_score(models, files, data):
+    model = models("llama")
+    first, second = (scores_of("gradient", model, files[data], batch_size=size) for size in (1, 7))
+    assert first.scores == pytest.approx(second.scores, rel=1e-4)
+    assert first.detail == second.detail
 
 
 def rescaled_keys_and_queries(folder, copy, factor):
@@ -442,6 +495,14 @@ def a_record(**changes):
     return ModuleScores(**(fields | changes))
 
 
+def test_a_file_of_the_gradient_s_first_definition_is_refused_and_one_of_another_strategy_is_read():
+    old = json.loads(a_record().to_json())
+    del old["definition"]
+    assert ModuleScores.from_json(json.dumps(old)) == a_record()
+    with pytest.raises(InputError, match="Measure them again"):
+        ModuleScores.from_json(json.dumps(old | {"strategy": "gradient", "components": {}}))
+
+
 def test_the_record_survives_json_and_its_time_is_no_part_of_it():
     record = a_record()
     assert ModuleScores.from_json(record.to_json()) == record
@@ -463,6 +524,8 @@ def test_the_record_survives_json_and_its_time_is_no_part_of_it():
         ({"components": {"a": np.array([]), "b": np.ones(1)}}, "components of a"),
         ({"components": {"a": np.ones(1), "b": np.array([np.nan])}}, "components of b"),
         ({"n_rows": -1}, "n_rows is -1"),
+        ({"strategy": "gradient", "components": {}}, "gradient are of definition 1.*present one is definition 2.*again"),
+        ({"definition": 2}, "eva are of definition 2"),
     ],
 )
 def test_a_record_that_says_nothing_is_refused(changes, sentence):

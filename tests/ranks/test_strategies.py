@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from gelora.errors import InputError
 from gelora.ranks import STRATEGIES, plan_at_budget, uniform_ranks
-from gelora.records import SCORE_STRATEGIES, ModuleScores, RankPlan
+from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores, RankPlan
 
 UNIT = 20  # parameters of one unit of rank of a 12 x 8 matrix; four of them make a block
 BLOCK = 4 * UNIT
@@ -21,7 +21,15 @@ def scores_of(structure, strategy, weights=None, components=None) -> ModuleScore
     if strategy == "eva" and components is None:
         components = {name: np.array([0.5, 0.3, 0.1, 0.05, 0.02]) * (1 + i / 100) for i, name in enumerate(names)}
     return ModuleScores(
-        strategy, {n: w / total for n, w in weights.items()}, components or {}, structure.model_id, "rev", 8, "made by hand", 0.0
+        strategy,
+        {n: w / total for n, w in weights.items()},
+        components or {},
+        structure.model_id,
+        "rev",
+        8,
+        "made by hand",
+        0.0,
+        SCORE_DEFINITIONS[strategy],
     )
 
 
