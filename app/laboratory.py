@@ -4,6 +4,7 @@ Knows how answers are made and kept; the figures are those of `app.charts.calibr
 """
 
 import threading
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -12,8 +13,21 @@ from app.charts.look import estimator_style, minus
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.jobs import Job
 from app.redraw import in_place, redraw_page
+from app.run_words import listed
 from app.works import Answers, Works
-from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, INTERVALS, MANIFOLDS, Case, Estimator, PointCloud, Summary, Trial, calibrate
+from gelora.geometry import (
+    ESTIMATORS,
+    FIXED_DIMENSIONS,
+    INTERVALS,
+    MANIFOLDS,
+    Case,
+    Estimator,
+    PointCloud,
+    Summary,
+    Trial,
+    calibrate,
+    closest,
+)
 
 N_NEIGHBORS = 20
 _KEPT = 24
@@ -150,14 +164,24 @@ def finding(summaries: tuple[Summary, ...]) -> str:
         return f"Not measurable: {summaries[0].notes[0] if summaries[0].notes else 'no estimator has an answer.'}"
     hardest = max(s.truth for s in defined), max(s.case.n_samples for s in defined)
     at_end = [s for s in defined if (s.truth, s.case.n_samples) == hardest]
-    best = min(at_end, key=lambda s: abs(s.relative_bias or 0.0))
+    first = closest(at_end)
     near = sum(abs(s.relative_bias or 0.0) <= 0.1 for s in at_end)
     where = f"d = {hardest[0]}, N = {hardest[1]:,}"
-    off = minus(f"{best.relative_bias:+.1%}")
-    closest = f"{estimator_style(best.estimator)[0]} comes closest with {best.mean:.2f} ({off})"
+    nearest = _nearest_words(first)
     if not near:
-        return f"At {where} no estimator is within 10% of the truth; {closest}."
-    return f"At {where}, {near} of {len(at_end)} estimators are within 10% of the truth; {closest}."
+        return f"At {where} no estimator is within 10% of the truth; {nearest}."
+    return f"At {where}, {near} of {len(at_end)} estimators are within 10% of the truth; {nearest}."
+
+
+def _nearest_words(first: Sequence[Summary]) -> str:
+    """Who comes closest, if the spread over draws leaves one alone; else all that it cannot tell apart."""
+    labels = [estimator_style(s.estimator)[0] for s in first]
+    off = [f"{s.mean:.2f} ({minus(f'{s.relative_bias:+.1%}')})" for s in first]
+    if any(s.sd is None for s in first):
+        return f"{labels[0]} reads {off[0]}, but one draw has no spread, so none can be called the closest"
+    if len(first) == 1:
+        return f"{labels[0]} comes closest with {off[0]}, by more than the spread over {first[0].n_defined} draws"
+    return f"the closest, {listed(labels)}, are within their spread: {labels[0]} reads {off[0]}, {labels[-1]} {off[-1]}"
 
 
 def table(summaries: tuple[Summary, ...]) -> pd.DataFrame:

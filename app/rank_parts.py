@@ -18,7 +18,8 @@ from gelora.records import ROUNDINGS, IdProfile, RankPlan
 BUDGETS = {"uniform": "as one rank everywhere", "params": "as parameters", "mb": "as megabytes of the file"}
 EVEN_SPREAD = (
     "What is known: the paper bounds a block's rank and parameters from below; that a rise is the rank an update needs is a "
-    "heuristic, and neither says anything of a score. At equal budget an even spread was hard to beat: of 20 paired comparisons on four tasks none was significant. Leaving blocks without an adapter hurt."
+    "heuristic, and neither says anything of a score. At equal budget an even spread was hard to beat: "
+    "of 20 paired comparisons on four tasks none was significant. Leaving blocks without an adapter hurt."
 )
 
 

@@ -12,8 +12,9 @@ from app import figures, planning, progress
 from app.charts.ranks import ranks_by_strategy
 from app.rank_parts import edit_rank
 from app.redraw import in_place, redraw_page
+from app.run_words import listed
 from app.scoring import scorer
-from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, uniform_comparison
+from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
 from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 
 
@@ -54,6 +55,8 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     ]  # fmt: skip
     numbers = {name: st.column_config.NumberColumn(format="localized") for name in ("parameters", "unspent")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)
+    for names in same_ranks({STRATEGIES[name].label: plan for name, plan in plans.items()}):
+        st.caption(f"{listed(list(names))} are the same ranks here: to compare them compares nothing.")
     _reasons({name: reason for name, reason in reasons.items() if name not in missing})
 
 

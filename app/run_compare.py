@@ -3,6 +3,7 @@
 Draws with Streamlit; sums are `gelora.runs`', figures `app.charts`'.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,8 +14,8 @@ from app.charts.drift import drift_limit, drift_map
 from app.charts.runs import compare_runs, metric_against_parameters
 from app.redraw import in_place
 from app.run_reading import geometry_of, metric_names, series_of, short_name
-from app.run_words import count, main_metric, metric_word, short_path
-from gelora.runs import RunInfo, differences, pareto_front, settings_of, summarise
+from app.run_words import count, listed, main_metric, metric_word, short_path
+from gelora.runs import RunGroup, RunInfo, differences, pareto_front, settings_of, summarise, told_apart
 
 _AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
 
@@ -98,11 +99,11 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
     figures.show(
         figure,
         "runs_pareto",
-        says=f"{metric_word(kind[2]).capitalize()} against trained parameters of {count(len(groups), 'kind')} of run; "
-        f"on the Pareto front: {', '.join(group.label for group in front)}.",
+        says=f"{metric_word(kind[2]).capitalize()} against trained parameters of {count(len(groups), 'kind')} of run; {front_words(front)}",
         how_to_read=f"a point is the mean over seeds, its bar the sample standard deviation, small points single runs; {best} is "
-        "better. Along the dashed line nothing is both cheaper and better. With few seeds, bars that overlap decide nothing.",
+        "better. Along the dashed line no mean is both cheaper and better; equal means at equal parameters both stand on it.",
     )
+    st.caption(front_words(front))
     rows = [
         {
             "no.": number,
@@ -125,6 +126,21 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
 
 
 @in_place
+def front_words(front: Sequence[RunGroup]) -> str:
+    """Which groups are on the Pareto front, and which of its neighbors the seeds cannot tell apart."""
+    said = f"On the Pareto front: {listed([group.label for group in front])}."
+    if len(front) < 2:
+        return said
+    pairs = list(itertools.pairwise(front))
+    single = [group.label for group in front if group.spread is None]
+    close = [f"{a.label} and {b.label}" for a, b in pairs if told_apart(a, b) is False]
+    if close:
+        said += f" Within the spread over seeds: {'; '.join(close)}; there the cheaper or simpler is as good a choice."
+    if single:
+        said += f" One run alone has no spread over seeds ({', '.join(single)}): nobody can say whether its difference is noise."
+    return said
+
+
 def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
     """The dimension of every layer over the steps, of one run or of two side by side on one colour scale."""
     candidates = {run.id: run for run in (*chosen, *runs)}

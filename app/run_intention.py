@@ -15,10 +15,10 @@ from app import shell
 from app.cache import head_parameters, structure
 from app.rank_memory import gpu_there
 from app.run_task import TaskChoice
-from app.run_words import count, size
+from app.run_words import count, listed, size
 from gelora.errors import GeloraError
-from gelora.ranks import memory_estimate, plan_budget
-from gelora.records import RunSpec, TrainingConfig
+from gelora.ranks import memory_estimate, plan_budget, same_ranks
+from gelora.records import RankPlan, RunSpec, TrainingConfig
 from gelora.runs import describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
@@ -94,6 +94,20 @@ def _several(specs: Sequence[RunSpec]) -> None:
         pd.DataFrame(rows), hide_index=True, placeholder="–", height=min(36 * len(rows) + 38, 290),
         column_config={"adapter parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
+    for names in same_runs(specs):
+        st.warning(
+            f"**{listed(list(names))}** are the same ranks here: with one seed they train the same adapter, so comparing them compares "
+            "nothing. Leave one out, or change its offset, estimator or rank.", icon=":material/content_copy:",
+        )  # fmt: skip
+
+
+def same_runs(specs: Sequence[RunSpec]) -> list[tuple[str, ...]]:
+    """What the runs of a form call by two names and more although ranks, alphas and settings are the same."""
+    groups: dict[tuple[object, ...], dict[str, RankPlan]] = {}
+    for spec in specs:
+        if spec.plan is not None:
+            groups.setdefault((spec.model, spec.data, spec.training), {})[describe_method(spec)] = spec.plan
+    return [names for plans in groups.values() for names in same_ranks(plans)]
 
 
 def _turn(n: int, runs_at_once: int) -> str:

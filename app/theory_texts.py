@@ -117,5 +117,6 @@ LIMITS = Words(
     "Where does the offset come from, and what does it cost?",
     "From neither of them: it keeps blocks whose bound is 0 trainable, and on measured curves it is most of the "
     "budget. That is why it is a slider on the Ranks page, with its cost beside it.",
-    f"{_GELORA}, Theorem 3.2, Corollary 3.2.1 and section 3 (nobody else has evaluated it); reduced-rank regression: Izenman, J. Multivariate Analysis 5 (1975).",
+    f"{_GELORA}, Theorem 3.2, Corollary 3.2.1 and section 3 (nobody else has evaluated it); "
+    "reduced-rank regression: Izenman, J. Multivariate Analysis 5 (1975).",
 )

@@ -74,7 +74,7 @@ def _at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str,
 
 def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
     """One row a strategy, all at one budget: that of --match, or what the rule costs at the offset."""
-    from gelora.ranks import STRATEGIES, allocate_ranks, budget_params
+    from gelora.ranks import STRATEGIES, allocate_ranks, budget_params, same_ranks
     from gelora.sources import select_modules
 
     if options.adapter or options.set_rank or options.lora_config or options.csv or options.budget_json:
@@ -86,6 +86,7 @@ def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
         rule = allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
         budget = rule.n_adapter_params
     rows: list[dict[str, Any]] = []
+    plans: dict[str, RankPlan] = {}
     for strategy in STRATEGIES:
         row: dict[str, Any] = {"strategy": strategy, "target_params": budget}
         try:
@@ -93,6 +94,7 @@ def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
         except GeloraError as error:  # what one strategy lacks (labels, say) does not take the others away
             rows.append(row | {"n_adapter_params": None, "shortfall": None, "block_ranks": None, "plan": None, "reason": str(error)})
             continue
+        plans[strategy] = made
         row |= {"n_adapter_params": made.n_adapter_params, "shortfall": made.shortfall, "block_ranks": made.block_ranks()}
         rows.append(row | {"plan": json.loads(made.to_json()), "reason": None})
     if all(row["plan"] is None for row in rows):
@@ -107,6 +109,8 @@ def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
         ]
         title = f"{sources.structure.model_id}, {options.target_modules}: every strategy at {budget:,} parameters"
         print_table(title, ["strategy", "parameters", "unspent", "largest rank of each block"], table)
+        for names in same_ranks(plans):
+            print(f"{', '.join(names[:-1])} and {names[-1]} are the same ranks here: to compare them compares nothing.")
         print("At equal budget an even spread is hard to beat.")
     return 0
 
@@ -185,9 +189,7 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     gpu = cost["gpu"]
     if gpu:
         print(f"It {'fits' if gpu['fits'] else 'does not fit'} the {gpu['name']}, {gpu['free_bytes'] / 1e9:.1f} GB free.")
-    print(
-        "The rule takes a bound on a block's parameters for the rank of its update: a heuristic. An even spread of the same size is hard to beat."
-    )
+    print("The rule is a heuristic for the rank of an update; an even spread of the same size is hard to beat.")
 
 
 def _print_memory(memory: dict[str, Any]) -> None:

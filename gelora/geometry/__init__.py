@@ -7,7 +7,7 @@ Knows nothing of models, texts or ranks.
 from gelora.geometry import synthetic
 from gelora.geometry.baselines import BASELINES, add_baselines
 from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Trial, calibrate
-from gelora.geometry.calibration_summary import Summary, summarize
+from gelora.geometry.calibration_summary import Summary, closest, summarize
 from gelora.geometry.charted import CHARTED, charted_points, needed_width
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.comparison import (
@@ -79,6 +79,7 @@ __all__ = [
     "add_scale_curves",
     "calibrate",
     "charted_points",
+    "closest",
     "comparability_notes",
     "compare_profiles",
     "estimate_profile",

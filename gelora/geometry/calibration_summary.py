@@ -3,10 +3,12 @@
 Knows neither estimators nor how the answers were made.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from gelora.geometry.calibration import CONFIDENCE, Case, Trial
 from gelora.geometry.estimator import z_value
@@ -48,6 +50,26 @@ def summarize(trials: Iterable[Trial]) -> tuple[Summary, ...]:
     for trial in trials:
         groups.setdefault((trial.case, trial.estimator), []).append(trial)
     return tuple(_summary(case, estimator, group) for (case, estimator), group in groups.items())
+
+
+def closest(summaries: Sequence[Summary]) -> tuple[Summary, ...]:
+    """The answers to one case whose mean lies nearest to the truth, as far as the draws can tell; nearest first.
+
+    Beside the nearest stand all whose error is not larger by more than the 95% half-width of the difference of two means
+    over draws, Student's t with the fewer degrees of freedom. Those without a dimension are left out; one draw alone has no
+    spread, so that the others cannot be told apart from it.
+    """
+    defined = sorted((s for s in summaries if s.bias is not None), key=lambda s: abs(s.bias or 0.0))
+    return tuple(s for s in defined if abs(s.bias or 0.0) - abs(defined[0].bias or 0.0) <= _half_width(s, defined[0]))
+
+
+def _half_width(first: Summary, second: Summary) -> float:
+    if first is second:
+        return 0.0
+    if first.sd is None or second.sd is None:
+        return math.inf
+    errors = [s.sd / math.sqrt(s.n_defined) for s in (first, second) if s.sd is not None]
+    return float(stdtrit(min(first.n_defined, second.n_defined) - 1, 0.5 + CONFIDENCE / 2)) * math.hypot(*errors)
 
 
 def _summary(case: Case, estimator: str, trials: list[Trial]) -> Summary:

@@ -43,8 +43,9 @@ class SkdimEstimator(Estimator):
     `note_` counts them; where they are half or more there is no dimension.
 
     scikit-dimension's MiND and DANCo cannot be reached here: MiND's default maximum caps the answer at 10, and DANCo
-    overflows at the width of a transformer (763 for 12 dimensions in 768). The library's own MiND and DANCo take their place. Its GRIDE and PH (since 0.5.0) agree with `GRIDE` and
-    `PersistentHomologyDimension` here, which are what profiles use; tests hold one against the other.
+    overflows at the width of a transformer (763 for 12 dimensions in 768). The library's own MiND and DANCo take their
+    place. Its GRIDE and PH (since 0.5.0) agree with `GRIDE` and `PersistentHomologyDimension` here, which profiles use;
+    tests hold one against the other.
 
     Args:
         name: "lpca", "tle", "mom" or "fishers".

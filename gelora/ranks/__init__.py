@@ -7,7 +7,7 @@ first used, so that this face stays light.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gelora.ranks.agreement import RankAgreement, rank_agreement
+from gelora.ranks.agreement import RankAgreement, rank_agreement, same_ranks
 from gelora.ranks.allocation import allocate_ranks, rise_units, uniform_ranks
 from gelora.ranks.budget import (
     BYTES_PER_PARAM,
@@ -99,6 +99,7 @@ __all__ = [
     "plan_with_ranks",
     "random_factors",
     "rank_agreement",
+    "same_ranks",
     "renewed_plan",
     "rise_units",
     "rule_ranks",

@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from gelora.records import RankPlan
 
 
+def same_ranks(plans: Mapping[str, RankPlan]) -> list[tuple[str, ...]]:
+    """The names of plans that give every module the same rank and alpha, two and more together, in the order given."""
+    groups: dict[tuple[object, ...], list[str]] = {}
+    for name, plan in plans.items():
+        kept = tuple(sorted((module, rank, plan.alphas[module]) for module, rank in plan.ranks.items() if rank))
+        groups.setdefault((plan.model_id, kept), []).append(name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
 @dataclass(frozen=True)
 class RankAgreement:
     """One block: the rank that most plans give it (the smallest of ties), how many of how many do, and the extremes."""

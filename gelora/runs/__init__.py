@@ -3,7 +3,17 @@
 The face of the wing. Importing it loads neither torch nor MLflow; each function loads what it needs when it is called.
 """
 
-from gelora.runs.experiments import METHOD_WORDS, RunGroup, describe_method, differences, pareto_front, settings_of, summarise, variants
+from gelora.runs.experiments import (
+    METHOD_WORDS,
+    RunGroup,
+    describe_method,
+    differences,
+    pareto_front,
+    settings_of,
+    summarise,
+    told_apart,
+    variants,
+)
 from gelora.runs.jobs import delete_run, resume_run, start_run, stop_run
 from gelora.runs.looking import list_runs, run_info, wait_for
 from gelora.runs.reading import examples, geometry, log_tail, provenance
@@ -31,6 +41,7 @@ __all__ = [
     "start_run",
     "stop_run",
     "summarise",
+    "told_apart",
     "variants",
     "wait_for",
 ]

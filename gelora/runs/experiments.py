@@ -162,9 +162,32 @@ def _labels(specs: Mapping[str, RunSpec]) -> dict[str, str]:
 
 
 def pareto_front(groups: Sequence[RunGroup], higher_is_better: bool = True) -> list[RunGroup]:
-    """The groups that no other beats: none is as cheap and better, or cheaper and as good. The cheapest first."""
-    front: list[RunGroup] = []
-    for group in sorted(groups, key=lambda g: (g.n_params, -g.mean if higher_is_better else g.mean)):
-        if not front or (group.mean > front[-1].mean if higher_is_better else group.mean < front[-1].mean):
-            front.append(group)
-    return front
+    """The groups that no other beats: none is as cheap and better, or cheaper and as good. The cheapest first.
+
+    Groups with equal parameters and an equal mean beat each other neither way: both stand.
+    """
+    sign = 1 if higher_is_better else -1
+
+    def beats(other: RunGroup, group: RunGroup) -> bool:
+        gains = (group.n_params - other.n_params, sign * (other.mean - group.mean))
+        return min(gains) >= 0 and max(gains) > 0
+
+    return sorted((g for g in groups if not any(beats(other, g) for other in groups)), key=lambda g: (g.n_params, sign * g.mean, g.label))
+
+
+def told_apart(first: RunGroup, second: RunGroup) -> bool | None:
+    """Whether the 95% interval of the difference of two means over seeds excludes 0; None where a group has one run alone.
+
+    Source: Welch, Biometrika 34 (1947): variances of their own, the degrees of freedom that follow.
+    """
+    if first.spread is None or second.spread is None:
+        return None
+    from scipy.special import stdtrit
+
+    difference = abs(first.mean - second.mean)
+    parts = [group.spread**2 / len(group.values) for group in (first, second) if group.spread is not None]
+    variance = sum(parts)
+    if variance == 0:
+        return difference > 0
+    freedom = variance**2 / sum(part**2 / (len(g.values) - 1) for part, g in zip(parts, (first, second), strict=True))
+    return bool(difference > stdtrit(freedom, 0.975) * math.sqrt(variance))

@@ -11,7 +11,7 @@ from app.charts.anatomy import anatomy
 from app.charts.calibration import estimate_against_truth, estimate_by_sample_size, estimates_of_one_case
 from app.experiment import CHOICES, experiment
 from gelora.errors import InputError
-from gelora.geometry import ESTIMATORS, Case, PointCloud, calibrate, summarize
+from gelora.geometry import ESTIMATORS, Case, PointCloud, Trial, calibrate, summarize
 
 ENTRY = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
 SMALL = {"cal_n": "120", "cal_seeds": "2", "cal_d": "2", "cal_width": "6", "cal_estimators": "twonn,mle,pca-pr"}
@@ -232,3 +232,23 @@ def test_the_pages_charts_know_no_streamlit():
     code = "import app.charts.anatomy, app.charts.calibration, app.experiment, sys; print('streamlit' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
+
+
+def of_draws(**means):
+    """Summaries of a sphere of dimension 5: three draws each, 0.1 apart; one draw where a single number is given."""
+    trials = []
+    for name, mean in means.items():
+        draws = [mean[0]] if isinstance(mean, tuple) else [mean - 0.1, mean, mean + 0.1]
+        trials += [Trial("sphere", 5, 500, 50, 0.0, i, name, d, None, None, 0.1, 0.0, 0.1, None) for i, d in enumerate(draws)]
+    return summarize(trials)
+
+
+def test_an_estimator_is_crowned_only_beyond_its_spread():
+    from app.laboratory import finding
+
+    assert finding(of_draws(twonn=5.02, danco=6.5)).endswith("TwoNN comes closest with 5.02 (+0.4%), by more than the spread over 3 draws.")
+    assert finding(of_draws(twonn=5.02, mle=4.9, danco=6.5)).endswith(
+        "the closest, TwoNN and MLE, are within their spread: TwoNN reads 5.02 (+0.4%), MLE 4.90 (−2.0%)."
+    )
+    assert finding(of_draws(twonn=(5.0,), mle=(4.9,))).endswith("one draw has no spread, so none can be called the closest.")
+    assert "comes closest" not in finding(of_draws(twonn=(5.0,), mle=(4.0,)))

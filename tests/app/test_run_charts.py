@@ -6,7 +6,8 @@ import pytest
 from made_runs import make_run, plan_of
 
 from app.charts import drift, runs as run_charts, training
-from gelora.runs import pareto_front, summarise
+from app.run_compare import front_words
+from gelora.runs import RunGroup, pareto_front, summarise
 
 
 def measurement(step: int, dimensions: list, wanted: dict | None = None, installed: dict | None = None, **more: object) -> dict:
@@ -176,3 +177,17 @@ def test_what_trains_the_head_alone_is_a_line_across():
     figure = run_charts.metric_against_parameters("accuracy", [head, *groups], [])
     assert any("head only 0.400" in (a.text or "") for a in figure.layout.annotations)
     assert "head only" not in [trace.name for trace in figure.data]
+
+
+def test_the_front_s_words_say_what_seeds_cannot_tell_apart():
+    def group(label: str, n_params: int, *values: float) -> RunGroup:
+        return RunGroup(label, tuple(map(str, values)), values, n_params, "lora", "uniform")
+
+    low, tie, high = group("r = 1", 10, 0.5, 0.7), group("rule", 10, 0.6, 0.6), group("r = 8", 80, 0.9, 0.9)
+    front = pareto_front([high, tie, low])
+    assert front_words(front) == (
+        "On the Pareto front: r = 1, rule and r = 8. Within the spread over seeds: r = 1 and rule; "
+        "there the cheaper or simpler is as good a choice."
+    )
+    assert front_words(front[1:]) == "On the Pareto front: rule and r = 8."
+    assert "One run alone has no spread over seeds (r = 9)" in front_words([low, group("r = 9", 90, 0.95)])

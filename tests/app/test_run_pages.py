@@ -305,3 +305,15 @@ def test_the_command_line_reads_a_command_as_the_very_runs(tiny):
     specs = [lora, dataclasses.replace(lora, seed=3), dora, head]
     read = [spec for command in train_commands(specs) for spec in run_specs(_parser().parse_args(shlex.split(command)[1:]))]
     assert [spec.digest() for spec in read] == [spec.digest() for spec in specs]
+
+
+def test_two_names_for_the_same_ranks_are_said():
+    from app.run_intention import same_runs
+
+    uniform = plan_of(2)
+    rule = dataclasses.replace(uniform, strategy="gelora", offset=2, rounding="ceil", estimator="twonn")
+    base = RunSpec("tiny", DataChoice("rows.jsonl"), uniform, TrainingConfig(), 0)
+    specs = [dataclasses.replace(base, plan=plan, seed=seed) for seed in (0, 1) for plan in (uniform, rule, plan_of(4))]
+    assert same_runs(specs) == [("uniform r = 2", "rule, offset 2")]
+    dora = dataclasses.replace(base, plan=rule, training=dataclasses.replace(base.training, use_dora=True))
+    assert same_runs([base, dora]) == []  # the same ranks, trained in another way

@@ -1,10 +1,12 @@
 """Manifolds of known dimension, drawn and measured: the answers are those of `fit`, the summary is plain arithmetic."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from gelora.errors import Cancelled, InputError
-from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, Case, Trial, calibrate, cloud as cloud_module, summarize
+from gelora.geometry import ESTIMATORS, FIXED_DIMENSIONS, Case, Trial, calibrate, closest, cloud as cloud_module, summarize
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.estimator import half_sample_interval
 from gelora.geometry.half_samples import draw_halves
@@ -72,6 +74,19 @@ def test_the_summary_is_plain_arithmetic():
     assert summary.width_ratio == pytest.approx((2 + 4 + 1) / 3 / (2 * 1.959964))
     assert (summary.seconds, summary.interval_seconds, summary.shared_seconds) == pytest.approx((0.5, 0.25, 2.0))
     assert summary.notes == ("why",)
+
+
+def answers_by(estimator, *dimensions):
+    return [dataclasses.replace(trial(d, seed=i), estimator=estimator) for i, d in enumerate(dimensions)]
+
+
+def test_the_closest_are_all_that_the_draws_cannot_tell_from_the_nearest():
+    """Truth 10. Means 10.1, 9.8 and 8; standard errors 0.058, 0.058 and 0.058, t = 4.30: differences of 0.35 are noise."""
+    near, level, far = answers_by("twonn", 10.0, 10.1, 10.2), answers_by("mle", 9.7, 9.8, 9.9), answers_by("danco", 7.9, 8.0, 8.1)
+    assert [s.estimator for s in closest(summarize([*far, *level, *near]))] == ["twonn", "mle"]
+    assert [s.estimator for s in closest(summarize([*far, *near]))] == ["twonn"]
+    assert [s.estimator for s in closest(summarize([*far[:1], *near]))] == ["twonn", "danco"]  # one draw has no spread
+    assert closest(summarize(answers_by("mle", None))) == ()
 
 
 def test_one_draw_has_no_spread():

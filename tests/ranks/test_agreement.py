@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gelora.ranks import rank_agreement
+from gelora.ranks import rank_agreement, same_ranks
 from gelora.records import RankPlan, TargetModule
 
 MODULES = tuple(TargetModule(f"layer.{block}.{kind}", block, kind, 8, 8) for block in (1, 2, 3) for kind in ("q", "v"))
@@ -25,6 +25,27 @@ def test_the_most_common_rank_of_each_block_and_how_many_give_it():
         (1, 1, 3, 1, 4),
     ]
     assert list(answer) == [1, 2, 3]
+
+
+def test_plans_of_the_same_ranks_and_alphas_are_found_whatever_they_are_called():
+    rule, uniform = plan_of(1, 1, 1), replace(plan_of(1, 1, 1), strategy="uniform", offset=None, rounding=None, estimator=None)
+    other = plan_of(1, 2, 1)
+    halved = replace(rule, alphas={name: alpha / 2 for name, alpha in rule.alphas.items()})
+    assert same_ranks({"rule": rule, "other": other, "uniform": uniform, "halved": halved}) == [("rule", "uniform")]
+    assert same_ranks({"rule": rule, "another model": replace(rule, model_id="m2")}) == []
+
+
+def test_a_module_of_rank_0_and_one_that_is_not_there_are_the_same():
+    fewer = plan_of(1, 0, 1)
+    kept = tuple(module for module in MODULES if module.block != 2)
+    names = {module.name for module in kept}
+    without = replace(
+        fewer,
+        modules=kept,
+        ranks={n: r for n, r in fewer.ranks.items() if n in names},
+        alphas={n: a for n, a in fewer.alphas.items() if n in names},
+    )
+    assert same_ranks({"a": fewer, "b": without}) == [("a", "b")]
 
 
 def test_a_block_counts_with_its_largest_module():

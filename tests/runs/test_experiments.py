@@ -7,7 +7,7 @@ from made_runs import make_run, plan_of
 
 from gelora.errors import InputError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import describe_method, differences, pareto_front, settings_of, summarise, variants
+from gelora.runs import RunGroup, describe_method, differences, pareto_front, settings_of, summarise, told_apart, variants
 
 BASE = RunSpec("tiny", DataChoice("rows.jsonl"), None, TrainingConfig(method="head", learning_rate=1e-3), seed=9)
 
@@ -79,6 +79,28 @@ def test_the_front_holds_what_no_other_beats():
     groups = summarise([make_run(f"r{r}", r=r, score=score) for r, score in scores.items()], "eval_accuracy")
     assert [group.run_ids for group in pareto_front(groups)] == [("r1",), ("r4",)]
     assert [group.run_ids for group in pareto_front(groups, higher_is_better=False)] == [("r1",), ("r2",)]
+
+
+def group_of(label, n_params, *values):
+    return RunGroup(label, tuple(map(str, values)), values, n_params, "lora", "uniform")
+
+
+def test_a_tie_on_the_front_is_a_tie():
+    """Equal parameters and an equal mean: neither beats the other, whichever comes first, and both beat what is dearer."""
+    a, b, dearer, worse = group_of("a", 10, 0.5, 0.7), group_of("b", 10, 0.6, 0.6), group_of("c", 20, 0.6), group_of("d", 10, 0.5)
+    for groups in ([a, b, dearer, worse], [worse, dearer, b, a]):
+        assert [group.label for group in pareto_front(groups)] == ["a", "b"]
+    assert [group.label for group in pareto_front([a, b, dearer, worse], higher_is_better=False)] == ["d"]
+
+
+def test_means_are_told_apart_by_welch_s_interval_and_single_runs_not_at_all():
+    """Means 1 and 4, variances 1 and 1, three runs each: t = 3 / sqrt(2/3) = 3.67 over 2.776 at 4 degrees of freedom."""
+    low = group_of("low", 1, 0.0, 1.0, 2.0)
+    assert told_apart(low, group_of("high", 2, 3.0, 4.0, 5.0)) is True
+    assert told_apart(low, group_of("near", 2, 2.2, 3.2, 4.2)) is False  # 2.2 / sqrt(2/3) = 2.69
+    assert told_apart(low, group_of("one", 2, 9.0)) is None
+    assert told_apart(group_of("still", 1, 1.0, 1.0), group_of("as still", 2, 1.0, 1.0)) is False
+    assert told_apart(group_of("still", 1, 1.0, 1.0), group_of("higher", 2, 2.0, 2.0)) is True
 
 
 def test_methods_in_words():
