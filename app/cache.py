@@ -259,11 +259,15 @@ def head_parameters(model: str, n_labels: int) -> int:
     return head_size(model, n_labels)
 
 
-@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
 def dataset_info(choice_json: str) -> DatasetInfo:
     """What is in a dataset and what its columns are taken for; `choice_json` is a DataChoice's JSON.
 
     Raises:
         GeloraError: the data cannot be read.
     """
+    return _dataset_info(choice_json, key_of(state_of(DataChoice.from_json(choice_json).dataset)))
+
+
+@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
+def _dataset_info(choice_json: str, file_state: str) -> DatasetInfo:
     return describe_dataset(DataChoice.from_json(choice_json))

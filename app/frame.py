@@ -10,12 +10,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import components, measuring, pipeline, state, whereabouts
-from app.cache import dataset_info
+from app import components, data_preview, measuring, pipeline, state, whereabouts
 from app.redraw import in_place, redraw_page
-from gelora.errors import GeloraError
 from gelora.records import POOLINGS, DataChoice
-from gelora.sources import FILE_ENDINGS, DatasetInfo, bundled_datasets, bundled_models
+from gelora.sources import FILE_ENDINGS, bundled_datasets, bundled_models
 
 ROOT = Path(__file__).resolve().parents[1]
 POOLING_WORDS = {
@@ -96,28 +94,33 @@ def _data_chooser() -> None:
         if not is_file:
             st.text_input("Configuration", key="config", help="Such as sst2 of nyu-mll/glue; empty for the default.")
             st.text_input("Split", key="split", help="Empty for train.")
-        try:
-            info = dataset_info(
-                DataChoice(st.session_state["data"], st.session_state["config"] or None, st.session_state["split"] or None).to_json()
-            )
-        except GeloraError as error:
-            st.error(str(error))
-            return
-        _column_choice("Text", "text", info, info.text_column, may_be_none=False)
-        _column_choice("Second text", "pair", info, info.pair_column, may_be_none=True)
-        _column_choice("Label", "label", info, info.label_column, may_be_none=True)
-        st.caption(f"{info.n_rows:,} rows" if info.n_rows is not None else "")
+        _read_or_fetch()
 
 
-def _column_choice(title: str, key: str, info: DatasetInfo, detected: str | None, may_be_none: bool) -> None:
-    options = ["", *([state.NO_COLUMN] if may_be_none else []), *info.columns]
-    if st.session_state[key] not in options:
-        options.append(st.session_state[key])
-    st.selectbox(title, options, key=key, format_func=lambda name: name or f"as detected: {detected or 'none'}")
+@in_place
+def _read_or_fetch() -> None:
+    """The roles of columns once the data are read; what is not on this machine is fetched when somebody asks for it."""
+    data = state.measurement().data
+    asked = st.session_state.get("_fetched_data")
+    if not data_preview.is_here(data) and asked != (data.dataset, data.config, data.split):
+        if st.button("Fetch and read it", key="fetch_data"):
+            st.session_state["_fetched_data"] = (data.dataset, data.config, data.split)
+            st.rerun()
+        return
+    found = data_preview.of(data)
+    if found is None:
+        data_preview.wait(data)
+        return
+    said = found if isinstance(found, str) else found.preview.problem
+    if said:
+        st.error(said)
+    data_preview.role_choices()
+    if not isinstance(found, str):
+        st.caption(data_preview.summary(found.preview))
 
 
 def _forget_columns() -> None:
-    for key in ("config", "split", "text", "pair", "label"):
+    for key in ("config", "split", "text", "pair", "label", "label_task"):
         st.session_state[key] = ""
 
 

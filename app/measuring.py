@@ -7,14 +7,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app import pace, progress, state
-from app.cache import dataset_info, measurements, only
+from app import data_preview, pace, progress, state
+from app.cache import measurements, only
 from app.jobs import MeasuringJob, Task
 from app.preparation import preparation
 from app.redraw import in_place, redraw_page
-from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS
-from gelora.records import DataChoice, IdProfile
+from gelora.records import IdProfile
 from gelora.sources import BUNDLED_DATASET, data_at_hand
 
 
@@ -60,15 +59,16 @@ def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tupl
         _offer_missing()
         return profile, False
     preparation()
+    is_usable = is_measuring() or data_preview.section()  # why the data cannot be read stands in the place of the invitation
     old, measured_with = shown_profile()
     if old is not None and measured_with is not None:
         if not is_measuring():
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.warning(f"Measured with {measured_with.sentence()}. The choices have changed since.", icon=":material/history:")
-                if st.button("Measure again", key="measure_again"):
+                if st.button("Measure again", key="measure_again", disabled=not is_usable):
                     _start(chosen_task())
         return old, True
-    if not is_measuring():
+    if is_usable and not is_measuring():
         with st.container(border=True):
             st.markdown(
                 f"**Nothing is measured yet.** {n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*; "
@@ -102,11 +102,10 @@ def n_texts(wanted: state.Measurement) -> int:
     """How many texts a measurement has: as many as are asked for, or as there are rows where that is known on this machine."""
     if wanted.data.dataset == BUNDLED_DATASET or not data_at_hand(wanted.data):
         return wanted.n_samples
-    try:  # the very question that the sidebar asks, so that it is answered already
-        info = dataset_info(DataChoice(wanted.data.dataset, wanted.data.config, wanted.data.split).to_json())
-    except GeloraError:  # the sidebar says it
+    found = data_preview.of(wanted.data)
+    if not isinstance(found, data_preview.Reading):  # the page says that it is being read, or why it cannot be
         return wanted.n_samples
-    return wanted.n_samples if info.n_rows is None else min(wanted.n_samples, info.n_rows)
+    return min(wanted.n_samples, found.preview.n_distinct if wanted.distinct else found.preview.n_usable)
 
 
 def news(wanted: state.Measurement, kind: str = "estimators") -> tuple[int, int]:
@@ -171,7 +170,7 @@ def measure_button() -> None:
     missing = measurements().missing(state.measurement(), chosen_task())
     seconds = pace.seconds_of(state.measurement(), missing) if set(missing) == set(chosen_task().names) else None
     label = "Measure" if seconds is None else f"Measure ~{max(seconds, 1):.0f} s"
-    if st.button(label, type="primary", width="stretch", key="measure", disabled=is_measuring()):
+    if st.button(label, type="primary", width="stretch", key="measure", disabled=is_measuring() or data_preview.problem() is not None):
         _start(chosen_task(), again=not missing)
 
 

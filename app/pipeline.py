@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app import measuring, planning, state
+from app import data_preview, measuring, planning, state
 from app.aside import aside
 from app.cache import measurements, state_of
 from app.jobs import WAITING, MeasuringJob
@@ -73,6 +73,12 @@ def _data(wanted: state.Measurement, profile: IdProfile | None, job: MeasuringJo
     if profile is not None:
         n = next(iter(profile.estimates.values()))[0].n_samples
         return replace(station, words=f"{n:,} {'tokens' if wanted.pooling == 'tokens' else 'texts'} of {name}")
+    if wanted.data.dataset != BUNDLED_DATASET and data_preview.is_here(wanted.data):
+        found = data_preview.of(wanted.data)
+        if found is None:
+            return replace(station, state="running", words=f"reading {name}")
+        problem = found if isinstance(found, str) else found.preview.problem
+        return station if problem is None else replace(station, state="empty", words=f"cannot be used: {problem}")
     if data_at_hand(wanted.data):
         return station
     if _stage(job) == "data":
@@ -171,7 +177,7 @@ def _counted(job: MeasuringJob) -> str:
 
 def _bytes_kept(wanted: state.Measurement, profile: IdProfile | None) -> int | None:
     """Bytes of the choice's states on disk, as far as that is known without network and without waiting."""
-    if model_at_hand(wanted.model) is None or not data_at_hand(wanted.data):
+    if model_at_hand(wanted.model) is None or not data_at_hand(wanted.data) or data_preview.problem() is not None:
         return None
 
     def look() -> int | None:

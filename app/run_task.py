@@ -10,13 +10,14 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
-from app.cache import dataset_info
+from app import data_preview, state
+from app.cache import key_of, state_of
+from app.kept import Kept
 from app.run_words import TASK_WORDS
 from gelora.errors import GeloraError
 from gelora.records import TASK_KINDS, DataChoice
-from gelora.sources import FILE_ENDINGS, data_at_hand, read_table
-from gelora.tasks import PRESETS, Proposal, apply_preset, propose
+from gelora.sources import FILE_ENDINGS, Table, data_at_hand, labelled_rows, read_table
+from gelora.tasks import PRESETS, Proposal, apply_preset, propose_for
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 _ROLES = {  # what text, pair and label are called in each kind of task
@@ -31,7 +32,8 @@ class TaskChoice:
     """Task and data of the runs to be started.
 
     kind: "auto" or one of TASK_KINDS; learned: the kind that it comes to; sentence: inputs and outputs in words;
-    n_held_out_rows: rows of `held_out`, None without it or where they are not on this machine.
+    n_held_out_rows: rows of `held_out`, None without it or where they are not on this machine; roles: columns of text, second
+    text and label as proposed.
     """
 
     kind: str
@@ -43,6 +45,7 @@ class TaskChoice:
     n_rows: int
     n_held_out_rows: int | None
     n_classes: int
+    roles: tuple[str, str | None, str | None] = ("", None, None)
 
 
 def draw() -> TaskChoice | None:
@@ -55,18 +58,25 @@ def draw() -> TaskChoice | None:
         kind = st.selectbox(
             "Task", ("auto", *TASK_KINDS), key="train_task", format_func=lambda k: TASK_WORDS.get(k, "as the columns say"), **_KEEP
         )
-        base = _with_columns(state.measurement().data, (None, None, None))
-        try:
-            columns = _proposal(base.to_json(), None if kind == "auto" else kind)[1]
-        except GeloraError:
-            columns = ()  # said below, where the choice is drawn up
+        base = data_preview.of(data_preview.without_roles(state.measurement().data))
+        columns = base.preview.columns if isinstance(base, data_preview.Reading) else ()
         _column_choices(kind, columns)
         st.text_input(
             "Held-out rows from", key="train_held_out", placeholder="split off the training data",
             help=f"A file ({', '.join(FILE_ENDINGS)}) with the same columns, or the name of another split of the same dataset.", **_KEEP,
         )  # fmt: skip
+    data = _chosen_data()
+    reading = data_preview.of(data)
+    if reading is None:
+        data_preview.wait(data)
+        return None
+    if isinstance(reading, str):
+        st.error(reading, icon=":material/error:")
+        return None
     try:
-        return _settled(kind)
+        found = _settled(kind, data, reading)
+        _preview(found)
+        return found
     except GeloraError as error:
         st.error(str(error), icon=":material/error:")
         return None
@@ -144,33 +154,60 @@ def _column(chosen: str | None, otherwise: str | None) -> str | None:
     return "" if chosen == state.NO_COLUMN else chosen or otherwise
 
 
-def _settled(kind: str) -> TaskChoice:
+def _chosen_data() -> DataChoice:
     chosen = tuple(st.session_state.get(key) or None for key in ("train_text", "train_pair", "train_label"))
-    data = _with_columns(state.measurement().data, chosen)  # type: ignore[arg-type]
-    proposal, _, n_rows = _proposal(data.to_json(), None if kind == "auto" else kind)
+    return _with_columns(state.measurement().data, chosen)  # type: ignore[arg-type]
+
+
+def _preview(task: TaskChoice) -> None:
+    """The first rows under the roles that the task gives them."""
+    has_labels = task.learned in ("classification", "regression")
+    choice = dataclasses.replace(task.data, label_task=task.learned) if has_labels else task.data
+    text, pair, label = task.roles
+    choice = dataclasses.replace(choice, text_column=text, pair_column=pair or "", label_column=label or "")
+    found = data_preview.of(choice, has_labels)
+    if found is None:
+        data_preview.wait(choice, has_labels)
+    elif isinstance(found, str):
+        st.error(found, icon=":material/error:")
+    else:
+        if found.preview.problem:
+            st.error(found.preview.problem, icon=":material/error:")
+        with st.expander(f"Data as read: {data_preview.summary(found.preview)}", icon=":material/table_view:"):
+            data_preview.draw(found.preview)
+
+
+_PROPOSALS: Kept[Proposal] = Kept(16)
+_CLASSES: Kept[int] = Kept(16)
+
+
+def _n_classes(table: Table, proposal: Proposal) -> int:
+    labels = labelled_rows(dataclasses.replace(table, choice=proposal.applied_to(table.choice)), "classification").labels
+    return len(labels.as_classes()[1]) if labels is not None else 1
+
+
+def _settled(kind: str, data: DataChoice, reading: data_preview.Reading) -> TaskChoice:
+    asked, table = None if kind == "auto" else kind, reading.table
+    proposal = _PROPOSALS.get(table, (data.to_json(), asked), lambda: propose_for(table, data, asked))
+    n_rows = table.n_rows
     learned = proposal.kind
     inputs = f"*{proposal.text_column}*" + (f" and *{proposal.pair_column}*" if proposal.pair_column else "")
     n_classes, outputs = 1, ""
     if learned == "classification":
-        n_classes = max(1, len(dataset_info(data.to_json()).label_names or ()))
+        n_classes = _CLASSES.get(table, proposal, lambda: _n_classes(table, proposal))
         outputs = f" ({n_classes} classes)"
     elif learned == "regression":
         outputs = " (a number)"
     arrow = f" → *{proposal.label_column}*{outputs}" if proposal.label_column else ""
     sentence = f"**{TASK_WORDS[learned]}**: {inputs}{arrow}"
+    roles = (proposal.text_column, proposal.pair_column, proposal.label_column)
     held_out = _held_out(data)
-    n_held_out = _n_rows(held_out.to_json()) if held_out is not None and data_at_hand(held_out) else None
-    return TaskChoice(kind, learned, data, held_out, sentence, proposal.reasons, n_rows, n_held_out, n_classes)
+    n_held_out = (
+        _n_rows(held_out.to_json(), key_of(state_of(held_out.dataset))) if held_out is not None and data_at_hand(held_out) else None
+    )
+    return TaskChoice(kind, learned, data, held_out, sentence, proposal.reasons, n_rows, n_held_out, n_classes, roles)
 
 
 @st.cache_data(show_spinner="Reading the held-out rows ...", ttl=300, max_entries=16)
-def _n_rows(choice_json: str) -> int:
+def _n_rows(choice_json: str, file_state: str) -> int:
     return read_table(DataChoice.from_json(choice_json)).n_rows
-
-
-@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
-def _proposal(choice_json: str, kind: str | None) -> tuple[Proposal, tuple[str, ...], int]:
-    """Task and columns as `gelora.tasks` proposes them, every column that there is, and the number of rows."""
-    choice = DataChoice.from_json(choice_json)
-    table = read_table(choice)
-    return propose(choice, kind), tuple(table.columns), table.n_rows

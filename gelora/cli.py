@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--json", metavar="OUT", help="write the IdProfile here (- for standard output)")
     measure.set_defaults(command=commands.measure)
 
+    preview = verbs.add_parser("preview", help="a dataset as it was read: first rows under their roles, counts, labels")
+    _add_data(preview, "docstrings")
+    preview.add_argument("--rows", type=int, default=5, help="how many of the first rows are shown (default 5)")
+    preview.add_argument("--json", metavar="OUT", help="write the DataPreview here (- for standard output)")
+    preview.set_defaults(command=commands.preview)
+
     estimators = verbs.add_parser("estimators", help="the estimators there are, and what each counts")
     estimators.add_argument("--json", action="store_true")
     estimators.set_defaults(command=commands.estimators)
@@ -188,6 +194,10 @@ def _add_model_and_data(
     parser: argparse.ArgumentParser, default_model: str | None = "all-MiniLM-L6-v2", default_dataset: str | None = "docstrings"
 ) -> None:
     parser.add_argument("--model", default=default_model, help="bundled name, hub id or local folder (default all-MiniLM-L6-v2)")
+    _add_data(parser, default_dataset)
+
+
+def _add_data(parser: argparse.ArgumentParser, default_dataset: str | None) -> None:
     parser.add_argument("--dataset", default=default_dataset, help="bundled name, hub id, or a .jsonl, .csv or .parquet file")
     parser.add_argument("--config", help="configuration of a hub dataset, such as sst2 of nyu-mll/glue")
     parser.add_argument("--split", help="split of a hub dataset")

@@ -10,6 +10,7 @@ from gelora.commands.machine import doctor
 from gelora.commands.measuring import calibrate, estimators, measure, sensitivity
 from gelora.commands.options import strategy_names
 from gelora.commands.planning import plan
+from gelora.commands.previewing import preview
 from gelora.commands.run_specs import training_fields
 from gelora.commands.running import resume, stop, train
 
@@ -20,6 +21,7 @@ __all__ = [
     "estimators",
     "measure",
     "plan",
+    "preview",
     "resume",
     "runs",
     "sensitivity",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gelora.sources.hub import is_offline as is_offline, is_reachable as is_reachable
     from gelora.sources.label_values import LabelColumn as LabelColumn, read_labels as read_labels
     from gelora.sources.loading import load_base_model as load_base_model, load_config as load_config, load_tokenizer as load_tokenizer
+    from gelora.sources.preview import DataPreview as DataPreview, preview_dataset as preview_dataset, preview_of as preview_of
     from gelora.sources.row_states import states_of_rows as states_of_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
@@ -74,6 +75,7 @@ _FILE_OF = {
     **dict.fromkeys(("load_base_model", "load_config", "load_tokenizer"), "loading"),
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
+    **dict.fromkeys(("DataPreview", "preview_dataset", "preview_of"), "preview"),
     **dict.fromkeys(("LabelColumn", "read_labels"), "label_values"),
     **dict.fromkeys(("LabelledRows", "labelled_rows"), "table_labels"),
     **dict.fromkeys(("states_of_rows",), "row_states"),

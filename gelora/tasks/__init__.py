@@ -5,7 +5,7 @@ loaded when a task is built, so that this face stays light.
 """
 
 from gelora.tasks.build import build_task
-from gelora.tasks.columns import Proposal, propose
+from gelora.tasks.columns import Proposal, propose, propose_for
 from gelora.tasks.presets import PRESETS, Preset, PresetChoice, apply_preset, preset_of
 from gelora.tasks.task import Row, ShownExample, Task
 
@@ -21,4 +21,5 @@ __all__ = [
     "build_task",
     "preset_of",
     "propose",
+    "propose_for",
 ]

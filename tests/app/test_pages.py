@@ -157,21 +157,56 @@ def test_a_changed_choice_keeps_the_old_curve_marked_stale(tiny):
     ("content", "says"),
     [
         (None, "missing.jsonl"),
-        ('{"text": "one"}\nnot json\n', "line 2"),
-        ('{"text": ""}\n{"text": "   "}\n', "empty"),
-        ('{"text": "only"}\n{"text": "three"}\n{"text": "rows"}\n', "3"),
-        ('{"text": "a good sentence", "label": NaN}\n{"text": "another good one", "label": 1}\n', "label"),
+        (b'{"text": "one"}\nnot json\n', "line 2"),
+        (b'{"text": ""}\n{"text": "   "}\n', "empty"),
+        (b'{"text": "a good sentence", "label": NaN}\n{"text": "another good one", "label": 1}\n', "label"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "rows.jsonl"),
     ],
-    ids=["missing file", "wrong line", "empty texts", "fewer rows than neighbors", "NaN label"],
+    ids=["missing file", "wrong line", "empty texts", "NaN label", "a picture"],
 )
-def test_bad_data_is_one_sentence_on_the_page(tiny, tmp_path, content, says):
+def test_data_that_cannot_be_read_are_said_in_the_place_of_the_invitation(tiny, tmp_path, content, says):
     path = tmp_path / "missing.jsonl"
     if content is not None:
         path = tmp_path / "rows.jsonl"
-        path.write_text(content)
-    app = measure(open_app(model=tiny[0], data=str(path), n="100"))
+        path.write_bytes(content)
+    app = open_app(model=tiny[0], data=str(path), n="100")
     assert not app.exception
     assert says in sentences(app.error)
+    assert "Nothing is measured yet" not in sentences(app.markdown) and app.button(key="measure").disabled
+    assert any("Data · empty" in link.proto.label for link in app.get("page_link"))
+
+
+def test_too_few_rows_are_one_sentence_on_the_page(tiny, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "only"}\n{"text": "three"}\n{"text": "rows"}\n')
+    app = measure(open_app(model=tiny[0], data=str(path), n="100"))
+    assert not app.exception
+    assert "3" in sentences(app.error)
+
+
+def test_data_are_shown_before_they_are_measured_and_wrong_roles_are_changed_there(tiny, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,other,label,stars\n" + "".join(f"first {i},second {i},{'' if i else 'a'},{i % 5}\n" for i in range(30)))
+    app = open_app(model=tiny[0], data=str(path), n="100")
+    assert "29 of 30 rows of the label column 'label'" in sentences(app.error)
+    app.selectbox(key="preview_label").select("stars").run()
+    assert not app.exception and not app.error
+    assert "Nothing is measured yet" in sentences(app.markdown) and "**30 texts" not in sentences(app.markdown)
+    assert "Labels (rows of each class): 0 6, 1 6, 2 6, 3 6, 4 6" in sentences(app.markdown)
+    app.selectbox(key="preview_label_task").select("regression").run()
+    app.selectbox(key="preview_text").select("other").run()
+    assert not app.exception and (app.session_state["label_task"], app.session_state["text"]) == ("regression", "other")
+    assert "from 0 to 4 (regression)" in sentences(app.caption)
+    assert app.dataframe[0].value["text"].tolist()[:2] == ["second 0", "second 1"]
+
+
+def test_a_file_that_changes_is_read_again(tiny, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "".join(f"row {i},a\n" for i in range(12)))
+    app = open_app(model=tiny[0], data=str(path), n="100")
+    assert "12 texts of" in sentences(app.markdown)
+    path.write_text("text,label\n" + "".join(f"row {i},a\n" for i in range(34)))
+    assert "34 texts of" in sentences(app.run().markdown)
 
 
 def test_ranks_of_an_unmeasured_choice_are_asked_for_in_words(tiny):
