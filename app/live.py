@@ -81,8 +81,8 @@ def _draw(run: RunInfo) -> None:
     """Every part in a container of its own, so that one that comes or goes moves no other."""
     runs = list_runs()
     head, numbers, ends, buttons = st.container(), st.container(), st.container(), st.container()
-    left, right = st.columns(2, gap="large") if is_measured(run) else (st.container(), st.container())
-    below, texts = st.container(), st.container()
+    middle, below, texts = st.container(), st.container(), st.container()
+    left, right = middle.columns(2, gap="large") if is_measured(run) else (middle.container(), middle.container())
     _part(head, live_parts.heading, run, runs)
     _part(numbers, live_parts.status_line, run)
     if not run.is_live:
