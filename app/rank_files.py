@@ -17,7 +17,7 @@ from app.cache import measurements
 from app.rank_tables import module_rows
 from app.shelf import Shelf
 from gelora.errors import GeloraError, InputError
-from gelora.ranks import plan_from_adapter
+from gelora.ranks import export_lora_config, plan_from_adapter
 from gelora.records import IdProfile, RankPlan
 
 KINDS = ["json", "safetensors", "bin"]
@@ -47,9 +47,8 @@ def take_along(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> Non
     with expander:
         if not expander.open:
             return
-        st.code(components.lora_snippet(plan), language="python")
+        _config(plan)
         with st.container(horizontal=True):
-            _download("adapter_config.json", components.adapter_config_json(plan), "adapter_config.json", "application/json")
             _download("Plan as JSON", plan.to_json(indent=1), "rank_plan.json", "application/json")
             _download("Plan as CSV", module_rows(plan).to_csv(index=False), "rank_plan.csv", "text/csv")
             if profile is not None:
@@ -59,6 +58,27 @@ def take_along(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> Non
         st.code(shell.plan_command(plan, rule, profile), language="bash", wrap_lines=True)
         st.caption("A link that reopens this page as it is:")
         st.code(link(), language=None, wrap_lines=True)
+
+
+@st.cache_data(max_entries=200, show_spinner="PEFT is trying this configuration on the model without weights")
+def _what_peft_says(digest: str, _plan: RankPlan) -> tuple[bool, str]:
+    """Whether PEFT makes this plan of its config, and what is to be said of that; once for each plan."""
+    try:
+        return True, export_lora_config(_plan)[1] or ""
+    except GeloraError as error:
+        return False, str(error)
+
+
+def _config(plan: RankPlan) -> None:
+    """The plan's config to copy and to download, after PEFT has made exactly this plan of it on the meta device."""
+    good, words = _what_peft_says(plan.digest(), plan)
+    if not good:
+        st.error(words)
+        return
+    if words:
+        st.caption(f"{words}.")
+    st.code(components.lora_snippet(plan), language="python")
+    _download("adapter_config.json", components.adapter_config_json(plan), "adapter_config.json", "application/json")
 
 
 def _download(words: str, content: str, name: str, kind: str) -> None:

@@ -21,8 +21,8 @@ def plan(options: argparse.Namespace) -> int:
     made = _edited(_one_plan(options, sources), ranks_by_hand(options))
     has_json = "-" in (options.json, options.budget_json)
     if options.lora_config:
-        _write_lora_config(made, Path(options.lora_config))
-        say(f"Wrote {Path(options.lora_config) / 'adapter_config.json'}", has_json)
+        untried = _write_lora_config(made, Path(options.lora_config))
+        say(f"Wrote {Path(options.lora_config) / 'adapter_config.json'}{f'. {untried}' if untried else ''}", has_json)
     if options.csv:
         write_file(_csv(made), options.csv)
         say(f"Wrote {options.csv}", has_json)
@@ -213,15 +213,18 @@ def _csv(made: RankPlan) -> str:
     return text.getvalue()
 
 
-def _write_lora_config(made: RankPlan, folder: Path) -> None:
+def _write_lora_config(made: RankPlan, folder: Path) -> str | None:
+    """Write what PEFT makes exactly this plan of; returns why that was not tried, where it was not."""
+    from gelora.ranks import export_lora_config
     from gelora.sources import hub_name
 
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --lora-config takes a folder, into which adapter_config.json is written.")
+    config, untried = export_lora_config(made)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        config: Any = made.to_lora_config()
         config.base_model_name_or_path = hub_name(made.model_id)
         config.save_pretrained(str(folder))
     except OSError as error:
         raise StoreError(f"Cannot write into {folder}: {error.strerror or error}.") from error
+    return untried

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         dora_params as dora_params,
         to_lora_config as to_lora_config,
     )
+    from gelora.ranks.lora_export import export_lora_config as export_lora_config
     from gelora.ranks.resize import Resized as Resized, resize_adapters as resize_adapters
     from gelora.ranks.trained_parts import (
         count_parameters as count_parameters,
@@ -67,6 +68,7 @@ _LATE = {
     **dict.fromkeys(("found_plan", "save_found_lora"), "adalora_export"),
     "InitialAdapter": "initial_adapter",
     **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "lora"),
+    "export_lora_config": "lora_export",
     **dict.fromkeys(("Resized", "resize_adapters"), "resize"),
     **dict.fromkeys(("count_parameters", "head_modules", "language_head", "modules_to_save"), "trained_parts"),
     **dict.fromkeys(("train_biases", "train_everything", "train_head_alone"), "trained_parts"),

@@ -3,9 +3,11 @@
 Knows nothing of dimensions, training or files. This file, `adalora` and `trained_parts` are those that build PEFT configs.
 """
 
+import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
@@ -20,6 +22,7 @@ from gelora.ranks.lora_checks import (
     check_fresh,
     check_not_renamed,
     check_saved,
+    meta_copy,
     saved_modules,
     trainable,
 )
@@ -43,7 +46,8 @@ def to_lora_config(
 ) -> LoraConfig:
     """The plan as a `peft.LoraConfig` under which every module gets exactly its rank and alpha.
 
-    Which arguments those are, `gelora.ranks.lora_arguments` says.
+    Which arguments those are, `gelora.ranks.lora_arguments` says. With a model, PEFT has applied the config to a copy of it
+    without weights, and made exactly the planned adapters, before the config is returned.
 
     Args:
         plan: the ranks.
@@ -61,14 +65,30 @@ def to_lora_config(
 
     Raises:
         InputError: an option is illegal, or does not go with the plan's ranks or modules.
-        ModelError: the model is not the one that the plan was made for, or names would match more than one module.
+        ModelError: the model is not the one that the plan was made for, names would match more than one module, or PEFT
+            makes something else of the config.
     """
+    config = _config(plan, model, task_type, modules_to_save, lora_dropout, use_dora, init_lora_weights)
+    if model is not None:
+        check_config(config, plan, model)
+    return config
+
+
+def _config(
+    plan: RankPlan,
+    model: nn.Module | None,
+    task_type: str | None,
+    modules_to_save: Sequence[str] | None,
+    lora_dropout: float,
+    use_dora: bool,
+    init_lora_weights: str,
+) -> LoraConfig:
     check_range("lora_dropout", lora_dropout, 0.0, 1.0)
     check_choice("init_lora_weights", init_lora_weights, LORA_INITS)
     if task_type is not None:
         check_choice("task_type", task_type, tuple(kind.value for kind in TaskType))
     arguments = lora_arguments(plan, None if model is None else names_in_model(plan, model))
-    _check_experts("target_parameters" in arguments, lora_dropout, use_dora, init_lora_weights)
+    _check_parameters(arguments.get("target_parameters", ()), lora_dropout, use_dora, init_lora_weights)
     modules = [] if model is None else [model.get_submodule(name) for name in arguments["target_modules"]]
     _check_init(plan, modules, init_lora_weights)
     config = LoraConfig(
@@ -120,33 +140,62 @@ def apply_plan(
     check_fresh(model)
     names = names_in_model(plan, model)
     saved = saved_modules(model, modules_to_save, list(names.values()))
-    config = to_lora_config(
-        plan,
-        model,
-        task_type=task_type,
-        modules_to_save=modules_to_save,
-        lora_dropout=lora_dropout,
-        use_dora=use_dora,
-        init_lora_weights=init_lora_weights,
-    )
+    config = _config(plan, model, task_type, modules_to_save, lora_dropout, use_dora, init_lora_weights)
     weights = (
         {name: model.get_parameter(f"{name}.weight").detach().clone() for name in names.values()} if init_lora_weights == "olora" else {}
     )
-    with warnings.catch_warnings():
-        # PEFT looks for the patterns' keys among modules alone and says that those of parameters were ignored; they are not.
-        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
+    with quiet_patterns():
         peft_model = get_peft_model(model, config)
     _divide_beginning(peft_model, weights)
-    check_adapters(peft_model, plan, names)
+    _check_made(peft_model, plan, names, use_dora)
     check_saved(peft_model, saved, task_type)
-    n_adapter = sum(trainable(peft_model)[0].values())
-    expected = plan_budget(plan).n_adapter_params + (dora_params(plan) if use_dora else 0)
-    if n_adapter != expected:
-        raise ModelError(f"PEFT made {n_adapter:,} adapter parameters, the plan costs {expected:,}.")
     made = peft_model.peft_config[ADAPTER]
     if made.modules_to_save:  # PEFT adds its own names to ours without looking; the saved config should read well
         made.modules_to_save = sorted(set(made.modules_to_save))
     return peft_model
+
+
+def check_config(config: LoraConfig, plan: RankPlan, model: nn.Module) -> None:
+    """Raise ModelError unless PEFT makes of the config exactly the plan's adapters: modules, ranks, alphas and parameters.
+
+    PEFT applies it to a copy of the model on the meta device; the model itself and its weights are neither read nor changed.
+
+    Args:
+        config: from `to_lora_config`, for this model or relative to its base model.
+        plan: the ranks that the config stands for.
+        model: a transformers model on any device, with or without a head; adapters that it has do not count.
+    """
+    trial = meta_copy(model)
+    names = names_in_model(plan, trial)
+    config = copy.deepcopy(config)
+    # How factors begin changes neither modules nor counts; drawing them, or decomposing weights, would cost time.
+    config.init_lora_weights, config.inference_mode = False, False
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # what PEFT would say to a person it will say when the config is used
+        try:
+            made = get_peft_model(trial, config)
+        except ValueError as error:
+            raise ModelError(
+                f"PEFT cannot apply the plan's config to {type(model).__name__} ({error}); its modules are "
+                f"{listed(list(names.values()))}. Choose other target modules."
+            ) from error
+    _check_made(made, plan, names, config.use_dora)
+
+
+def _check_made(peft_model: PeftModel, plan: RankPlan, names: dict[str, str], use_dora: bool) -> None:
+    check_adapters(peft_model, plan, names)
+    n_adapter = sum(trainable(peft_model)[0].values())
+    expected = plan_budget(plan).n_adapter_params + (dora_params(plan) if use_dora else 0)
+    if n_adapter != expected:
+        raise ModelError(f"PEFT made {n_adapter:,} adapter parameters, the plan costs {expected:,}.")
+
+
+@contextmanager
+def quiet_patterns() -> Iterator[None]:
+    """PEFT looks for the patterns' keys among modules alone and says that those of parameters were ignored; they are not."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
+        yield
 
 
 @torch.no_grad()
@@ -169,14 +218,16 @@ def _active(plan: RankPlan) -> list[TargetModule]:
     return [module for module in plan.modules if plan.ranks[module.name] > 0]
 
 
-def _check_experts(any_experts: bool, lora_dropout: float, use_dora: bool, init_lora_weights: str) -> None:
-    if not any_experts:
+def _check_parameters(parameters: Sequence[str], lora_dropout: float, use_dora: bool, init_lora_weights: str) -> None:
+    """What PEFT can do with modules only: experts, and what it takes for experts, are adapted as parameters."""
+    if not parameters:
         return
+    which = f"of experts, and of maps named like them ({listed(parameters, 2)})"
     if lora_dropout > 0:
-        raise InputError(f"lora_dropout is {lora_dropout}; PEFT adapts parameters of experts without dropout only, so it must be 0.")
+        raise InputError(f"lora_dropout is {lora_dropout}; PEFT adapts parameters {which}, without dropout only, so it must be 0.")
     if use_dora or init_lora_weights not in ("default", "gaussian"):
         given = "use_dora" if use_dora else f"init_lora_weights {init_lora_weights!r}"
-        raise InputError(f"PEFT does not have {given} for parameters of experts; leave it at its default, or choose other target modules.")
+        raise InputError(f"PEFT does not have {given} for parameters {which}; leave it at its default, or choose other target modules.")
 
 
 def _check_init(plan: RankPlan, modules: Sequence[nn.Module], init_lora_weights: str) -> None:

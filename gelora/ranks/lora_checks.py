@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 
+import torch
 from peft import PeftConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
@@ -116,11 +117,33 @@ def trainable(peft_model: PeftModel) -> tuple[dict[str, int], dict[str, int]]:
     return adapter, head
 
 
+def meta_copy(model: nn.Module) -> nn.Module:
+    """The modules of a model on the meta device, without its weights and without adapters and heads of PEFT's."""
+    stand_in: dict[int, object] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        empty = torch.empty_like(tensor, device="meta")
+        stand_in[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+    bare: nn.Module = copy.deepcopy(model, stand_in)
+    while True:
+        wrapped = next(((n, m) for n, m in bare.named_modules() if n and isinstance(m, LoraLayer | ModulesToSaveWrapper)), None)
+        if wrapped is None:
+            return bare
+        name, wrapper = wrapped
+        inner = wrapper.original_module if isinstance(wrapper, ModulesToSaveWrapper) else wrapper.base_layer
+        bare.set_submodule(name, inner)
+
+
 def is_inside(name: str, outer: str) -> bool:
     """Whether a dotted name is `outer` or below it."""
     return name == outer or name.startswith(f"{outer}.")
 
 
 def _adapted_name(name: str, layer: LoraLayer) -> str:
-    """What a layer of PEFT's adapts; several parameters of one module are adapted by layers around each other."""
-    return f"{re.sub(r'([.]base_layer)+$', '', name)}.{layer.parameter_name}" if isinstance(layer, ParamWrapper) else name
+    """What a layer of PEFT's adapts; several parameters of one module are adapted by layers around each other.
+
+    A linear map that is adapted through its weight goes by its own name.
+    """
+    if not isinstance(layer, ParamWrapper):
+        return name
+    holder = re.sub(r"([.]base_layer)+$", "", name)
+    return holder if isinstance(layer.get_base_layer(), nn.Linear) else f"{holder}.{layer.parameter_name}"

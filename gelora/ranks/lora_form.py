@@ -17,7 +17,8 @@ def lora_arguments(plan: RankPlan, names: Mapping[str, str] | None = None) -> di
 
     `r` and `lora_alpha` are the plan's most common pair; the patterns name the modules that differ, so that a uniform
     plan reads like a hand-written config. Modules of rank 0 are left out. Parameters that hold all experts of a block are
-    no modules: PEFT has them in `target_parameters`, and reads the patterns by their names all the same.
+    no modules: PEFT has them in `target_parameters`, and reads the patterns by their names all the same. So have modules whose
+    name PEFT would take for that of experts (`TargetModule.as_parameter`): their weight is named there.
 
     Args:
         plan: the ranks.
@@ -26,14 +27,14 @@ def lora_arguments(plan: RankPlan, names: Mapping[str, str] | None = None) -> di
     Raises:
         ModelError: without `names`, one name of the plan is the end of another, so that PEFT could not tell them apart.
     """
-    if names is None:
-        names = _names_in_plan(plan)
+    names = dict(_names_in_plan(plan) if names is None else names)
     active = [module for module in plan.modules if plan.ranks[module.name] > 0]
+    names |= {module.name: f"{names[module.name]}.weight" for module in active if module.as_parameter}
     pairs = {names[m.name]: (plan.ranks[m.name], _whole_if_possible(plan.alphas[m.name])) for m in active}
     base_r, base_alpha = _most_common(pairs.values())
     # The patterns are regular expressions of which the first that matches counts, and saving sorts them. No name is the
     # end of another (checked), so that each module has one pattern at most and the order does not matter.
-    parameters = [names[module.name] for module in active if module.n_experts > 1]
+    parameters = [names[module.name] for module in active if module.n_experts > 1 or module.as_parameter]
     return {
         "r": base_r,
         "lora_alpha": base_alpha,

@@ -12,6 +12,8 @@ class TargetModule(Record):
 
     `kind` is one of q, k, v, qkv (fused), o for attention, mlp for the feed-forward maps, expert for those of a
     mixture of experts, other for the rest. n_experts > 1 means one parameter that holds as many maps of this shape.
+    as_parameter means that PEFT takes the module's name for that of fused experts (shared experts of DeepSeek-V3), so that
+    a LoRA config has to name its weight in target_parameters.
     """
 
     name: str
@@ -20,6 +22,7 @@ class TargetModule(Record):
     in_features: int
     out_features: int
     n_experts: int = 1
+    as_parameter: bool = False
 
     @property
     def n_params_per_rank(self) -> int:

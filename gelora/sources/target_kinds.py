@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from gelora.records import TargetModule
@@ -62,6 +63,7 @@ def linear_maps(blocks: "Sequence[nn.Module]", path: str, model_types: Sequence[
     places = Counter(id(module) for block in blocks for module in block.modules() if isinstance(module, nn.Linear))
     by_peft = [names for model_type in dict.fromkeys(model_types) if (names := _peft_targets().get(model_type))]
     found: list[TargetModule] = []
+    renamed: dict[str, bool] = {}
     for number, block in enumerate(blocks, start=1):
         attention = _attention_modules(block)
         for name, module, shape, n_experts in _adaptable(block):
@@ -71,7 +73,10 @@ def linear_maps(blocks: "Sequence[nn.Module]", path: str, model_types: Sequence[
             kind = "expert" if n_experts > 1 or "experts" in name.split(".") else _kind(name, attention)
             if kind == "other" and _in_attention(name.split(".")[:-1], attention) and any(_names(names, full) for names in by_peft):
                 kind = "qkv"  # PEFT adapts it in place of query and value, under a name that no other family uses
-            found.append(TargetModule(full, number, kind, *shape, n_experts=n_experts))
+            leaf = name.rpartition(".")[2]
+            if leaf not in renamed:
+                renamed[leaf] = any(_is_taken_for_experts(leaf, model_type) for model_type in dict.fromkeys(model_types))
+            found.append(TargetModule(full, number, kind, *shape, n_experts=n_experts, as_parameter=n_experts == 1 and renamed[leaf]))
     return tuple(found)
 
 
@@ -165,6 +170,30 @@ def _names(targets: "tuple[str, ...] | str", name: str) -> bool:
     if isinstance(targets, str):
         return re.fullmatch(targets, name) is not None
     return any(name == ending or name.endswith(f".{ending}") for ending in targets)
+
+
+@functools.cache
+def _is_taken_for_experts(leaf: str, model_type: str) -> bool:
+    """Whether PEFT takes a module of this name, in a model of this type, for experts that transformers 4 had as modules.
+
+    It then drops the name from target_modules and adapts the fused experts, also where the name is that of a dense block
+    or of shared experts. PEFT itself is asked, and imported for the few types of model that transformers converts alone.
+    """
+    try:
+        from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+        if get_checkpoint_conversion_mapping(model_type) is None:
+            return False
+        from peft import LoraConfig
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:
+        return False  # a PEFT or transformers older than the renaming
+    config = LoraConfig(target_modules=[leaf])
+    try:
+        convert_peft_config_for_transformers(config, SimpleNamespace(config=SimpleNamespace(model_type=model_type)), None)
+    except ValueError:
+        return True  # one of several names that PEFT fuses into one, without the others
+    return leaf not in (config.target_modules or ())
 
 
 @functools.cache

@@ -97,7 +97,7 @@ def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(r
     app.selectbox(key="strategy").set_value("gradient").run()
     assert not app.exception and not app.warning
     unfolded(app, "along_open")
-    assert "gelora plan" in app.code[1].value and "--strategy gradient --target-modules attention --match params:" in app.code[1].value
+    assert "gelora plan" in app.code[-2].value and "--strategy gradient --target-modules attention --match params:" in app.code[-2].value
 
 
 def test_a_strategy_whose_scores_are_missing_says_so_and_keeps_the_rule(ranks):
@@ -229,7 +229,7 @@ def test_memory_and_modules_are_drawn_when_they_are_unfolded(ranks):
 def test_the_link_reopens_the_page_as_it_is(ranks):
     app = ranks(offset="5", targets="all-linear", rounding="round", edits="1:2", scale="1.5", doubt="estimators")
     unfolded(app, "along_open")
-    query = dict(part.split("=") for part in app.code[2].value.split("?")[1].split("&"))
+    query = dict(part.split("=") for part in app.code[-1].value.split("?")[1].split("&"))
     assert query["page"] == "ranks"
     chosen = {name: query[name] for name in ("offset", "targets", "rounding", "edits", "scale", "doubt")}
     assert chosen == {"offset": "5", "targets": "all-linear", "rounding": "round", "edits": "1%3A2", "scale": "1.5", "doubt": "estimators"}
@@ -242,7 +242,7 @@ def test_the_command_on_the_page_gives_the_plan_on_the_page(ranks, tiny, tmp_pat
     from gelora.cli import main
 
     app = unfolded(ranks(offset="2", edits="2:7"), "along_open")
-    command = shlex.split(app.code[1].value)
+    command = shlex.split(app.code[-2].value)
     command[command.index("rank_plan.json")] = str(tmp_path / "plan.json")
     command[command.index("adapter")] = str(tmp_path / "adapter")
     assert command[:2] == ["gelora", "plan"] and main(command[1:]) == 0

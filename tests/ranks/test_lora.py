@@ -26,6 +26,8 @@ from gelora.ranks import (
     to_lora_config,
     uniform_ranks,
 )
+from gelora.ranks.lora import check_config
+from gelora.ranks.lora_checks import meta_copy
 from gelora.records import RankPlan
 from gelora.sources import structure_of
 
@@ -376,7 +378,7 @@ def test_one_plan_of_experts_serves_the_bare_model_and_reads_without_a_model_too
 
 def test_experts_of_another_shape_or_number_and_dropout_are_refused():
     plan = mixed_plan(mixture("mixtral"), "experts")
-    with pytest.raises(InputError, match=r"lora_dropout is 0\.1; PEFT adapts parameters of experts without dropout"):
+    with pytest.raises(InputError, match=r"lora_dropout is 0\.1; PEFT adapts parameters of experts, .* without dropout"):
         apply_plan(mixture("mixtral"), plan, lora_dropout=0.1)
     fewer = dataclasses.replace(plan, modules=tuple(dataclasses.replace(m, n_experts=3) for m in plan.modules))
     with pytest.raises(ModelError, match=r"\(in, out, experts\) = \(32, 128, 4\), planned \(32, 128, 3\)"):
@@ -385,15 +387,62 @@ def test_experts_of_another_shape_or_number_and_dropout_are_refused():
         apply_plan(tiny_model("llama"), plan)
 
 
-def test_names_that_peft_takes_for_old_experts_are_refused_with_the_reason():
+def deepseek_v3(auto_class=AutoModelForCausalLM) -> nn.Module:
+    """One dense block, one with fused and shared experts, whose maps have the names that experts had in transformers 4."""
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 64}
     mla = {"q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4, "v_head_dim": 8}
     groups = {"n_routed_experts": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1, "intermediate_size": 64}
-    model = AutoModel.from_config(AutoConfig.for_model("deepseek_v3", **shape, **mla, **groups, **EXPERTS))
-    with pytest.raises(ModelError, match=r"PEFT takes layers\.0\.mlp\.down_proj.* of this DeepseekV3Model for experts.*'attention'"):
-        apply_plan(model, mixed_plan(model, "mlp"))
-    plan = mixed_plan(model, "attention,experts")
-    assert count_parameters(apply_plan(model, plan))[0] == plan.n_adapter_params
+    torch.manual_seed(0)
+    return auto_class.from_config(AutoConfig.for_model("deepseek_v3", **shape, **mla, **groups, **EXPERTS)).eval()
+
+
+@pytest.mark.parametrize("target_modules", ["mlp", "all-linear", "all-linear,experts"])
+def test_shared_experts_are_adapted_although_peft_takes_their_names_for_those_of_experts(tmp_path, target_modules):
+    plan = mixed_plan(deepseek_v3(), target_modules)
+    plan.to_lora_config().save_pretrained(tmp_path / "config")
+    bare = get_peft_model(deepseek_v3(), LoraConfig.from_pretrained(tmp_path / "config"))  # as anybody would, without us
+    assert bare.get_nb_trainable_parameters()[0] == plan.n_adapter_params
+    model = deepseek_v3()
+    to_lora_config(plan, model)
+    peft_model = apply_plan(model, plan)
+    for layer in adapted(peft_model).values():
+        nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+    tokens = torch.arange(4, 12).reshape(1, -1)
+    peft_model.save_pretrained(tmp_path)
+    again = peft.PeftModel.from_pretrained(deepseek_v3(), tmp_path)
+    with torch.inference_mode():
+        torch.testing.assert_close(again(tokens).logits, peft_model(tokens).logits)
+        assert not torch.allclose(again(tokens).logits, deepseek_v3()(tokens).logits, atol=1e-3)
+
+
+def test_a_config_of_which_peft_makes_something_else_is_refused_before_it_is_given_out():
+    plan = mixed_plan(deepseek_v3(), "mlp")
+    unmarked = dataclasses.replace(plan, modules=tuple(dataclasses.replace(m, as_parameter=False) for m in plan.modules))
+    with pytest.raises(ModelError, match=r"PEFT takes model\.layers\.0\.mlp\.down_proj.* for experts.*'attention'"):
+        to_lora_config(unmarked, deepseek_v3())
+    with pytest.raises(ModelError, match=r"PEFT adapted other modules than the plan names: .*experts"):
+        check_config(unmarked.to_lora_config(), unmarked, deepseek_v3())
+    model = tiny_model("llama")
+    plan = mixed_plan(model, "attention")
+    config = plan.to_lora_config()
+    config.rank_pattern = {"self_attn.q_proj": 7, **config.rank_pattern}
+    with pytest.raises(ModelError, match=r"PEFT gave layers\.0\.self_attn\.q_proj rank 7"):
+        check_config(config, plan, model)
+    assert not any(isinstance(module, LoraLayer) for module in model.modules())
+
+
+def test_a_trial_reads_no_weights_and_sees_no_adapter_that_is_there():
+    plan = mixed_plan(tiny_model("bert"), "attention")
+    peft_model = apply_plan(classifier("bert"), plan, task_type="SEQ_CLS", modules_to_save=["bert.pooler"])
+    copied = meta_copy(peft_model.get_base_model())
+    fresh = {name: p.shape for name, p in classifier("bert").named_parameters()}
+    assert {name: p.shape for name, p in copied.named_parameters()} == fresh
+    assert {p.device.type for p in copied.parameters()} == {"meta"} and peft_model.device.type == "cpu"
+
+
+@pytest.mark.parametrize("options", [{"use_dora": True}, {"init_lora_weights": "pissa"}, {"init_lora_weights": "olora"}])
+def test_the_variants_are_tried_too(plan_for, options):
+    assert to_lora_config(plan_for("bert"), classifier("bert"), **options).r
 
 
 def plan_of_mixtral() -> RankPlan:
