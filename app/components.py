@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import state
 from gelora.errors import GeloraError
-from gelora.geometry import ESTIMATORS, rises, sign_sentence as sign_sentence
+from gelora.geometry import ESTIMATORS, resolution_sentence, rises, sign_sentence as sign_sentence
 from gelora.ranks import lora_arguments
 from gelora.records import IdProfile, RankPlan
 from gelora.sources import hub_name
@@ -46,15 +46,23 @@ def errors_as_sentences() -> Iterator[None]:
 def finding(profile: IdProfile, estimator: str) -> str:
     """One sentence made from the numbers: a finding, the null, or what is not measurable."""
     all_rises = rises(profile, estimator)
-    clear = [r for r in all_rises if r.value is not None and r.ci_low is not None and r.ci_low > 0]
+    clear = [r for r in all_rises if r.is_significant]
     undefined = [e for e in profile.estimates[estimator] if e.dimension is None]
     if clear:
         best = max(clear, key=lambda rise: rise.value or 0.0)
-        more = f" {len(clear) - 1} more block{'s' if len(clear) > 2 else ''} rise beyond doubt." if len(clear) > 1 else ""
+        others = f" {len(clear) - 1} more rise{'s are' if len(clear) > 2 else ' is'} significant (95% CI excludes 0)."
+        more = others if len(clear) > 1 else ""
         return f"Block {best.block} raises the dimension by {best.value:.1f} [{best.ci_low:.1f}, {best.ci_high:.1f}].{more}"
     if len(undefined) == len(profile.layer_names):
         return f"Not measurable: {undefined[0].note}"
     return "No rise exceeds its interval: ranks above the offset are rounding or noise."
+
+
+def resolution(profile: IdProfile) -> None:
+    """What rise this sample can show, beside the finding; nothing where no interval says it."""
+    sentence = resolution_sentence(profile)
+    if sentence:
+        st.caption(sentence)
 
 
 def focus_choice(title: str, width: int | str = "stretch") -> None:

@@ -22,7 +22,7 @@ WAITING = "Waiting for its turn"
 KINDS = ("estimators", "baselines", "scales", "sensitivity")
 
 # These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
-_QUICK = ("twonn", "twonn-mle", "mle", "gride", "mind", "mom")
+_QUICK = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "mind", "mom")
 
 
 @dataclass(frozen=True)

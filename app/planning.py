@@ -18,9 +18,9 @@ from gelora.ranks import (
     budget_params,
     edit_ranks,
     estimator_shares,
-    half_sample_shares,
     match_budget,
     plan_at_budget,
+    rise_shares,
     rise_units,
     uniform_ranks,
 )
@@ -132,15 +132,14 @@ def scores_of(strategy: str, targets: str) -> ModuleScores | None:
 
 
 def units_and_shares(profile: IdProfile | None, estimator: str) -> tuple[dict[int, int | None], dict[int, tuple[float, ...]], int]:
-    """What the rule adds above the offset by block, the share of those who want each such unit, and how many those are."""
+    """What the rule adds above the offset by block, the share that supports each such unit, and of how many (0: nobody was asked)."""
     if profile is None:
         return {}, {}, 0
     rounding, scale = st.session_state["rounding"], st.session_state["scale"]
     units = rise_units(profile, estimator, rounding, scale)
     if st.session_state["doubt"] == "estimators":
         return units, estimator_shares(profile, None, rounding, scale), len(profile.estimates)
-    halves = profile.subsamples.get(estimator)
-    return units, half_sample_shares(profile, estimator, rounding, scale), 0 if halves is None else len(halves)
+    return units, rise_shares(profile, estimator, rounding, scale), len(profile.subsamples.get(estimator, ()))
 
 
 def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | None]:

@@ -50,8 +50,8 @@ def choices(profile: IdProfile | None) -> None:
 
 
 _DOUBT_HELP = (
-    "Each unit of rank above the offset is as solid as the share of those that want it: the random halves of the sample, "
-    "or the estimators that are measured."
+    "Each unit of rank above the offset is as solid as its share: the probability of such a rise under its own interval "
+    "(half-samples), or the share of the measured estimators that give the unit."
 )
 
 

@@ -11,6 +11,7 @@ profile, is_stale = measuring.profile_or_invitation()
 estimator = planning.focus(profile)
 with st.container():  # parts that come and go must not move what stands under them (app/redraw.py)
     st.markdown(f"**{components.finding(profile, estimator)}**")
+    components.resolution(profile)
     if len(profile.estimates) > 1:
         st.markdown(components.sign_sentence(profile))
 

@@ -21,6 +21,7 @@ with stage:
         )
     else:
         st.markdown(f"**{components.finding(profile, planning.focus(profile))}**")
+        components.resolution(profile)
     rank_parts.wall(profile, plan, rule, rank_files.plan_beside(plan), is_stale)
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Use these ranks" if plan.strategy == rule.strategy else f"Use these ranks ({STRATEGIES[plan.strategy].label})"

@@ -43,6 +43,7 @@ def anatomy(name: str, fitted: Estimator, cloud: PointCloud, truth: float) -> An
 _PICTURES: dict[str, Callable[[str, Any, PointCloud, float], anatomy_laws.Picture]] = {
     "twonn": anatomy_laws.twonn,
     "twonn-mle": anatomy_laws.twonn,
+    "twonn-loglog": anatomy_laws.twonn,
     "mle": anatomy_laws.mle,
     "mind": anatomy_laws.mind,
     "danco": anatomy_laws.danco,

@@ -38,7 +38,7 @@ def twonn_ratios(name: str, fitted: Any, truth: float | None = None) -> tuple[go
     how = (
         "the line through the origin is fitted to the coloured points alone; its slope is the dimension"
         if kept < len(x)
-        else "every ratio counts, and the line's slope is the maximum-likelihood dimension"
+        else f"every ratio counts, and the line's slope is the {'log-log' if name == 'twonn-loglog' else 'maximum-likelihood'} dimension"
     )
     return figure, (
         "one dot a point, by how much farther its second neighbor is than its first. Where the density is even, the dots "

@@ -15,12 +15,13 @@ import plotly.graph_objects as go
 from gelora.geometry import ESTIMATORS
 from gelora.records import IdEstimate
 
-# Colour, dash and marker: each is used once. Every colour keeps a contrast of 3 and more on both themes; fifteen hues cannot
+# Colour, dash and marker: each is used once. Every colour keeps a contrast of 3 and more on both themes; sixteen hues cannot
 # all be told apart by every eye, so those that a colour-blind reader confuses have dashes and markers that look least alike.
 _LOOKS = {
     # neighbors nearby
     "twonn": ("#0072B2", "solid", "circle"),
     "twonn-mle": ("#009E73", "dash", "diamond"),
+    "twonn-loglog": ("#4C7A9E", "5px,5px,1px,5px", "triangle-ne"),
     "mle": ("#D55E00", "dot", "square"),
     "gride": ("#8A5CF0", "dashdot", "triangle-up"),
     "plateau": ("#2E8FE8", "longdash", "triangle-down"),
@@ -62,7 +63,7 @@ FELL, SAME, ROSE = "#56B4E9", "#E4E7EB", RISE_COLOUR
 GLYPHS = {
     "circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲", "triangle-down": "▼", "pentagon": "⬟", "star": "★",
     "hexagon": "⬢", "triangle-left": "◀\ufe0e", "triangle-right": "▶\ufe0e", "cross": "✚", "x": "✖\ufe0e", "hourglass": "⧗",
-    "bowtie": "⧓", "star-diamond": "✦",
+    "bowtie": "⧓", "star-diamond": "✦", "triangle-ne": "◥",
 }  # fmt: skip
 LINE_GLYPH = "━"
 

@@ -263,10 +263,10 @@ function lookOf(element, data) {
 
 // The marks of the picture, each with its word; only those that this wall can show.
 function keyOf(data) {
-  const entries = [["offset", "offset"], ["rise", data.n_shares ? "rise, wanted by nearly all" : "rise"]];
+  const entries = [["offset", "offset"], ["rise", data.n_shares ? "rise, supported" : "rise"]];
   if (data.n_shares) {
-    entries.push(["doubt", `paler, hatched: wanted by fewer than 80 % of ${data.n_shares} ${data.shares_of}`]);
-    entries.push(["ghost", "dotted: wanted by some, not in the plan"]);
+    entries.push(["doubt", `paler, hatched: supported by fewer than 80 % of ${data.shares_of === "estimators" ? `${data.n_shares} estimators` : "resamples"}`]);
+    entries.push(["ghost", "dotted: supported by some, not in the plan"]);
   }
   if (data.blocks.some((block) => block.modules.some((group) => group.fixed != null))) entries.push(["hand", "set by hand"]);
   if (data.editable) entries.push(["", "click the top brick to take it off, above it to lay one"]);

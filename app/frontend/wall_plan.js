@@ -38,7 +38,7 @@ function planAt(data, offset) {
 
 const equivalentRank = (data, params) => params / data.uniform[0].params * data.uniform[0].r;
 
-// Share of subsamples that want the `unit`-th unit above the offset; 1 where nobody was asked.
+// Share of resamples, or of estimators, that support the `unit`-th unit above the offset; 1 where nobody was asked.
 const shareOf = (data, block, unit) => (data.n_shares ? block.shares[unit - 1] ?? 0 : 1);
 
 // Every unit of a block, from the ground up. kind: "offset" and "rise" are in the plan; "ghost" is wanted by some but is not
@@ -69,8 +69,8 @@ function editOf(data, brick) {
 }
 
 function wantedBy(data, share) {
-  const n = Math.round(share * data.n_shares);
-  return `wanted ${data.shares_of === "estimators" ? "by" : "in"} ${n} of ${data.n_shares} ${data.shares_of}`;
+  if (data.shares_of !== "estimators") return `supported by ${Math.round(share * 100)} % of resamples`;
+  return `supported by ${Math.round(share * data.n_shares)} of ${data.n_shares} estimators`;
 }
 
 function brickSentence(data, brick, offset) {

@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace) -> int:
 
 
 def _print_profile(profile: IdProfile, n_texts: int) -> None:
-    from gelora.geometry import is_scale_dependent, rises, sign_sentence
+    from gelora.geometry import is_scale_dependent, resolution_sentence, rises, sign_sentence
 
     names = list(profile.estimates)
     scale = {name: is_scale_dependent(profile, name) for name in names}
@@ -86,12 +86,15 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
             where = "every layer" if len(gaps) == len(estimates) else ", ".join(profile.layer_names[i] for i in gaps)
             print(f"Undefined by {name} at {where}: {estimates[gaps[0]].note}")
     first = names[0]
-    up = [r for r in rises(profile, first) if r.value is not None and r.ci_low is not None and r.ci_low > 0]
+    up = [r for r in rises(profile, first) if r.is_significant]
     print(
         f"Blocks whose rise exceeds its interval by {first}: " + ", ".join(f"{r.block} (+{r.value:.2f})" for r in up)
         if up
         else f"By {first} no rise exceeds its interval: ranks above the offset are rounding or noise."
     )
+    resolved = resolution_sentence(profile)
+    if resolved:
+        print(resolved)
     if len(names) > 1:
         print(sign_sentence(profile))
 

@@ -31,6 +31,12 @@ def plan(options: argparse.Namespace) -> int:
     write_json(made.to_json(indent=1), options.json, has_json)
     if not has_json:
         _print_plan(made, _cost(made, options, sources))
+        if made.profile_digest and made.estimator:
+            from gelora.geometry import resolution_sentence
+
+            resolved = resolution_sentence(sources.profile, [made.estimator])
+            if resolved:
+                print(resolved)
     return 0
 
 

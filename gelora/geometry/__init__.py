@@ -20,7 +20,17 @@ from gelora.geometry.comparison import (
     what_differs,
 )
 from gelora.geometry.correlation import CorrelationDimension
-from gelora.geometry.curve import Rise, SignAgreement, is_scale_dependent, rises, sign_agreement, sign_sentence
+from gelora.geometry.curve import (
+    Resolution,
+    Rise,
+    SignAgreement,
+    is_scale_dependent,
+    resolution,
+    resolution_sentence,
+    rises,
+    sign_agreement,
+    sign_sentence,
+)
 from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
 from gelora.geometry.estimator import Estimator, spread_half_width
@@ -68,6 +78,7 @@ __all__ = [
     "Plateau",
     "PointCloud",
     "Projection",
+    "Resolution",
     "Rise",
     "SignAgreement",
     "SkdimEstimator",
@@ -92,6 +103,8 @@ __all__ = [
     "norms_and_angles",
     "numerical_rank",
     "principal_plane",
+    "resolution",
+    "resolution_sentence",
     "rises",
     "sign_agreement",
     "sign_sentence",

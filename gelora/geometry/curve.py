@@ -3,12 +3,17 @@
 Reads an IdProfile; estimates nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gelora.geometry.estimator import spread_half_width
+from gelora.errors import InputError
+from gelora.geometry.estimator import spread_half_width, z_value
+from gelora.geometry.registry import ESTIMATORS
 from gelora.records import IdEstimate, IdProfile
+
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,16 @@ class Rise:
     ci_low: float | None
     ci_high: float | None
     note: str | None = None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation behind the 95% interval: what `value` would vary by over samples of this size."""
+        return None if self.ci_low is None or self.ci_high is None else (self.ci_high - self.ci_low) / (2 * z_value(_CONFIDENCE))
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the dimension goes up and the 95% interval excludes 0."""
+        return self.ci_low is not None and self.ci_low > 0
 
 
 def rises(profile: IdProfile, estimator: str) -> tuple[Rise, ...]:
@@ -53,6 +68,72 @@ def rises(profile: IdProfile, estimator: str) -> tuple[Rise, ...]:
             else Rise(block, value, value - half_width, value + half_width)
         )
     return tuple(result)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """How small a rise a sample of this size can show by one estimator.
+
+    rise: the least rise whose 95% interval excludes 0, in dimensions; n_samples: texts (or tokens) it was measured on.
+    """
+
+    estimator: str
+    rise: float
+    n_samples: int
+
+    def n_samples_for(self, rise: float) -> int:
+        """How many texts a rise of that many dimensions needs, two figures: the variance of a paired difference falls as 1 / N.
+
+        Raises:
+            InputError: `rise` is not above 0.
+        """
+        if not rise > 0:
+            raise InputError(f"rise is {rise!r}; a rise to be resolved must be above 0.")
+        needed = self.n_samples * (self.rise / rise) ** 2
+        unit = 10 ** max(0, len(str(int(needed))) - 2)
+        return int(np.ceil(needed / unit - 1e-9)) * unit
+
+
+def resolution(profile: IdProfile, estimator: str) -> Resolution | None:
+    """What rise the profile's sample size resolves by `estimator`: 1.96 standard deviations of a block's paired difference.
+
+    The variance is the mean over blocks of those behind the intervals of `rises`. That it falls as 1 / N is an
+    assumption, which `benchmarks/independent_samples.py` holds against sentences; bias does not fall with it.
+
+    Returns:
+        None where no rise has an interval, or where none varies (an estimator that counts whole directions).
+
+    Raises:
+        InputError: the profile does not hold the estimator.
+    """
+    deviations = [rise.deviation for rise in rises(profile, estimator) if rise.deviation is not None]
+    if not any(deviations):
+        return None
+    return Resolution(
+        estimator, z_value(_CONFIDENCE) * float(np.sqrt(np.mean(np.square(deviations)))), profile.estimates[estimator][0].n_samples
+    )
+
+
+def resolution_sentence(profile: IdProfile, estimators: Sequence[str] | None = None) -> str | None:
+    """What rise each estimator resolves at this sample size, and the size that a rise of 1 needs; None where it is not known.
+
+    Args:
+        profile: measured.
+        estimators: names out of the profile's; None for all of them.
+
+    Raises:
+        InputError: the profile does not hold one of them.
+    """
+    found = [r for r in (resolution(profile, name) for name in (estimators or profile.estimates)) if r is not None]
+    if not found:
+        return None
+    parts = "; ".join(f"{ESTIMATORS[r.estimator].label} {r.rise:.1f}" for r in found)
+    coarse = [r for r in found if r.rise > 1]
+    needs = " and ".join(f"about {r.n_samples_for(1):,} by {ESTIMATORS[r.estimator].label}" for r in coarse)
+    rows = "vectors" if profile.pooling == "tokens" else "texts"
+    return f"Smallest rise that {found[0].n_samples:,} {rows} resolve: {parts}." + (
+        f" A rise of 1.0 needs {needs} {rows}." if needs else ""
+    )
 
 
 @dataclass(frozen=True)
@@ -89,7 +170,7 @@ def sign_agreement(profile: IdProfile) -> tuple[SignAgreement, ...]:
             rise = of_blocks[i]
             if rise.value is None:
                 sign = "undefined"
-            elif rise.ci_low is not None and rise.ci_low > 0:
+            elif rise.is_significant:
                 sign = "up"
             else:
                 sign = "down" if rise.ci_high is not None and rise.ci_high < 0 else "unclear"
@@ -133,8 +214,10 @@ def _spans(numbers: list[int]) -> str:
 def is_scale_dependent(profile: IdProfile, estimator: str) -> np.ndarray:
     """Whether the dimension at half the rows lies outside the interval at all rows: bool [n_layers + 1].
 
-    True means that the number describes this sample size, not the layer alone. False where the dimension is
-    undefined, and everywhere in a profile without half-samples.
+    True means that the number describes this sample size, not the layer alone. It compares the mean over halves with
+    the value of all rows, so it is the one thing said of halves that is not centred on the whole: a shift with N, where
+    intervals of rises and shares of units (`gelora.ranks.rise_shares`) are the spread at this N. False where the
+    dimension is undefined, and everywhere in a profile without half-samples.
 
     Raises:
         InputError: the profile does not hold the estimator.

@@ -47,6 +47,11 @@ _KINDS = (
         "Denti et al. 2022", keeps_own_interval=True,
     ),
     EstimatorKind(
+        "twonn-loglog", "TwoNN loglog", lambda k, m: TwoNN(method="loglog"),
+        "The same ratios, all of them, by the mean of log log r2 / r1: near copies count little.",
+        "after Facco et al. 2017",
+    ),
+    EstimatorKind(
         "mle", "MLE", lambda k, m: MLE(n_neighbors=k),
         "How distances to the k nearest neighbors grow, point by point.",
         "Levina & Bickel 2004; MacKay & Ghahramani 2005",

@@ -24,7 +24,7 @@ from gelora.ranks.matching import match_budget
 from gelora.ranks.memory import memory_estimate
 from gelora.ranks.renewal import check_renewable, plan_with_ranks, renewed_plan, rule_ranks
 from gelora.ranks.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
-from gelora.ranks.stability import estimator_shares, half_sample_shares
+from gelora.ranks.stability import estimator_shares, rise_shares
 from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
 from gelora.ranks.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
 
@@ -92,7 +92,6 @@ __all__ = [
     "edit_ranks",
     "equivalent_uniform_rank",
     "estimator_shares",
-    "half_sample_shares",
     "lora_arguments",
     "match_budget",
     "memory_estimate",
@@ -103,6 +102,7 @@ __all__ = [
     "rank_agreement",
     "same_ranks",
     "renewed_plan",
+    "rise_shares",
     "rise_units",
     "rule_ranks",
     "softmax_fisher",

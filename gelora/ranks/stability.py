@@ -1,28 +1,36 @@
-"""How often each unit of rank is wanted: the rule on every half of the sample, and by every estimator.
+"""How well each unit of rank is supported: by the interval of the rise, and by every estimator.
 
-A rank alone hides its doubt. Here the half-samples behind the intervals go through the rule, one whole curve each, so
-that both ends of a block come from the same rows. Pure arithmetic on records.
+A rank alone hides its uncertainty. Pure arithmetic on records.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 
-from gelora.ranks.allocation import check_rule, rise_units, rounded_rise
+from scipy import special
+
+from gelora.geometry import rises
+from gelora.ranks.allocation import NOISE, check_rule, rise_units, rounded_rise
 from gelora.records import IdProfile, check_choice
 
+_LEAST_SHARE = 0.05
 
-def half_sample_shares(
-    profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0
-) -> dict[int, tuple[float, ...]]:
-    """The share of half-samples that want at least 1, 2, ... units of rank above the offset, by block.
 
-    The offset lifts every half-sample alike, so the shares hold for any offset. A block whose rank is 2 at offset 1 in
-    55% of the halves has the share 0.55 for its first unit: no finding. A tuple ends with the last unit that any half
-    wants; it is empty where none wants one, where an end has no dimension in any half, and in a profile without halves.
-    Halves see half the rows, and an estimate that depends on scale differs there from the one of all rows.
+def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0) -> dict[int, tuple[float, ...]]:
+    """The share of samples of this size that would want at least 1, 2, ... units of rank above the offset, by block.
+
+    It is read off the interval of `rises`, so the two cannot contradict each other: the rise over a block is normal
+    around the one measured on all rows, with the standard deviation behind its 95% interval, and the share of a unit
+    is the probability of a rise that the rule rounds to it. Under `ceil` the first unit has a share of 0.975 exactly
+    where the interval begins at 0, and the last unit of the plan's own rank one of at least a half. Halves of the rows
+    set the deviation alone: an estimate of half the rows sits elsewhere (TwoNN of sentences reads higher), so counting
+    halves that want a unit would answer for another sample size.
+
+    The offset lifts every sample alike, so the shares hold for any offset. A tuple ends with the last unit whose share
+    is at least 0.05 or that the plan has. It is empty where an end has no dimension or the rise no interval. With
+    "round-each" the lower end's own rounding is taken as it is. No share sees bias.
 
     Args:
-        profile: measured with half-samples.
+        profile: measured with half-samples, or by an estimator with an interval of its own.
         estimator: one of the profile's.
         rounding: as in `allocate_ranks`.
         scale: as in `allocate_ranks`.
@@ -32,19 +40,38 @@ def half_sample_shares(
     """
     check_choice("estimator", estimator, tuple(profile.estimates))
     check_rule(rounding, scale)
-    halves = profile.subsamples.get(estimator)
+    curve = profile.dimensions(estimator)
     result: dict[int, tuple[float, ...]] = {}
-    for block in range(1, len(profile.layer_names)):
-        pairs = [] if halves is None else [(float(half[block - 1]), float(half[block])) for half in halves]
-        defined = [(before, after) for before, after in pairs if math.isfinite(before) and math.isfinite(after)]
-        result[block] = _shares(rounded_rise(before, after, rounding, scale) for before, after in defined)
+    for rise in rises(profile, estimator):
+        if rise.value is None or rise.deviation is None:
+            result[rise.block] = ()
+            continue
+        before, after = float(curve[rise.block - 1]), float(curve[rise.block])
+        units = rounded_rise(before, after, rounding, scale)
+        first = _first_threshold(scale * before, rounding)
+        shares: list[float] = []
+        while True:
+            above = scale * rise.value - first - len(shares)
+            deviation = scale * rise.deviation
+            share = float(special.ndtr(above / deviation)) if deviation > 0 else float(len(shares) < units)
+            if len(shares) >= units and share < _LEAST_SHARE:
+                break
+            shares.append(share)
+        result[rise.block] = tuple(shares)
     return result
+
+
+def _first_threshold(before: float, rounding: str) -> float:
+    """The (scaled) rise from `before` at which the rule gives its first unit; each further one takes 1 more."""
+    if rounding == "ceil":
+        return NOISE
+    return 0.5 if rounding == "round" else math.floor(before + 0.5) + 0.5 - before
 
 
 def estimator_shares(
     profile: IdProfile, estimators: Sequence[str] | None = None, rounding: str = "ceil", scale: float = 1.0
 ) -> dict[int, tuple[float, ...]]:
-    """The same shares over estimators instead of half-samples: how many of them want each unit above the offset.
+    """The share of the profile's estimators that want at least 1, 2, ... units of rank above the offset, by block.
 
     Args:
         profile: measured by several estimators.

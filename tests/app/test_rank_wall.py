@@ -235,8 +235,8 @@ def test_doubt_is_seen_and_said(wall):
     said = {(bar["block"], bar["level"]): bar for bar in picture["bars"]}
     ground, doubtful, ghost = said[5, 1], said[5, 4], said[2, 3]
     assert ground["said"].startswith("Block 5, 1st unit of rank: from the offset; 3,072 parameters.")
-    assert doubtful["said"].startswith("Block 5, 4th unit of rank: wanted in 11 of 20 half-samples; 3,072 parameters.")
-    assert ghost["said"].startswith("Block 2, 3rd unit of rank: wanted in 6 of 20 half-samples, not in the plan; 3,072 parameters.")
+    assert doubtful["said"].startswith("Block 5, 4th unit of rank: supported by 55 % of resamples; 3,072 parameters.")
+    assert ghost["said"].startswith("Block 2, 3rd unit of rank: supported by 30 % of resamples, not in the plan; 3,072 parameters.")
     assert doubtful["lines"][1:] == ["Rise of this block: +2.60 [+1.90, +3.30]."]
     assert "The embedding output has 28 distinct vectors of 2000." in said[1, 1]["lines"]
     assert picture["curve"][0] is None  # an undefined end is a gap
@@ -373,7 +373,7 @@ def test_on_a_phone_nothing_overflows_the_slider_sticks_and_a_touch_reads_before
     assert header["y"] + header["height"] <= slider["y"] < 150
     ghost = page.locator(".rank-wall .barlayer .bars").first.locator("path").nth(4).bounding_box()
     page.touchscreen.tap(ghost["x"] + ghost["width"] / 2, ghost["y"] + ghost["height"] / 2)
-    expect(page.locator(".rank-wall-said")).to_contain_text("Block 2, 3rd unit of rank: wanted in 6 of 20 half-samples")
+    expect(page.locator(".rank-wall-said")).to_contain_text("Block 2, 3rd unit of rank: supported by 30 % of resamples")
     assert "edits []" in heard(page)
     page.get_by_role("button", name="Lay this unit").click()
     expect_heard(page, "edits [[2, 3]] ")

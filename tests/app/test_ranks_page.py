@@ -9,7 +9,7 @@ from test_pages import measure, measurement_of, open_app, sentences, waited
 
 from app.charts import ranks as rank_charts
 from app.charts.wall import wall_data
-from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, half_sample_shares, match_budget, plan_at_budget, rise_units, uniform_ranks
+from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, match_budget, plan_at_budget, rise_shares, rise_units, uniform_ranks
 from gelora.records import IdProfile, RankPlan
 
 UNIT = 4 * (32 + 32)  # one unit of rank of a block of the tiny model: q, k, v, o
@@ -270,7 +270,7 @@ def test_what_the_wall_draws_is_the_plan_at_every_offset():
     units = rise_units(profile)
     for offset in (1, 2, 5):
         plan = allocate_ranks(profile, offset=offset)
-        data = wall_data(plan, profile=profile, units=units, shares=half_sample_shares(profile), n_shares=2)
+        data = wall_data(plan, profile=profile, units=units, shares=rise_shares(profile), n_shares=2)
         for other in range(1, 9):
             assert ranks_drawn(data, other) == allocate_ranks(profile, offset=other).block_ranks()
         assert json.loads(json.dumps(data)) == data

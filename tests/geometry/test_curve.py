@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from gelora.errors import InputError
-from gelora.geometry import estimate_profile, merge_profiles, rises, sign_agreement, sign_sentence, synthetic
+from gelora.geometry import (
+    estimate_profile,
+    merge_profiles,
+    resolution,
+    resolution_sentence,
+    rises,
+    sign_agreement,
+    sign_sentence,
+    synthetic,
+)
 from gelora.records import IdEstimate, IdProfile
 
 
@@ -64,3 +73,17 @@ def test_unlike_profiles_do_not_merge(make, options, says):
     one = estimate_profile(states, ["twonn"], n_subsamples=3)
     with pytest.raises(InputError, match=says):
         merge_profiles(one, estimate_profile(states, ["mle"], **{"n_subsamples": 3, **options}))
+
+
+def test_resolution_is_what_an_interval_needs_to_exclude_zero(make):
+    profile = profile_of(make, {"twonn": [5.0, 9.0, 7.0], "mle": [5.0, 5.2, None], "danco": [None, 1.0, None]})
+    found = resolution(profile, "twonn")
+    assert found.rise == pytest.approx(2**0.5)  # both ends +- 1, as if independent
+    assert (found.n_samples, found.n_samples_for(found.rise / 10), found.n_samples_for(100.0)) == (3, 300, 1)
+    assert resolution(profile, "danco") is None
+    assert resolution_sentence(profile) == (
+        "Smallest rise that 3 texts resolve: TwoNN 1.4; MLE 1.4. A rise of 1.0 needs about 6 by TwoNN and about 6 by MLE texts."
+    )
+    assert resolution_sentence(profile, ["danco"]) is None
+    with pytest.raises(InputError, match=r"rise is 0.0; .* above 0"):
+        found.n_samples_for(0.0)

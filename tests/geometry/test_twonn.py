@@ -50,7 +50,7 @@ def test_fit_leaves_out_the_last_point_where_f_is_one(make):
     assert TwoNN(discard_fraction=0.5).fit(graph).kept_ == 2
 
 
-@pytest.mark.parametrize("method", ["fit", "mle"])
+@pytest.mark.parametrize("method", ["fit", "mle", "loglog"])
 @pytest.mark.parametrize("n", [100, 1000])
 def test_intervals_cover_the_truth_under_the_pareto_law(method, n, make):
     """600 draws: the share covered has standard error 0.9%, so 95% +- 3% holds unless the interval is wrong."""
@@ -65,12 +65,12 @@ def test_intervals_cover_the_truth_under_the_pareto_law(method, n, make):
 
 def test_confidence_widens_the_interval(make, rng):
     graph = make.pareto(300, 5, rng)
-    for method in ("fit", "mle"):
+    for method in ("fit", "mle", "loglog"):
         wide, narrow = TwoNN(method, confidence=0.99).fit(graph), TwoNN(method, confidence=0.5).fit(graph)
         assert wide.ci_low_ < narrow.ci_low_ < narrow.dimension_ < narrow.ci_high_ < wide.ci_high_
 
 
-@pytest.mark.parametrize("method", ["fit", "mle"])
+@pytest.mark.parametrize("method", ["fit", "mle", "loglog"])
 @pytest.mark.parametrize(
     ("manifold", "dimension"),
     [("affine", 2), ("clifford torus", 2), ("swiss roll", 2), ("sphere", 3), ("nonlinear", 2), ("gaussian", 4)],
@@ -99,6 +99,27 @@ def test_near_duplicates_are_measured_as_they_are(rng, reference):
     assert TwoNN().fit(X.astype(np.float32)).dimension_ == pytest.approx(reference.twonn(X.astype(np.float32)), rel=1e-10)
 
 
+def test_loglog_reads_through_near_copies():
+    """Of 2000 points on a 5-sphere 100 are another one moved by 1e-4: for those 200 the ratio is thousands."""
+    X = synthetic.sphere(2000, 5, 20, seed=1)
+    X[1900:] = X[:100] + 1e-4 * np.random.default_rng(0).standard_normal((100, 20)) / np.sqrt(20)
+    readings = {method: TwoNN(method).fit(X) for method in ("fit", "mle", "loglog")}
+    alone = TwoNN("loglog").fit(X[:1900])
+    assert alone.ci_low_ < 5 < alone.ci_high_
+    assert np.log(alone.ci_high_ / alone.ci_low_) == pytest.approx(2 * 1.959964 * 1.28255 / np.sqrt(1900), rel=1e-5)
+    assert readings["mle"].dimension_ < 2 < readings["fit"].dimension_ < readings["loglog"].dimension_ < 5.2
+    graph = neighbor_graph(np.array([[0.0], [1.0], [3.0], [103.0]]), 2)
+    log_mu = np.sort(np.log(graph.distances[:, 1] / graph.distances[:, 0]))
+    expected = np.exp(-0.5772156649015329 - np.log(log_mu).mean())
+    assert TwoNN("loglog").fit(graph).dimension_ == pytest.approx(expected)
+
+
+def test_loglog_answers_d_where_the_law_is_exact(make):
+    log_mu = np.random.default_rng(5).exponential(1 / 7, 4000)
+    estimate = TwoNN("loglog").fit(make.graph(np.column_stack([np.ones(4000), np.exp(log_mu)])))
+    assert estimate.dimension_ == pytest.approx(7, rel=3 * 1.2825 / np.sqrt(4000))
+
+
 def test_outlier_dimensions_do_not_spoil_precision(rng, reference):
     X = (synthetic.gaussian(500, 8, 96, rng) * np.r_[1e4, 1e4, np.ones(94)]).astype(np.float32)
     assert TwoNN().fit(X).dimension_ == pytest.approx(reference.twonn(X), rel=1e-10)
@@ -117,7 +138,7 @@ def test_rotation_scale_permutation_and_zero_padding(seed, scale, pad):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((80, 5))
     rotation, _ = np.linalg.qr(rng.standard_normal((5, 5)))
-    for method in ("fit", "mle"):
+    for method in ("fit", "mle", "loglog"):
         dimension = TwoNN(method).fit(X).dimension_
         for same in (X @ rotation, scale * X, rng.permutation(X), np.hstack([X, np.zeros((80, pad))])):
             assert TwoNN(method).fit(same).dimension_ == pytest.approx(dimension, rel=1e-7)
@@ -128,7 +149,7 @@ def test_graph_with_more_neighbors_gives_the_same(rng):
     assert TwoNN().fit(neighbor_graph(X, 20)).dimension_ == TwoNN().fit(X).dimension_
 
 
-@pytest.mark.parametrize("method", ["fit", "mle"])
+@pytest.mark.parametrize("method", ["fit", "mle", "loglog"])
 def test_points_that_are_all_equally_far_have_no_dimension(method):
     with pytest.raises(DataError, match="ratios r2 / r1 are 1"):
         TwoNN(method).fit(np.eye(30))
@@ -136,7 +157,7 @@ def test_points_that_are_all_equally_far_have_no_dimension(method):
 
 def test_some_ties_are_no_obstacle(make):
     graph = make.graph([[1, 1]] * 5 + [[1, 1.5]] * 5)
-    for method in ("fit", "mle"):
+    for method in ("fit", "mle", "loglog"):
         estimate = TwoNN(method).fit(graph)
         assert np.isfinite([estimate.dimension_, estimate.ci_low_, estimate.ci_high_]).all()
 
@@ -161,7 +182,7 @@ def test_constant_data_has_no_dimension():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"method": "slope"}, "slope.*fit, mle"),
+        ({"method": "slope"}, "slope.*fit, mle, loglog"),
         ({"discard_fraction": 1.0}, "discard_fraction is 1.0"),
         ({"discard_fraction": -0.1}, "discard_fraction is -0.1"),
         ({"discard_fraction": float("nan")}, "discard_fraction is nan"),

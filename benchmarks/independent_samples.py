@@ -1,0 +1,126 @@
+"""Shares and resolution against independent samples: `python -m benchmarks.independent_samples SST2.jsonl --json FILE`.
+
+All distinct texts of a dataset go through the bundled model once; disjoint random samples of N of them are measured as
+a person would measure one. Three questions, each row a block:
+
+"share"     how often do samples of N want a unit of rank (`peer`), and what share does one sample give it, averaged
+            (`ours`; `counted_on_halves` is the share of half-samples whose own rise asks for it); within 0.15
+"deviation" the standard deviation of a rise over samples (`peer`) and the one behind its interval, averaged (`ours`)
+"law"       the standard deviation over samples at several N (`peer`; root mean square over blocks) and what N = 1000
+            and the 1 / N law of the variance say (`ours`)
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from benchmarks import record
+from gelora.errors import GeloraError
+from gelora.geometry import estimate_profile, resolution, rises
+from gelora.ranks import rise_shares, rise_units
+from gelora.ranks.allocation import rounded_rise
+from gelora.records import HiddenStates, IdProfile
+from gelora.sources import extract_hidden_states, load_sample
+
+MODEL = "all-MiniLM-L6-v2"
+ESTIMATORS = ("twonn", "mle", "gride")
+N = 1000
+SIZES = (500, 1000, 2000, 4000)
+TOLERANCE = 0.15
+
+
+def main() -> None:
+    """Measure `docstrings` and the files that were given, and write their rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="datasets beside `docstrings`")
+    parser.add_argument("--most", type=int, default=30_000, help="texts of a dataset at most (default 30000)")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    try:
+        for dataset in ("docstrings", *options.files):
+            states = extract_hidden_states(MODEL, load_sample(dataset, options.most), max_length=64, cache=False)
+            name = dataset if dataset == "docstrings" else dataset.rsplit("/", 2)[-2]
+            profiles = [estimate_profile(part, ESTIMATORS) for part in disjoint(states, N)]
+            for estimator in ESTIMATORS:
+                rows += share_rows(name, estimator, profiles) + deviation_rows(name, estimator, profiles)
+            rows += law_rows(name, states, profiles)
+    except GeloraError as error:
+        sys.exit(str(error))
+    record.write("independent_samples", rows, options.json)
+
+
+def disjoint(states: HiddenStates, n: int) -> Iterator[HiddenStates]:
+    """As many samples of n rows, drawn at random, as no two of them share one."""
+    order = np.random.default_rng(0).permutation(states.values.shape[1])
+    for start in range(0, len(order) - n + 1, n):
+        yield dataclasses.replace(states, values=states.values[:, np.sort(order[start : start + n])])
+
+
+def share_rows(dataset: str, estimator: str, profiles: list[IdProfile]) -> list[dict[str, Any]]:
+    """Every unit that some sample wants or gives a share to."""
+    units = [rise_units(profile, estimator) for profile in profiles]
+    shares = [rise_shares(profile, estimator) for profile in profiles]
+    rows = []
+    for block in range(1, len(profiles[0].layer_names)):
+        highest = max(max(u[block] or 0, len(s[block])) for u, s in zip(units, shares, strict=True))
+        halves = [pair for profile in profiles for pair in profile.subsamples[estimator][:, block - 1 : block + 1]]
+        for unit in range(1, highest + 1):
+            wanted = float(np.mean([(u[block] or 0) >= unit for u in units]))
+            share = float(np.mean([s[block][unit - 1] if len(s[block]) >= unit else 0.0 for s in shares]))
+            counted = float(np.mean([rounded_rise(float(before), float(after), "ceil") >= unit for before, after in halves]))
+            rows.append(
+                {
+                    "case": f"share, {dataset}, {estimator}, block {block}, unit {unit}",
+                    "ours": round(share, 3), "peer": round(wanted, 3), "peer_name": "independent samples that want it",
+                    "difference": round(share - wanted, 3), "counted_on_halves": round(counted, 3),
+                    "floor": TOLERANCE, "is_within": abs(share - wanted) <= TOLERANCE, "n_independent": len(profiles), "unit": "share",
+                }
+            )  # fmt: skip
+    return rows
+
+
+def deviation_rows(dataset: str, estimator: str, profiles: list[IdProfile]) -> list[dict[str, Any]]:
+    """A rise's standard deviation over samples, and the mean of those behind its intervals."""
+    found = [rises(profile, estimator) for profile in profiles]
+    rows = []
+    for block in range(1, len(profiles[0].layer_names)):
+        over = float(np.std([rise[block - 1].value for rise in found], ddof=1))  # type: ignore[type-var]
+        behind = float(np.sqrt(np.mean([rise[block - 1].deviation ** 2 for rise in found])))  # type: ignore[operator]
+        rows.append(
+            {
+                "case": f"deviation, {dataset}, {estimator}, block {block}", "ours": round(behind, 3), "peer": round(over, 3),
+                "peer_name": "over independent samples", "ratio": round(behind / over, 2),
+                "n_independent": len(profiles), "unit": "dimensions",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def law_rows(dataset: str, states: HiddenStates, at_n: list[IdProfile]) -> list[dict[str, Any]]:
+    """The spread of rises over samples of several sizes against what one sample of N predicts for that size."""
+    predicted = {e: float(np.sqrt(np.mean([found.rise**2 for p in at_n if (found := resolution(p, e))]))) / 1.96 for e in ESTIMATORS}
+    rows = []
+    for size in SIZES:
+        if 3 * size > states.values.shape[1]:
+            continue
+        curves = [estimate_profile(part, ESTIMATORS, n_subsamples=0) for part in disjoint(states, size)]
+        for estimator in ESTIMATORS:
+            steps = np.diff([profile.dimensions(estimator) for profile in curves], axis=1)
+            over, law = float(np.sqrt(np.mean(np.var(steps, axis=0, ddof=1)))), predicted[estimator] * (N / size) ** 0.5
+            rows.append(
+                {
+                    "case": f"law, {dataset}, {estimator}, N {size}", "ours": round(law, 3), "peer": round(over, 3),
+                    "peer_name": "over independent samples", "ratio": round(law / over, 2), "resolved_rise": round(1.96 * over, 2),
+                    "n_independent": len(curves), "unit": "dimensions",
+                }
+            )  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    main()
