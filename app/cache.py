@@ -33,7 +33,7 @@ from gelora.sources import (
     model_structure,
 )
 
-_FORMAT = 3  # raise it when the same measurement would now give other numbers
+_FORMAT = 4  # raise it when the same measurement would now give other numbers
 _ONE_SAMPLE = ("layer_names", "model", "sample_source", "pooling", "max_length")
 
 
@@ -189,7 +189,8 @@ def _states(job: MeasuringJob, device: str) -> HiddenStates:
 
 
 def _of_one_sample(profile: IdProfile, other: IdProfile | HiddenStates) -> bool:
-    return all(getattr(profile, name) == getattr(other, name) for name in _ONE_SAMPLE)
+    sinks = [None if p.sinks is None else p.sinks.choice for p in (profile, other)]
+    return sinks[0] == sinks[1] and all(getattr(profile, name) == getattr(other, name) for name in _ONE_SAMPLE)
 
 
 def _merge_profiles(old: IdProfile, new: IdProfile) -> IdProfile:

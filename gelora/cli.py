@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import gelora.commands as commands
 from gelora.errors import Cancelled, GeloraError
-from gelora.records import METHODS, POOLINGS, ROUNDINGS
+from gelora.records import METHODS, POOLINGS, ROUNDINGS, SINK_RATIO, SINKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sample(sensitivity)
     sensitivity.add_argument("--estimator", default="twonn")
     sensitivity.add_argument(
-        "--vary", default="all", help="comma-separated: metric, n_samples, pooling, distinct, discard_fraction (default all)"
+        "--vary", default="all", help="comma-separated: metric, n_samples, pooling, sinks, distinct, discard_fraction (default all)"
     )
     sensitivity.add_argument("--json", metavar="OUT", help="write the Sensitivity here (- for standard output)")
     sensitivity.set_defaults(command=commands.sensitivity)
@@ -185,6 +185,12 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep-repeats", action="store_true", help="do not drop texts that occur twice")
     parser.add_argument("--pooling", choices=POOLINGS, default="mean")
+    parser.add_argument(
+        "--sinks",
+        choices=SINKS,
+        help="attention sinks: drop, keep, or unit (tokens of length 1); default drop for mean and tokens, else keep",
+    )
+    parser.add_argument("--sink-ratio", type=float, default=SINK_RATIO, help="norm over the layer's median that makes a token a sink (5)")
     parser.add_argument("--max-length", type=int, default=128, help="tokens a text is cut to (default 128)")
     parser.add_argument("--n-neighbors", type=int, default=20, help="k of the neighbor graph (default 20)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -185,14 +185,17 @@ def open_layer(
             progress(_STAGE, done, 3)
 
     report(0)
-    of_texts = np.arange(len(sample))
-    texts = sample.texts
-    pairs = sample.text_pairs
+    of_texts = states.row_texts()
     if states.pooling == "tokens":
-        tokens = drawn_tokens(states.model.model_id, sample, states.max_length)
-        of_texts, texts, pairs = np.array([token.text for token in tokens]), tuple(token.words for token in tokens), None
-    if len(of_texts) != states.values.shape[1]:
-        raise InputError(f"The states have {states.values.shape[1]} rows, the sample {len(of_texts)}; give those that belong together.")
+        tokens = drawn_tokens(states.model.model_id, sample, states.max_length, states.tokens)
+        of_texts = np.array([token.text for token in tokens])
+        texts, pairs = tuple(token.words for token in tokens), None
+    n_texts = len(states.values[0]) + len(states.sinks.left_out if states.sinks else ())
+    if len(of_texts) != states.values.shape[1] or (states.pooling != "tokens" and n_texts != len(sample)):
+        raise InputError(f"The states have {states.values.shape[1]} rows, the sample {len(sample)}; give those that belong together.")
+    if states.pooling != "tokens":
+        texts = tuple(sample.texts[text] for text in of_texts)
+        pairs = None if sample.text_pairs is None else tuple(sample.text_pairs[text] for text in of_texts)
     row_points, graph = _neighbors(states.values[layer], n_neighbors, metric, device)
     report(1)
     before = None

@@ -1,4 +1,4 @@
-"""How a curve of dimensions changes when one choice is made differently: metric, sample size, pooling, distinct, discarding.
+"""How a curve of dimensions changes when one choice is made differently: metric, sample size, pooling, sinks, distinct, discarding.
 
 Draws samples and measures; knows nothing of ranks or pages.
 """
@@ -11,10 +11,10 @@ import numpy as np
 from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, METRICS, PointCloud, TwoNN, estimate_profile
 from gelora.record_json import Record, read_only
-from gelora.records import POOLINGS, DataChoice, HiddenStates, Progress, check_choice
+from gelora.records import POOLINGS, SINK_RATIO, SINKS, DataChoice, HiddenStates, Progress, check_choice, resolved_sinks
 from gelora.sources import extract_hidden_states, load_sample
 
-VARIATIONS = ("metric", "n_samples", "pooling", "distinct", "discard_fraction")
+VARIATIONS = ("metric", "n_samples", "pooling", "sinks", "distinct", "discard_fraction")
 DISCARD_FRACTIONS = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 Curve = tuple[np.ndarray, np.ndarray]  # dimensions and half-widths of their intervals, [n_layers + 1] each
@@ -56,6 +56,8 @@ def measure_sensitivity(
     seed: int = 0,
     distinct: bool = True,
     pooling: str = "mean",
+    sinks: str | None = None,
+    sink_ratio: float = SINK_RATIO,
     max_length: int = 128,
     estimator: str = "twonn",
     vary: Sequence[str] = VARIATIONS,
@@ -66,12 +68,13 @@ def measure_sensitivity(
     """One curve for every alternative of every choice in `vary`; euclidean distance unless the metric is varied.
 
     Alternatives: "metric" euclidean, cosine; "n_samples" a quarter, a half, all and twice of N, each a draw of its own;
-    "pooling" mean, cls, last, tokens; "distinct" with and without dropping repeated texts; "discard_fraction" 0 to 0.4
+    "pooling" mean, cls, last, tokens (another than the present with its own default treatment of sinks); "sinks" drop,
+    keep, unit (cls: keep, unit); "distinct" with and without dropping repeated texts; "discard_fraction" 0 to 0.4
     of the largest ratios left out, for "twonn" alone, whose intervals then are the formula's. What the data cannot give
     (twice as many texts, say) is left out and named in `notes`.
 
     Args:
-        model, data, n_samples, seed, distinct, pooling, max_length: the present choices, as in `load_sample` and
+        model, data, n_samples, seed, distinct, pooling, sinks, sink_ratio, max_length: the present choices, as in `load_sample` and
             `extract_hidden_states`.
         estimator: a name out of ESTIMATORS.
         vary: names out of VARIATIONS.
@@ -86,11 +89,17 @@ def measure_sensitivity(
     for variation in vary:
         check_choice("variation", variation, VARIATIONS)
 
-    def states_of(told: Progress | None, n: int = n_samples, keep_distinct: bool = distinct, pool: str = pooling) -> HiddenStates:
+    treatment = resolved_sinks(sinks, sink_ratio, pooling)
+
+    def states_of(
+        told: Progress | None, n: int = n_samples, keep_distinct: bool = distinct, pool: str = pooling, of_sinks: str | None = treatment
+    ) -> HiddenStates:
         sample = load_sample(data, n, seed, distinct=keep_distinct, progress=told)
         if n > n_samples and len(sample) < n:
             raise DataError(f"the data hold {len(sample)} such texts")
-        return extract_hidden_states(model, sample, pooling=pool, max_length=max_length, device=device, progress=told)
+        return extract_hidden_states(
+            model, sample, pooling=pool, sinks=of_sinks, sink_ratio=sink_ratio, max_length=max_length, device=device, progress=told
+        )
 
     def curve_of(states: HiddenStates, told: Progress | None, metric: str = "euclidean") -> Curve:
         profile = estimate_profile(states, [estimator], n_neighbors=n_neighbors, metric=metric, seed=seed, device=device, progress=told)
@@ -104,7 +113,15 @@ def measure_sensitivity(
             str(n): lambda told, n=n: curve_of(states_of(told, n=n), told)  # type: ignore[misc]
             for n in (n_samples // 4, n_samples // 2, n_samples, 2 * n_samples)
         },
-        "pooling": {p: lambda told, p=p: curve_of(states_of(told, pool=p), told) for p in POOLINGS},  # type: ignore[misc]
+        "pooling": {
+            p: lambda told, p=p: curve_of(states_of(told, pool=p, of_sinks=treatment if p == pooling else None), told)  # type: ignore[misc]
+            for p in POOLINGS
+        },
+        "sinks": {
+            t: lambda told, t=t: curve_of(states_of(told, of_sinks=t), told)  # type: ignore[misc]
+            for t in SINKS
+            if (pooling, t) != ("cls", "drop")
+        },
         "distinct": {
             name: lambda told, keep=keep: curve_of(states_of(told, keep_distinct=keep), told)  # type: ignore[misc]
             for name, keep in (("distinct", True), ("repeats kept", False))
@@ -115,6 +132,7 @@ def measure_sensitivity(
         "metric": "euclidean",
         "n_samples": str(n_samples),
         "pooling": pooling,
+        "sinks": treatment,
         "distinct": "distinct" if distinct else "repeats kept",
         "discard_fraction": "0.1",
     }

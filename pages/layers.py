@@ -46,6 +46,9 @@ figures.show(
 )
 with st.container():
     layer_parts.hint_of_height(profile)
+if profile.sinks is not None:
+    for sentence in profile.sinks.sentences(profile.layer_names):
+        st.caption(sentence)
     if estimator == "twonn-mle":
         st.caption(
             "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow "

@@ -51,7 +51,7 @@ def test_every_curve_is_the_measurement_with_that_choice(tiny):
     assert set(answer.curves) == set(VARIATIONS)
     assert list(answer.curves["pooling"]) == ["mean", "cls", "last", "tokens"]
     assert answer.base == {
-        "metric": "euclidean", "n_samples": "100", "pooling": "mean", "distinct": "distinct", "discard_fraction": "0.1",
+        "metric": "euclidean", "n_samples": "100", "pooling": "mean", "sinks": "drop", "distinct": "distinct", "discard_fraction": "0.1",
     }  # fmt: skip
     states = extract_hidden_states(model, load_sample(data, 100, 0), pooling="mean")
     present = estimate_profile(states, ["twonn"], n_neighbors=10)

@@ -100,9 +100,31 @@ def methods_sentence(profile: IdProfile, estimators: list[str] | tuple[str, ...]
         f"The intrinsic dimension of the hidden states of {model.model_id} (revision {model.revision[:10]}, {model.n_layers} blocks, width "
         f"{model.hidden_size}) was estimated on N = {rows:,} {texts}{drawn}{split} (revision {source.revision[:10]}, seed {source.seed}), "
         f"cut at {profile.max_length} tokens, {_POOLINGS[profile.pooling]}, with {profile.metric} distance, by {variants}. "
+        f"{_sinks(profile)}"
         f"Layer 0 is the embeddings' output, layer i the output of block i, before any final norm.{intervals} "
         f"Computed with GeLoRA Lab {version('gelora-lab')}."
     )
+
+
+def _sinks(profile: IdProfile) -> str:
+    """What was done about attention sinks, and what is to be said of layers of one direction; empty where neither matters."""
+    sinks = profile.sinks
+    if sinks is None or not (sinks.shares.any() or sinks.one_direction_layers()):
+        return ""
+    done = {
+        "drop": "left out" if not sinks.chosen_shares.size else "replaced by other tokens",
+        "keep": "kept",
+        "unit": "scaled to length 1, as all tokens",
+    }
+    said = (
+        f"Tokens of more than {sinks.ratio:g} times a layer's median norm (at most {sinks.shares.max():.1%} of a layer's) "
+        f"were {done[sinks.treatment]}. "
+    )
+    if sinks.left_out:
+        said += f"{len(sinks.left_out):,} texts of such tokens alone were left out. "
+    if sinks.one_direction_layers():
+        said += f"More than 90% of the variance lies in one direction at layers {', '.join(map(str, sinks.one_direction_layers()))}. "
+    return said
 
 
 def _variant(name: str, n_neighbors: int) -> str:

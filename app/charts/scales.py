@@ -30,6 +30,7 @@ VARIATION_WORDS = {
     "metric": "distance",
     "n_samples": "number of texts",
     "pooling": "pooling",
+    "sinks": "attention sinks",
     "distinct": "repeated texts",
     "discard_fraction": "share of ratios discarded",
 }

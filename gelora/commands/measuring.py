@@ -7,7 +7,7 @@ from typing import Any
 
 from gelora.commands.options import data_choice, names, resolved_device
 from gelora.errors import InputError
-from gelora.records import IdProfile, check_choice
+from gelora.records import IdProfile, SinkReport, check_choice
 from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 
@@ -34,6 +34,8 @@ def measure(options: argparse.Namespace) -> int:
         options.model,
         sample,
         pooling=options.pooling,
+        sinks=options.sinks,
+        sink_ratio=options.sink_ratio,
         max_length=options.max_length,
         device=options.device,
         dtype=options.dtype,
@@ -73,6 +75,8 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
             for i, layer in enumerate(profile.layer_names)
         ],
     )
+    if profile.sinks is not None:
+        _print_sinks(profile.layer_names, profile.sinks)
     for kind, curves in profile.baselines.items():
         rows = [[layer, *(f"{curves[e][i]:.2f}" for e in curves)] for i, layer in enumerate(profile.layer_names)]
         print_table(f"The same on the baseline: {kind}", ["layer", *curves], rows)
@@ -97,6 +101,19 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
         print(resolved)
     if len(names) > 1:
         print(sign_sentence(profile))
+
+
+def _print_sinks(layer_names: tuple[str, ...], sinks: SinkReport) -> None:
+    """The table of attention sinks where there are any, and what of it bears on the curve."""
+    if sinks.shares.any():
+        columns = zip(layer_names, sinks.shares, sinks.largest_norms, sinks.first_direction_kept, sinks.first_direction, strict=True)
+        print_table(
+            f"Attention sinks (tokens of more than {sinks.ratio:g} times the layer's median norm; treatment: {sinks.treatment})",
+            ["layer", "tokens that are sinks", "largest norm / median", "variance in one direction, all tokens", "as pooled"],
+            [[layer, f"{share:.1%}", f"{norm:.1f}", f"{kept:.0%}", f"{pooled:.0%}"] for layer, share, norm, kept, pooled in columns],
+        )
+    for sentence in sinks.sentences(layer_names):
+        print(sentence)
 
 
 def estimators(options: argparse.Namespace) -> int:
@@ -171,6 +188,8 @@ def sensitivity(options: argparse.Namespace) -> int:
         seed=options.seed,
         distinct=not options.keep_repeats,
         pooling=options.pooling,
+        sinks=options.sinks,
+        sink_ratio=options.sink_ratio,
         max_length=options.max_length,
         estimator=options.estimator,
         vary=VARIATIONS if options.vary.strip() == "all" else names(options.vary),

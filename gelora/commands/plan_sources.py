@@ -50,7 +50,14 @@ class PlanSources:
         options, progress = self._options, TerminalProgress()
         sample = load_sample(self.data, options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
         states = extract_hidden_states(
-            self.model_id, sample, pooling=options.pooling, max_length=options.max_length, device=options.device, progress=progress
+            self.model_id,
+            sample,
+            pooling=options.pooling,
+            sinks=options.sinks,
+            sink_ratio=options.sink_ratio,
+            max_length=options.max_length,
+            device=options.device,
+            progress=progress,
         )
         device = resolved_device(options.device)
         profile = estimate_profile(states, [options.estimator], n_neighbors=options.n_neighbors, device=device, progress=progress)

@@ -106,6 +106,7 @@ def what_differs(first: IdProfile, second: IdProfile) -> dict[str, tuple[str, st
         "texts": [_texts(p) for p in (first, second)],
         "seed": [str(s.seed) for s in sources],
         "pooling": [p.pooling for p in (first, second)],
+        "sinks": ["keep" if p.sinks is None else f"{p.sinks.treatment} (ratio {p.sinks.ratio:g})" for p in (first, second)],
         "max_length": [str(p.max_length) for p in (first, second)],
         "n_neighbors": [str(p.n_neighbors) for p in (first, second)],
         "metric": [p.metric for p in (first, second)],

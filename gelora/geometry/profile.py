@@ -99,6 +99,7 @@ def estimate_profile(
         max_length=states.max_length,
         n_neighbors=int(n_neighbors),
         metric=metric,
+        sinks=states.sinks,
     )
 
 
@@ -111,6 +112,7 @@ def merge_profiles(one: IdProfile, other: IdProfile) -> IdProfile:
     for name in ("layer_names", "model", "sample_source", "pooling", "max_length", "n_neighbors", "metric"):
         if getattr(one, name) != getattr(other, name):
             raise InputError(f"Two profiles with different {name} cannot be one: {getattr(one, name)!r} and {getattr(other, name)!r}.")
+    _same_sinks(one, other)
     subsamples = {**one.subsamples, **other.subsamples}
     if len({len(halves) for halves in subsamples.values()}) > 1:
         raise InputError("Two profiles with different numbers of half-samples cannot be one.")
@@ -167,6 +169,14 @@ def same_layers(states: HiddenStates, profile: IdProfile) -> None:
     for name in ("layer_names", "model", "sample_source", "pooling", "max_length"):
         if getattr(states, name) != getattr(profile, name):
             raise InputError(f"The states and the profile have different {name}: {getattr(states, name)!r} and {getattr(profile, name)!r}.")
+    _same_sinks(states, profile)
+
+
+def _same_sinks(one: HiddenStates | IdProfile, other: IdProfile) -> None:
+    """What follows from rounding (a norm's last digit on another device) may differ, what was chosen and which rows there are may not."""
+    choices = [None if record.sinks is None else record.sinks.choice for record in (one, other)]
+    if choices[0] != choices[1]:
+        raise InputError(f"The treatments of attention sinks differ: {choices[0]!r} and {choices[1]!r} (treatment, ratio, texts left out).")
 
 
 def dimensions_of(

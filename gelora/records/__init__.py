@@ -12,6 +12,7 @@ from gelora.records.checks import (
     POOLINGS,
     PRECISIONS,
     ROUNDINGS,
+    SINKS,
     STATUSES,
     TASK_KINDS,
     TASKS,
@@ -25,17 +26,21 @@ from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import Budget, RankPlan
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
+from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SinkReport, default_sinks, resolved_sinks
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
     "LORA_INITS",
     "METHODS",
     "METHODS_WITH_PLAN",
+    "ONE_DIRECTION",
     "POOLINGS",
     "PRECISIONS",
     "ROUNDINGS",
     "SCORE_DEFINITIONS",
     "SCORE_STRATEGIES",
+    "SINKS",
+    "SINK_RATIO",
     "STATUSES",
     "TASKS",
     "TASK_KINDS",
@@ -56,8 +61,11 @@ __all__ = [
     "Sample",
     "SampleSource",
     "ScaleCurve",
+    "SinkReport",
     "TargetModule",
     "TrainingConfig",
     "check_choice",
     "check_range",
+    "default_sinks",
+    "resolved_sinks",
 ]

@@ -8,6 +8,7 @@ from gelora.errors import DataError, InputError
 from gelora.record_json import ADDED, Record, read_only
 from gelora.records.checks import POOLINGS, TASKS, check_choice
 from gelora.records.model import ModelStructure
+from gelora.records.sinks import SinkReport
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +103,9 @@ class HiddenStates(Record):
     values: float32 [n_layers + 1, n_samples, hidden_size]; index 0 is the embedding output, index i the output of
     block i: the residual stream before any final norm, unless `final_norm` is set (then the last one is Hugging
     Face's own last state, which is after the norm in Llama, GPT-2, OPT, Phi, Gemma and ModernBERT). Pre-norm and
-    post-norm models are not comparable in absolute value.
+    post-norm models are not comparable in absolute value. sinks: what was done about attention sinks; None where
+    states were made otherwise. tokens: int64 [n_samples, 2], text and position of the token that each row is, for the
+    poolings that take single tokens; empty for "mean".
     """
 
     values: np.ndarray
@@ -113,9 +116,21 @@ class HiddenStates(Record):
     final_norm: bool
     model: ModelStructure
     sample_source: SampleSource
+    sinks: SinkReport | None = None
+    tokens: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
     def __post_init__(self) -> None:
         check_choice("pooling", self.pooling, POOLINGS)
         if self.values.ndim != 3 or self.values.shape[0] != len(self.layer_names):
             raise InputError(f"values has shape {self.values.shape}; expected [{len(self.layer_names)}, n_samples, hidden_size].")
         object.__setattr__(self, "values", read_only(self.values, np.float32))
+        object.__setattr__(self, "tokens", read_only(self.tokens, np.int64))
+        if len(self.tokens) and self.tokens.shape != (self.values.shape[1], 2):
+            raise InputError(f"tokens has shape {self.tokens.shape}; expected [{self.values.shape[1]}, 2], text and position of every row.")
+
+    def row_texts(self) -> np.ndarray:
+        """int64 [n_samples]: which text of the sample each row is of; texts that were left out have none."""
+        if len(self.tokens):
+            return self.tokens[:, 0]
+        left_out = self.sinks.left_out if self.sinks is not None else ()
+        return np.delete(np.arange(self.values.shape[1] + len(left_out)), list(left_out))

@@ -9,6 +9,7 @@ from gelora.record_json import Record, read_only
 from gelora.records.checks import check_choice
 from gelora.records.data import SampleSource
 from gelora.records.model import ModelStructure
+from gelora.records.sinks import SinkReport
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +103,8 @@ class IdProfile(Record):
     estimates: {estimator: one IdEstimate a layer}; subsamples: {estimator: float64 [n_subsamples, n_layers + 1]},
     the same random half of the rows in every layer of a row, NaN where undefined. scale_curves: by kind and estimator,
     such as "decimation:twonn"; baselines: {"shuffled" | "gaussian": {estimator: float64 [n_layers + 1]}}, the answers
-    on the same layers with every feature shuffled across samples, and on Gaussians of the layers' covariances.
+    on the same layers with every feature shuffled across samples, and on Gaussians of the layers' covariances. sinks:
+    what was done about attention sinks, None in profiles of versions that kept them all.
     """
 
     layer_names: tuple[str, ...]
@@ -116,6 +118,7 @@ class IdProfile(Record):
     metric: str
     scale_curves: dict[str, ScaleCurve] = field(default_factory=dict)
     baselines: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    sinks: SinkReport | None = None
 
     def __post_init__(self) -> None:
         for estimator, curve in self.estimates.items():

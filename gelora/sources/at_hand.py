@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gelora.errors import DataError, ModelError
-from gelora.records import DataChoice, Sample
+from gelora.records import SINK_RATIO, DataChoice, Sample, resolved_sinks
 from gelora.sources import docstrings, hub, state_cache
 from gelora.sources.catalog import BUNDLED_DATASET, BUNDLED_MODEL, ModelEntry, bundled_models, find_model, size_of, weight_files
 
@@ -55,7 +55,9 @@ def models_fetched() -> tuple[str, ...]:
     return tuple(sorted(name for name in names if model_at_hand(name) is not None))
 
 
-def states_kept(model_id: str, sample: Sample, *, pooling: str, max_length: int) -> int | None:
+def states_kept(
+    model_id: str, sample: Sample, *, pooling: str, max_length: int, sinks: str | None = None, sink_ratio: float = SINK_RATIO
+) -> int | None:
     """Bytes of the float32 hidden states that `extract_hidden_states` has kept for this choice, or None.
 
     Raises:
@@ -63,7 +65,15 @@ def states_kept(model_id: str, sample: Sample, *, pooling: str, max_length: int)
     """
     entry = find_model(model_id)
     key = state_cache.cache_key(
-        entry.model_id, entry.revision, sample, pooling=pooling, max_length=max_length, dtype="float32", final_norm=False
+        entry.model_id,
+        entry.revision,
+        sample,
+        pooling=pooling,
+        max_length=max_length,
+        dtype="float32",
+        final_norm=False,
+        sinks=resolved_sinks(sinks, sink_ratio, pooling),
+        sink_ratio=sink_ratio,
     )
     return state_cache.kept_bytes(key)
 

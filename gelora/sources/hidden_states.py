@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gelora.errors import DataError, InputError, ModelError
-from gelora.records import POOLINGS, HiddenStates, ModelStructure, Progress, Sample, check_choice, check_range
+from gelora.records import (
+    POOLINGS,
+    SINK_RATIO,
+    HiddenStates,
+    ModelStructure,
+    Progress,
+    Sample,
+    SinkReport,
+    check_choice,
+    check_range,
+    resolved_sinks,
+)
+from gelora.sources.sink_pooling import SinkPooling
 from gelora.sources.state_cache import cache_key, keep_states, read_states
 from gelora.sources.structure import base_model_of, find_blocks, find_final_norm, structure_of
 from gelora.sources.tokenized import TokenizedSample, tokenize
@@ -38,6 +50,8 @@ def extract_hidden_states(
     device: str = "cpu",
     dtype: str = "float32",
     final_norm: bool = False,
+    sinks: str | None = None,
+    sink_ratio: float = SINK_RATIO,
     cache: bool = True,
     progress: Progress | None = None,
 ) -> HiddenStates:
@@ -55,6 +69,12 @@ def extract_hidden_states(
         dtype: "float32", "float16" or "bfloat16", that of weights and states; pooling sums and the result are float32.
         final_norm: take the last states after the model's final norm, where it has one, as Hugging Face's own last
             hidden state is; otherwise they are block L's output before it.
+        sinks: what is done about attention sinks, tokens whose norm in a layer exceeds `sink_ratio` times the median norm of
+            all of the sample's tokens there. "drop" leaves them out of the mean; "tokens" and "last" take another token
+            in their place that is a sink in no layer (a further draw; the nearest one before). "keep" takes them as they
+            are; "unit" scales every token to length 1 first. None is "drop" for mean and tokens, "keep" for cls and last.
+            A text all of whose tokens are sinks in a layer is left out, see `SinkReport.left_out`.
+        sink_ratio: above 1. Without any sink, "drop" and "keep" give the same bits.
         cache: look for these states under GELORA_HOME first, and keep them there. When they cannot be kept (a full
             disk) they are returned all the same, with a warning in the log.
         progress: called with ("Reading the model", 0, n) and ("Hidden states", texts done, n); may raise `Cancelled`.
@@ -74,12 +94,23 @@ def extract_hidden_states(
     check_choice("device", device, DEVICES)
     check_range("max_length", max_length, 4)
     check_range("batch_size", batch_size, 1)
+    treatment = resolved_sinks(sinks, sink_ratio, pooling)
     from gelora.sources.catalog import find_model
     from gelora.sources.loading import load_base_model, load_tokenizer
 
     report = progress or (lambda stage, done, total: None)
     entry = find_model(model)
-    key = cache_key(entry.model_id, entry.revision, sample, pooling=pooling, max_length=max_length, dtype=dtype, final_norm=final_norm)
+    key = cache_key(
+        entry.model_id,
+        entry.revision,
+        sample,
+        pooling=pooling,
+        max_length=max_length,
+        dtype=dtype,
+        final_norm=final_norm,
+        sinks=treatment,
+        sink_ratio=sink_ratio,
+    )
     kept = read_states(key, sample) if cache else None
     if kept is not None:
         report("Hidden states", len(sample), len(sample))
@@ -99,6 +130,8 @@ def extract_hidden_states(
         batch_size=batch_size,
         dtype=dtype,
         final_norm=final_norm,
+        sinks=treatment,
+        sink_ratio=sink_ratio,
         progress=report,
     )
     del network
@@ -122,8 +155,11 @@ def states_of(
     dtype: str,
     final_norm: bool,
     progress: Progress,
+    sinks: str | None = None,
+    sink_ratio: float = SINK_RATIO,
 ) -> HiddenStates:
     """The same as `extract_hidden_states` for a model that is already in memory, with or without a head or adapters."""
+    treatment = resolved_sinks(sinks, sink_ratio, pooling)
     base = base_model_of(model)
     was_training = model.training
     model.eval()
@@ -131,12 +167,11 @@ def states_of(
         max_length = min(max_length, _n_positions(base), int(tokenizer.model_max_length))
         texts = tokenize(tokenizer, sample, max_length, pooling)
         with _Tap(base, structure.hidden_size, final_norm) as tap:
-            values = _forward(tap, texts, batch_size, structure, dtype, progress)
+            values, tokens, report = pooled_pass(tap, texts, batch_size, structure, dtype, progress, treatment, sink_ratio)
     finally:
         model.train(was_training)
-    values.flags.writeable = False  # the record then keeps this array instead of a copy
     names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))
-    return HiddenStates(values, names, pooling, max_length, dtype, final_norm, structure, sample.source)
+    return HiddenStates(values, names, pooling, max_length, dtype, final_norm, structure, sample.source, report, tokens)
 
 
 class _Tap:
@@ -201,20 +236,50 @@ class _Tap:
                 f"{list(self._shape)} (texts, tokens, hidden_size); this model cannot be measured."
             )
         if self._take is not None:
-            self._pooled[index] = self._take(states)
+            self._pooled[index] = self._take(index, states)
 
 
-def _forward(tap: _Tap, texts: TokenizedSample, batch_size: int, structure: ModelStructure, dtype: str, progress: Progress) -> np.ndarray:
+def pooled_pass(
+    tap: _Tap,
+    texts: TokenizedSample,
+    batch_size: int,
+    structure: ModelStructure,
+    dtype: str,
+    progress: Progress,
+    treatment: str,
+    sink_ratio: float,
+) -> tuple[np.ndarray, np.ndarray, SinkReport]:
+    """All texts through the model, and those once more whose sinks were not yet known: values, tokens and report of the sinks."""
+    pooling = SinkPooling(texts, treatment, sink_ratio, structure.n_layers, structure.hidden_size)
+    batch_size = _pass(tap, texts, texts.order(), pooling, batch_size, structure, dtype, progress, "Hidden states")
+    again = pooling.settle()
+    if len(again):
+        _pass(tap, texts, again, pooling, batch_size, structure, dtype, progress, "Hidden states, second pass")
+    values, tokens, report = pooling.result()
+    values.flags.writeable = False  # the record then keeps this array instead of a copy
+    return values, tokens, report
+
+
+def _pass(
+    tap: _Tap,
+    texts: TokenizedSample,
+    order: np.ndarray,
+    pooling: SinkPooling,
+    batch_size: int,
+    structure: ModelStructure,
+    dtype: str,
+    progress: Progress,
+    stage: str,
+) -> int:
+    """Returns the batch size that the memory held."""
     import torch
 
-    order = texts.order()
-    values = np.empty((structure.n_layers + 1, texts.n_rows(), structure.hidden_size), dtype=np.float32)
     done = 0
-    progress("Hidden states", 0, len(order))
+    progress(stage, 0, len(order))
     while done < len(order):
         batch = order[done : done + batch_size]
         try:
-            pooled = tap(texts.batch(batch, tap.device), texts.take(batch, tap.device))
+            pooled = tap(texts.batch(batch, tap.device), pooling.take(batch, tap.device))
         except torch.OutOfMemoryError as error:
             if len(batch) == 1:
                 raise _too_large(structure.model_id) from error
@@ -223,16 +288,16 @@ def _forward(tap: _Tap, texts: TokenizedSample, batch_size: int, structure: Mode
             batch_size = len(batch) // 2
             _empty_gpu_cache()
             continue
-        finite = torch.isfinite(pooled).all(dim=-1).all(dim=-1)
+        finite = pooling.finite(batch, pooled)
         if not finite.all():
             layer = int(torch.nonzero(~finite)[0])
             where = f"block {layer}'s output" if layer else "the embeddings' output"
             advice = "use dtype float32" if dtype != "float32" else "the checkpoint's weights are damaged or it diverged; choose another"
             raise DataError(f"{structure.model_id} gives NaN or infinity from {where} on, in {dtype}; {advice}.")
-        values[:, texts.rows_of(batch)] = pooled.cpu().numpy()
+        pooling.put(batch, pooled)
         done += len(batch)
-        progress("Hidden states", done, len(order))
-    return values
+        progress(stage, done, len(order))
+    return batch_size
 
 
 def _n_positions(base: "nn.Module") -> int:

@@ -11,44 +11,23 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    Take = Callable[[torch.Tensor], torch.Tensor]
+    Take = Callable[[int, torch.Tensor], torch.Tensor]  # layer and states -> rows
 
 
-def pool_by(pooling: str, lengths: Sequence[int], device: str) -> "Take":
-    """The function that pools one batch's states, padded on the right, into one vector a text.
+def masked_mean(states: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
+    """The mean over the tokens of each text at which `mask` [batch, n_tokens] is set; zeros where it is set nowhere.
 
     Args:
-        pooling: "mean" over all tokens that are not padding, [CLS] and [SEP] among them, as sentence-transformers does;
-            "cls" the first token; "last" the last token that is not padding.
-        lengths: tokens of each text of the batch, padding not counted; at least 1.
-        device: where the states will be.
+        states: [batch, n_tokens, hidden_size] in any float type; what stands at other places does not matter, NaN included.
 
     Returns:
-        A function from [batch, n_tokens, hidden_size] in any float type to float32 [batch, hidden_size].
+        float32 [batch, hidden_size].
     """
     import torch
 
-    counts = torch.tensor(lengths, device=device)
-    if pooling == "mean":
-        mask = (torch.arange(int(counts.max()), device=device) < counts[:, None]).unsqueeze(-1)
-        # Padded places are replaced, not multiplied by 0: a model may leave NaN or infinity there.
-        return lambda states: torch.where(mask, states.float(), 0.0).sum(dim=1) / counts[:, None]
-    places = torch.zeros_like(counts) if pooling == "cls" else counts - 1
-    texts = torch.arange(len(lengths), device=device)
-    return lambda states: states[texts, places].float()
-
-
-def take_tokens(positions: Sequence[np.ndarray], device: str) -> "Take":
-    """The function that takes the tokens at `positions` (one array a text of the batch) as rows, text after text.
-
-    Returns:
-        A function from [batch, n_tokens, hidden_size] to float32 [total number of positions, hidden_size].
-    """
-    import torch
-
-    texts = torch.tensor(np.repeat(np.arange(len(positions)), [len(p) for p in positions]), device=device)
-    places = torch.tensor(np.concatenate(positions), device=device)
-    return lambda states: states[texts, places].float()
+    # Places that do not count are replaced, not multiplied by 0: a model may leave NaN or infinity there.
+    sums = torch.where(mask.unsqueeze(-1), states.float(), 0.0).sum(dim=1)
+    return sums / mask.sum(dim=1).clamp(min=1)[:, None]
 
 
 def draw_tokens(content: Sequence[np.ndarray], n_tokens: int, seed: int) -> list[np.ndarray]:
@@ -71,3 +50,29 @@ def draw_tokens(content: Sequence[np.ndarray], n_tokens: int, seed: int) -> list
     parts = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
     starts = ends - [len(p) for p in positions]
     return [p[part - start] for p, part, start in zip(positions, parts, starts, strict=True)]
+
+
+def redraw_tokens(content: Sequence[np.ndarray], drawn: Sequence[np.ndarray], fine: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """The tokens drawn, with those that are not `fine` replaced by a further draw among all that are fine and were not drawn.
+
+    Args:
+        content: as in `draw_tokens`.
+        drawn: what it gave.
+        fine: for each text, bool [its length].
+        seed: that of the draw; the further one follows from it.
+
+    Returns:
+        As `draw_tokens`; fewer tokens where not enough are fine.
+    """
+    stays = [p[ok[p]] for p, ok in zip(drawn, fine, strict=True)]
+    candidates = []
+    for mask, positions, ok in zip(content, drawn, fine, strict=True):
+        free = mask & ok
+        free[positions] = False
+        candidates.append(free)
+    n_missing = sum(map(len, drawn)) - sum(map(len, stays))
+    n_free = int(sum(map(np.sum, candidates)))
+    if not n_missing or not n_free:
+        return stays
+    further = draw_tokens(candidates, n_missing, int(np.random.default_rng([seed, 1]).integers(2**31)))
+    return [np.sort(np.concatenate(both)) for both in zip(stays, further, strict=True)]

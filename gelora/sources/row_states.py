@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gelora.records import HiddenStates, ModelStructure, SampleSource
-from gelora.sources.hidden_states import _forward, _Tap
+from gelora.records import SINK_RATIO, HiddenStates, ModelStructure, SampleSource, resolved_sinks
+from gelora.sources.hidden_states import _Tap, pooled_pass
 from gelora.sources.structure import base_model_of
 from gelora.sources.tokenized import TokenizedSample
 
@@ -31,6 +31,8 @@ def states_of_rows(
     batch_size: int = 32,
     max_length: int,
     dtype: str = "float32",
+    sinks: str | None = None,
+    sink_ratio: float = SINK_RATIO,
 ) -> HiddenStates:
     """The pooled hidden states of tokenised rows in every layer of a model, as `extract_hidden_states` gives those of texts.
 
@@ -45,6 +47,7 @@ def states_of_rows(
         pad_token_id, pad_token_type_id: what fills a batch on the right; masked.
         pooling: "mean", "cls" or "last", as in `extract_hidden_states`.
         batch_size: rows a forward pass; halved while the GPU's memory does not hold it.
+        sinks, sink_ratio: as in `extract_hidden_states`.
         dtype: recorded, and named in the error of states that are not finite.
 
     Returns:
@@ -54,6 +57,7 @@ def states_of_rows(
         ModelError: the model is no stack of transformer blocks, or one row is too much for the GPU.
         DataError: a layer's states are NaN or infinite.
     """
+    treatment = resolved_sinks(sinks, sink_ratio, pooling)
     lengths = np.array([len(row["input_ids"]) for row in rows])
     padding = dict(zip(_INPUTS, (pad_token_id, 0, pad_token_type_id), strict=True))
     columns = {name: ([list(row[name]) for row in rows], padding[name]) for name in _INPUTS if name in rows[0]}
@@ -62,13 +66,13 @@ def states_of_rows(
     model.eval()
     try:
         with _Tap(base_model_of(model), structure.hidden_size, final_norm=False) as tap:
-            values = _forward(tap, TokenizedSample(columns, lengths, pooling, None), batch_size, structure, dtype, _silent)
+            texts = TokenizedSample(columns, lengths, pooling)
+            values, tokens, report = pooled_pass(tap, texts, batch_size, structure, dtype, _silent, treatment, sink_ratio)
     finally:
         for module, was_training in modes:
             module.training = was_training
-    values.flags.writeable = False  # the record then keeps this array instead of a copy
     names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))
-    return HiddenStates(values, names, pooling, max_length, dtype, False, structure, source)
+    return HiddenStates(values, names, pooling, max_length, dtype, False, structure, source, report, tokens)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -17,18 +17,30 @@ from typing import Any
 
 import numpy as np
 
+from gelora import __version__
 from gelora.errors import GeloraError, StoreError
 from gelora.home import cache_dir, write_atomically
-from gelora.records import HiddenStates, ModelStructure, Sample
+from gelora.records import HiddenStates, ModelStructure, Sample, SinkReport
 
 CACHE_BYTES = 2_000_000_000
-_FORMAT = 1  # raise it when the same key would now give other numbers
+_FORMAT = 2  # raise it when the same key would now give other numbers
 _ABANDONED_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
 
 
-def cache_key(model_id: str, revision: str, sample: Sample, *, pooling: str, max_length: int, dtype: str, final_norm: bool) -> str:
+def cache_key(
+    model_id: str,
+    revision: str,
+    sample: Sample,
+    *,
+    pooling: str,
+    max_length: int,
+    dtype: str,
+    final_norm: bool,
+    sinks: str,
+    sink_ratio: float,
+) -> str:
     """SHA-256 of everything that the states depend on; where and in what batches they are computed does not matter."""
     texts = hashlib.sha256()
     for column in (sample.texts, sample.text_pairs or ()):
@@ -42,7 +54,8 @@ def cache_key(model_id: str, revision: str, sample: Sample, *, pooling: str, max
         "max_length": max_length,
         "dtype": dtype,
         "final_norm": final_norm,
-        "versions": [version("torch"), version("transformers")],
+        "sinks": [sinks, float(sink_ratio)],
+        "versions": [__version__, version("torch"), version("transformers")],
     }
     if pooling == "tokens":
         parts["draw"] = [sample.source.seed, sample.source.n_samples]
@@ -54,7 +67,7 @@ def read_states(key: str, sample: Sample) -> HiddenStates | None:
     try:
         path = _folder() / f"{key}.npz"
         with np.load(path, allow_pickle=False) as archive:
-            values = archive["values"]
+            values, tokens = archive["values"], archive["tokens"]
             about = json.loads(archive["about"].tobytes())
         values.flags.writeable = False  # the record then keeps this array instead of a copy
         states = HiddenStates(
@@ -66,6 +79,8 @@ def read_states(key: str, sample: Sample) -> HiddenStates | None:
             final_norm=about["final_norm"],
             model=ModelStructure.from_json(about["model"]),
             sample_source=sample.source,
+            sinks=SinkReport.from_json(about["sinks"]),
+            tokens=tokens,
         )
         os.utime(path)  # the oldest by last use go first
     except FileNotFoundError:
@@ -99,9 +114,10 @@ def keep_states(key: str, states: HiddenStates) -> str | None:
         "dtype": states.dtype,
         "final_norm": states.final_norm,
         "model": states.model.to_json(),
+        "sinks": None if states.sinks is None else states.sinks.to_json(),
     }
     content = io.BytesIO()
-    np.savez(content, values=states.values, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
+    np.savez(content, values=states.values, tokens=states.tokens, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
     try:
         folder = _folder()
         write_atomically(folder / f"{key}.npz", content.getvalue())

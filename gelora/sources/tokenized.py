@@ -10,12 +10,10 @@ import numpy as np
 
 from gelora.errors import DataError
 from gelora.records import Sample
-from gelora.sources.pooling import draw_tokens, pool_by, take_tokens
+from gelora.sources.pooling import draw_tokens, redraw_tokens
 
 if TYPE_CHECKING:
     import torch
-
-    from gelora.sources.pooling import Take
 
 
 @dataclass(frozen=True)
@@ -23,29 +21,42 @@ class TokenizedSample:
     """Token ids of every text.
 
     columns: the model's inputs by name, one list a text, each with the value that pads it; lengths: int64 [n_texts];
-    drawn: for pooling "tokens" the positions drawn in each text, else None.
+    drawn: for pooling "tokens" the positions drawn in each text, else None; content: for it, bool [its length] for each
+    text, False at special tokens; seed: of that draw.
     """
 
     columns: dict[str, tuple[list[list[int]], int]]
     lengths: np.ndarray
     pooling: str
-    drawn: list[np.ndarray] | None
+    drawn: list[np.ndarray] | None = None
+    content: list[np.ndarray] | None = None
+    seed: int = 0
 
     def order(self) -> np.ndarray:
-        """The texts that are needed, longest first, so that batches are even and memory runs out at once or never."""
-        order = np.argsort(-self.lengths, kind="stable")
-        return order if self.drawn is None else order[[len(self.drawn[i]) > 0 for i in order]]
+        """All texts, longest first, so that batches are even and memory runs out at once or never."""
+        return np.argsort(-self.lengths, kind="stable")
+
+    def positions(self) -> list[np.ndarray] | None:
+        """For each text the tokens that are its rows; None for the mean, where a text is one row."""
+        if self.pooling == "mean":
+            return None
+        if self.drawn is not None:
+            return self.drawn
+        return [np.array([0 if self.pooling == "cls" else length - 1]) for length in self.lengths]
+
+    def redrawn(self, fine: list[np.ndarray]) -> list[np.ndarray]:
+        """The drawn tokens, those that are not `fine` (bool [its length] for each text) replaced by further ones."""
+        return redraw_tokens(self.content or [], self.drawn or [], fine, self.seed)
 
     def n_rows(self) -> int:
         """Rows of the result."""
         return len(self.lengths) if self.drawn is None else sum(map(len, self.drawn))
 
-    def rows_of(self, texts: np.ndarray) -> np.ndarray:
-        """Rows of the result that a batch of texts fills, in the order in which `take` gives them."""
-        if self.drawn is None:
+    def rows_of(self, texts: np.ndarray, positions: list[np.ndarray] | None) -> np.ndarray:
+        """Rows of the result that a batch of texts fills, text after text, where `positions` of each are its rows."""
+        if positions is None:
             return texts
-        counts = [len(positions) for positions in self.drawn]
-        starts = np.concatenate([[0], np.cumsum(counts)])
+        starts = np.concatenate([[0], np.cumsum([len(p) for p in positions])])
         return np.concatenate([np.arange(starts[i], starts[i + 1]) for i in texts])
 
     def batch(self, texts: np.ndarray, device: str) -> "dict[str, torch.Tensor]":
@@ -60,12 +71,6 @@ class TokenizedSample:
                 table[place, : len(rows[i])] = rows[i]
             inputs[name] = torch.from_numpy(table).to(device)
         return inputs
-
-    def take(self, texts: np.ndarray, device: str) -> "Take":
-        """The pooling of this batch, from its states to its rows."""
-        if self.drawn is None:
-            return pool_by(self.pooling, self.lengths[texts].tolist(), device)
-        return take_tokens([self.drawn[i] for i in texts], device)
 
 
 def tokenize(tokenizer: Any, sample: Sample, max_length: int, pooling: str) -> TokenizedSample:
@@ -84,7 +89,7 @@ def tokenize(tokenizer: Any, sample: Sample, max_length: int, pooling: str) -> T
     padding = {"input_ids": tokenizer.pad_token_id or 0, "attention_mask": 0, "token_type_ids": tokenizer.pad_token_type_id}
     columns = {name: (encoded[name], value) for name, value in padding.items() if name in encoded}
     columns["attention_mask"] = ([[1] * len(row) for row in ids], 0)
-    drawn = None
+    drawn, content = None, None
     if pooling == "tokens":
         # The tokenizer marks what it framed the text with; a special token that stands in the text itself is one too.
         special = [getattr(tokenizer, f"{role}_token_id", None) for role in ("cls", "sep", "bos", "eos", "pad", "mask")]
@@ -95,4 +100,4 @@ def tokenize(tokenizer: Any, sample: Sample, max_length: int, pooling: str) -> T
         drawn = draw_tokens(content, sample.source.n_samples, sample.source.seed)
         if not any(map(len, drawn)):
             raise DataError("The texts hold special tokens only, so no token can be drawn; choose another pooling or other texts.")
-    return TokenizedSample(columns, lengths, pooling, drawn)
+    return TokenizedSample(columns, lengths, pooling, drawn, content, sample.source.seed)

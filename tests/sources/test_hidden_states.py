@@ -17,7 +17,7 @@ from gelora.errors import Cancelled, DataError, InputError, ModelError, StoreErr
 from gelora.home import cache_dir
 from gelora.records import POOLINGS, DataChoice, Sample, SampleSource
 from gelora.sources.hidden_states import extract_hidden_states, states_of
-from gelora.sources.pooling import draw_tokens, pool_by
+from gelora.sources.pooling import draw_tokens, masked_mean
 from gelora.sources.structure import base_model_of, find_blocks, find_final_norm, structure_of
 
 MEASURABLE = ARCHITECTURES + tuple(a for a in EXTRA_ARCHITECTURES if a != "albert")
@@ -188,12 +188,12 @@ def test_full_states_of_all_layers_are_never_kept(monkeypatch):
 def test_nan_in_padded_places_does_not_reach_the_mean():
     states = torch.randn(2, 3, 4)
     states[1, 1:] = torch.nan
-    np.testing.assert_array_equal(pool_by("mean", [3, 1], "cpu")(states)[1], states[1, 0])
+    np.testing.assert_array_equal(masked_mean(states, torch.tensor([[1, 1, 1], [1, 0, 0]]).bool())[1], states[1, 0])
 
 
 def test_half_precision_states_are_pooled_in_float32():
     states = torch.full((1, 4096, 2), 100.0, dtype=torch.float16)  # the sum is far above float16's largest number
-    pooled = pool_by("mean", [4096], "cpu")(states)
+    pooled = masked_mean(states, torch.ones(1, 4096).bool())
     assert pooled.dtype == torch.float32 and pooled.tolist() == [[100.0, 100.0]]
 
 
