@@ -187,7 +187,7 @@ class SinkPooling:
         bad = of_rows.any(axis=0)
         if self._treatment != "drop" or not bad.any():
             return np.empty(0, dtype=np.int64)
-        anywhere: np.ndarray = self._sinks.any(axis=0)
+        anywhere = np.asarray(self._sinks.any(axis=0))
         fine = [~anywhere[self._span(text)] for text in range(len(self._ends))]
         old = self._positions
         if self._texts.pooling == "tokens":

@@ -11,13 +11,12 @@ import os
 import time
 import zipfile
 import zlib
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gelora import __version__
 from gelora.errors import GeloraError, StoreError
 from gelora.home import cache_dir, write_atomically
 from gelora.records import HiddenStates, ModelStructure, Sample, SinkReport
@@ -55,11 +54,19 @@ def cache_key(
         "dtype": dtype,
         "final_norm": final_norm,
         "sinks": [sinks, float(sink_ratio)],
-        "versions": [__version__, version("torch"), version("transformers")],
+        "versions": [_own_version(), version("torch"), version("transformers")],
     }
     if pooling == "tokens":
         parts["draw"] = [sample.source.seed, sample.source.n_samples]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _own_version() -> str:
+    """Of this package; from a folder that was not installed there is none to be told."""
+    try:
+        return version("gelora-lab")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def read_states(key: str, sample: Sample) -> HiddenStates | None:
