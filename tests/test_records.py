@@ -105,6 +105,7 @@ def one_of_each() -> list[Record]:
         a_profile(subsamples={"twonn": np.empty((0, 3))}, scale_curves={}),
         a_plan(),
         Budget(10, 2, 1000, 48, 96),
+        records.SinkReport("drop", 5.0, 9, *(np.array([0.1, np.nan]),) * 4, np.array([]), 1, (3,)),
         BlockTraits(12, 2, True, False, True, 0, "silu", 0.0, 1),
         MemoryEstimate(4000, 48, 96, 12_000, 0, 16, 128, "bfloat16", "classification", False),
         ModuleScores("gradient", {"a": 0.25, "b": 0.75}, {}, "m", "r", 8, "by hand", 0.5, 2),
