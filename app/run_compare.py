@@ -15,6 +15,7 @@ from app.charts.runs import compare_runs, metric_against_parameters
 from app.redraw import in_place
 from app.run_reading import geometry_of, metric_names, series_of, short_name
 from app.run_words import count, listed, main_metric, metric_word, short_path
+from gelora.records import RunSpec
 from gelora.runs import RunGroup, RunInfo, differences, pareto_front, settings_of, summarise, told_apart
 
 _AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
@@ -76,11 +77,11 @@ def _said(name: str, value: object) -> str:
 
 @in_place
 def against_parameters(runs: Sequence[RunInfo]) -> None:
-    """Score against trained parameters of all finished runs of one model and data: mean and spread over seeds, Pareto front."""
+    """Score against trained parameters of all finished runs of one model, held to the same rows: mean, spread over seeds, front."""
     kinds: dict[tuple[str, str, str], list[RunInfo]] = {}
     for run in runs:
-        if run.status == "finished" and run.main_metric in run.metrics:
-            kinds.setdefault((run.model, run.dataset, run.main_metric or ""), []).append(run)
+        if run.status == "finished" and run.spec is not None and run.main_metric in run.metrics:
+            kinds.setdefault((run.model, held_to(run.spec), run.main_metric or ""), []).append(run)
     comparable = {kind: found for kind, found in kinds.items() if len(found) > 1}
     if not comparable:
         return
@@ -89,7 +90,7 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
     kind = options[0]
     if len(options) > 1:
         numbers = {str(i): option for i, option in enumerate(options)}
-        words = {i: f"{short_path(o[1])} by {short_path(o[0])}, {metric_word(o[2])}" for i, o in numbers.items()}
+        words = {i: f"{o[1]} by {short_path(o[0])}, {metric_word(o[2])}" for i, o in numbers.items()}
         kind = numbers[st.selectbox("Runs of", list(numbers), format_func=words.__getitem__, width=420)]
     found = comparable[kind]
     groups = summarise(found, kind[2])
@@ -126,6 +127,16 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
 
 
 @in_place
+def held_to(spec: RunSpec) -> str:
+    """Which rows a run's score is of, in words; only scores of the same rows can be compared."""
+    data, held_out = spec.data, spec.held_out
+    named = {"text": data.text_column, "pair": data.pair_column, "label": data.label_column}
+    columns = [f"{word} {name}" for word, name in named.items() if name]
+    parts = [short_path(data.dataset), data.config, data.split, *columns]
+    where = "" if held_out is None else " of " + " ".join(filter(None, (short_path(held_out.dataset), held_out.config, held_out.split)))
+    return f"{' '.join(filter(None, parts))}, {spec.training.n_eval:,} rows held out{where}"
+
+
 def front_words(front: Sequence[RunGroup]) -> str:
     """Which groups are on the Pareto front, and which of its neighbors the seeds cannot tell apart."""
     said = f"On the Pareto front: {listed([group.label for group in front])}."

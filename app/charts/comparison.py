@@ -89,10 +89,7 @@ def finding(comparison: Comparison) -> str:
         means = [float(np.mean(found)) if (found := _defined(side)) else None for side in (first, second)]
         if means[0] is None or means[1] is None:
             return f"{(first if means[0] is None else second).says} has no dimension at any layer."
-        return (
-            f"{second.says} reads {means[1]:.1f} on average over {len(second.layer_names)} layers, "
-            f"{first.name} {means[0]:.1f} over {len(first.layer_names)}."
-        )
+        return f"{second.says} reads {means[1]:.1f} on average over {_counted(second)}, {first.name} {means[0]:.1f} over {_counted(first)}."
     summary = summarize_differences(comparison.differences)
     if summary.mean is None or summary.largest is None or summary.largest.value is None:
         return "No layer has a dimension on both sides, so there is no difference to tell."
@@ -101,14 +98,23 @@ def finding(comparison: Comparison) -> str:
     if not summary.n_with_interval:
         return f"{second.says} reads {average} on average, {most}; without intervals nobody can say whether that is noise."
     if not summary.n_clear:
+        at = "" if summary.n_with_interval == len(comparison.differences) else f" at the {summary.n_with_interval} layers that have one"
         return (
-            f"No difference exceeds its interval: {second.name} and {first.name} cannot be told apart at this sample "
+            f"No difference exceeds its interval{at}: {second.name} and {first.name} cannot be told apart at this sample "
             f"({summary.mean:+.1f} on average)."
         )
+    by_chance = 0.05 * summary.n_with_interval  # of 95% intervals, were there no difference at all
+    chance = f" (chance alone gives about {by_chance:.1f})" if summary.n_clear <= 2 * by_chance else ""
     return (
         f"{second.says} reads {average} on average, {most}; "
-        f"the difference exceeds its interval at {summary.n_clear} of {summary.n_with_interval} layers."
+        f"the difference exceeds its interval at {summary.n_clear} of {summary.n_with_interval} layers{chance}."
     )
+
+
+def _counted(side: Side) -> str:
+    """How many layers an average is over: those that have a dimension."""
+    n_defined, n_layers = len(_defined(side)), len(side.layer_names)
+    return f"{n_layers} layers" if n_defined == n_layers else f"the {n_defined} of {n_layers} layers that have a dimension"
 
 
 def _than(mean: float, name: str) -> str:

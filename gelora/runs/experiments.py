@@ -6,6 +6,7 @@ Pure: records in, records out; starts nothing and reads no file.
 import dataclasses
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,8 +158,11 @@ def _labels(specs: Mapping[str, RunSpec]) -> dict[str, str]:
     said = {"method", "strategy", "offset", "estimator", "ranks by block", "adapter parameters", "seed", *_LORA_ONLY[:1]}
     table = differences(specs)
     differing = [name for name, values in table.items() if name not in said and len({str(v) for v in values.values() if v is not None}) > 1]
-    return {key: ", ".join([text, *(f"{name} {table[name][key]}" for name in differing if table[name][key] is not None)])
-            for key, text in words.items()}  # fmt: skip
+    labels = {key: ", ".join([text, *(f"{name} {table[name][key]}" for name in differing if table[name][key] is not None)])
+              for key, text in words.items()}  # fmt: skip
+    shared = {label for label, n in Counter(labels.values()).items() if n > 1}  # random ranks of two seeds, scores of two samples
+    ranks = table.get("ranks by block", {})
+    return {key: f"{label}, ranks {ranks[key]}" if label in shared and ranks.get(key) else label for key, label in labels.items()}
 
 
 def pareto_front(groups: Sequence[RunGroup], higher_is_better: bool = True) -> list[RunGroup]:

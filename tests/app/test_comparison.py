@@ -50,7 +50,7 @@ def test_the_sentence_counts_the_layers_beyond_the_interval():
 
 
 def test_no_difference_is_said_plainly():
-    assert finding(compared(0.3)).startswith("No difference exceeds its interval: last token and mean cannot be told apart")
+    assert finding(compared(0.3)).startswith("No difference exceeds its interval at the 3 layers that have one: last token")
     bars = next(t for t in two_curves(compared(0.3)).data if t.type == "bar")
     assert {c.rpartition(",")[2] for c in bars.marker.color} == {"0.0)"}  # hollow
 
@@ -75,7 +75,10 @@ def test_models_of_other_depths_share_a_relative_axis_without_a_difference():
     places = {t.name: list(t.x) for t in figure.data if t.name}
     assert places["shallow"] == [0.0, 0.5, 1.0] and places["deep"][-1] == 1.0
     assert not any(t.type == "bar" for t in figure.data)
-    assert finding(comparison) == "Model shallow reads 11.2 on average over 3 layers, deep 11.1 over 4."
+    assert finding(comparison) == (
+        "Model shallow reads 11.2 on average over the 2 of 3 layers that have a dimension, "
+        "deep 11.1 over the 3 of 4 layers that have a dimension."
+    )
 
 
 def test_a_run_is_its_first_measurement_against_its_last():

@@ -6,7 +6,8 @@ import pytest
 from made_runs import make_run, plan_of
 
 from app.charts import drift, runs as run_charts, training
-from app.run_compare import front_words
+from app.run_compare import front_words, held_to
+from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import RunGroup, pareto_front, summarise
 
 
@@ -191,3 +192,16 @@ def test_the_front_s_words_say_what_seeds_cannot_tell_apart():
     )
     assert front_words(front[1:]) == "On the Pareto front: rule and r = 8."
     assert "One run alone has no spread over seeds (r = 9)" in front_words([low, group("r = 9", 90, 0.95)])
+
+
+def test_scores_of_other_rows_are_not_on_one_front():
+    """Two tasks of one dataset, and held-out parts of other sizes, are other rows; another number of training rows is not."""
+    base = RunSpec("m", DataChoice("nyu-mll/glue", config="sst2"), None, TrainingConfig(method="head", n_eval=200), 0)
+    assert held_to(base) == "nyu-mll/glue sst2, 200 rows held out"
+    for change in (
+        {"data": DataChoice("nyu-mll/glue", config="rte")},
+        {"held_out": DataChoice("nyu-mll/glue", config="sst2", split="validation")},
+        {"training": dataclasses.replace(base.training, n_eval=300)},
+    ):
+        assert held_to(dataclasses.replace(base, **change)) != held_to(base)
+    assert held_to(dataclasses.replace(base, seed=4, training=dataclasses.replace(base.training, learning_rate=1e-3))) == held_to(base)

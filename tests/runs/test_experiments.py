@@ -74,6 +74,16 @@ def test_groups_of_one_method_are_told_apart_by_what_differs():
     ]  # fmt: skip
 
 
+def test_groups_of_one_name_and_other_ranks_say_their_ranks():
+    """Ranks by one strategy from two samples, say: without their ranks both would be called the same."""
+    runs = []
+    for run_id, r in (("a", 1), ("b", 2)):
+        run = make_run(run_id, r=r)
+        spec = dataclasses.replace(run.spec, plan=dataclasses.replace(run.spec.plan, strategy="gradient", target_params=None))
+        runs.append(dataclasses.replace(run, spec=spec))
+    assert [group.label for group in summarise(runs, "eval_accuracy")] == ["gradient, ranks 1 1 1", "gradient, ranks 2 2 2"]
+
+
 def test_the_front_holds_what_no_other_beats():
     scores = {1: 0.6, 2: 0.5, 4: 0.8, 8: 0.8}
     groups = summarise([make_run(f"r{r}", r=r, score=score) for r, score in scores.items()], "eval_accuracy")
