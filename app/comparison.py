@@ -17,7 +17,7 @@ from app.run_reading import geometry_of, short_name
 from gelora.geometry import comparability_notes
 from gelora.records import POOLINGS, DataChoice, IdProfile
 from gelora.runs import RunInfo, list_runs
-from gelora.sources import bundled_datasets, bundled_models
+from gelora.sources import READABLE, bundled_datasets, bundled_models
 
 _KINDS = {
     "": "nothing",
@@ -29,7 +29,7 @@ _KINDS = {
 _POOLINGS = {"mean": "mean", "cls": "first token", "last": "last token", "tokens": "single tokens"}  # short, for the lines' ends
 _HINTS = {
     "model": "Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder.",
-    "dataset": "Type the path of a .jsonl, .csv or .parquet file, or a hub dataset id; its columns are taken as they are detected.",
+    "dataset": f"Type the path of {READABLE}, or a hub dataset id; its columns are taken as they are detected.",
 }
 
 

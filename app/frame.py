@@ -13,7 +13,7 @@ import streamlit as st
 from app import components, data_preview, measuring, pipeline, state, whereabouts
 from app.redraw import in_place, redraw_page
 from gelora.records import POOLINGS, DataChoice
-from gelora.sources import FILE_ENDINGS, bundled_datasets, bundled_models
+from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
 
 ROOT = Path(__file__).resolve().parents[1]
 POOLING_WORDS = {
@@ -22,6 +22,7 @@ POOLING_WORDS = {
     "last": "last token",
     "tokens": "single tokens",
 }
+_HEADER_WORDS = {"": "names or data: as found", "yes": "names the columns", "no": "is data"}
 
 
 def draw(current: str) -> None:
@@ -82,7 +83,7 @@ def recent(key: str) -> list[str]:
 
 def _data_chooser() -> None:
     bundled = [entry.dataset for entry in bundled_datasets()]
-    help_text = "The bundled sentences work offline. Type the path of a .jsonl, .csv or .parquet file, or a hub dataset id."
+    help_text = f"The bundled sentences work offline. Type the path of {READABLE}, or a hub dataset id."
     options = [*bundled, *recent("data")]
     of_each = _each(options, lambda name: whereabouts.data_words(DataChoice(name)))
     _chooser("Data", "data", options, help_text + of_each, _forget_columns)
@@ -90,10 +91,12 @@ def _data_chooser() -> None:
     if st.session_state["data"] in bundled:
         return
     with st.expander("Columns and split"):
-        is_file = Path(st.session_state["data"]).suffix in FILE_ENDINGS
+        is_file = names_a_file(st.session_state["data"])
         if not is_file:
             st.text_input("Configuration", key="config", help="Such as sst2 of nyu-mll/glue; empty for the default.")
             st.text_input("Split", key="split", help="Empty for train.")
+        else:
+            _file_choices()
         _read_or_fetch()
 
 
@@ -119,9 +122,18 @@ def _read_or_fetch() -> None:
         st.caption(data_preview.summary(found.preview))
 
 
+def _file_choices() -> None:
+    offered = list(dict.fromkeys(["", *ENCODINGS, st.session_state["encoding"]]))
+    with st.container(horizontal=True):
+        st.selectbox("Encoding", offered, key="encoding", format_func=lambda name: name or "UTF-8, or as marked", accept_new_options=True)
+        st.selectbox("First row", ["", *state.HEADERS], key="header", format_func=_HEADER_WORDS.__getitem__)
+    st.toggle("Leave out rows that do not fit the header", key="skip_rows", help="They are counted; otherwise the first is an error.")
+
+
 def _forget_columns() -> None:
-    for key in ("config", "split", "text", "pair", "label", "label_task"):
+    for key in ("config", "split", "text", "pair", "label", "label_task", "encoding", "header"):
         st.session_state[key] = ""
+    st.session_state["skip_rows"] = False
 
 
 def _sample_choices() -> None:

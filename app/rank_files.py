@@ -215,9 +215,7 @@ def _open_profile(profile: IdProfile) -> str:
     source = profile.sample_source
     choice = source.choice
     chosen = {
-        "model": profile.model.model_id, "data": choice.dataset, "config": choice.config or "", "split": choice.split or "",
-        "text": choice.text_column or "", "pair": _column(choice.pair_column), "label": _column(choice.label_column),
-        "label_task": choice.label_task or "",
+        "model": profile.model.model_id, **state.fields_of(choice),
         "n": source.n_samples, "seed": source.seed, "distinct": source.distinct, "pooling": profile.pooling, "length": profile.max_length,
         "estimators": state.in_order(list(profile.estimates)), "plan_only": False,
     }  # fmt: skip
@@ -227,10 +225,6 @@ def _open_profile(profile: IdProfile) -> str:
         st.session_state["estimator"] = next(iter(profile.estimates))
     measurements().add(state.measurement(), profile)
     return f"The profile of {profile.model.model_id} on {choice.dataset} is open; model, data and sample are set to its own."
-
-
-def _column(name: str | None) -> str:
-    return state.NO_COLUMN if name == "" else name or ""
 
 
 def _lay_beside(plan: RankPlan) -> str:

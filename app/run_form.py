@@ -246,11 +246,7 @@ def shares(text: str) -> tuple[float, ...]:
 
 def fill(run_id: str, spec: RunSpec) -> None:
     """Fill the form, and the choices of the sidebar, with those of a run, to be changed and started anew."""
-    chosen: dict[str, Any] = {"model": spec.model, "data": spec.data.dataset, "config": spec.data.config, "split": spec.data.split}
-    chosen |= {"text": spec.data.text_column, "pair": spec.data.pair_column, "label": spec.data.label_column}
-    chosen |= {"label_task": spec.data.label_task}
-    for key, value in chosen.items():
-        st.session_state[key] = state.NO_COLUMN if value == "" and key in ("pair", "label") else value or ""
+    st.session_state.update({"model": spec.model} | state.fields_of(spec.data))
     for field in dataclasses.fields(TrainingConfig):
         if field.name not in _NOT_SETTINGS:
             st.session_state[f"train_{field.name}"] = getattr(spec.training, field.name)

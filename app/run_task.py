@@ -5,7 +5,6 @@ Draws with Streamlit; the proposal is `gelora.tasks`'.
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -16,7 +15,7 @@ from app.kept import Kept
 from app.run_words import TASK_WORDS
 from gelora.errors import GeloraError
 from gelora.records import TASK_KINDS, DataChoice
-from gelora.sources import FILE_ENDINGS, Table, data_at_hand, labelled_rows, read_table
+from gelora.sources import READABLE, Table, data_at_hand, labelled_rows, names_a_file, read_table
 from gelora.tasks import PRESETS, Proposal, apply_preset, propose_for
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
@@ -63,7 +62,7 @@ def draw() -> TaskChoice | None:
         _column_choices(kind, columns)
         st.text_input(
             "Held-out rows from", key="train_held_out", placeholder="split off the training data",
-            help=f"A file ({', '.join(FILE_ENDINGS)}) with the same columns, or the name of another split of the same dataset.", **_KEEP,
+            help=f"The path of {READABLE} with the same columns, or the name of another split of the same dataset.", **_KEEP,
         )  # fmt: skip
     data = _chosen_data()
     reading = data_preview.of(data)
@@ -116,8 +115,7 @@ def _use_preset(name: str, folder: str) -> None:
     except GeloraError as error:
         st.session_state["_preset_said"] = str(error)
         return
-    st.session_state.update({"data": data.dataset, "config": data.config or "", "split": data.split or ""})
-    st.session_state.update({"text": data.text_column or "", "pair": data.pair_column or "", "label": data.label_column or ""})
+    st.session_state.update(state.fields_of(data))
     st.session_state.update({"train_task": training.task, "train_max_length": training.max_length, "train_doc_stride": training.doc_stride})
     st.session_state.update({"train_held_out": held_out_words(data, held_out), "train_text": "", "train_pair": "", "train_label": ""})
     st.session_state["_train_columns_of"] = (data.dataset, data.config or "")
@@ -134,7 +132,7 @@ def _held_out(data: DataChoice) -> DataChoice | None:
     words = st.session_state["train_held_out"].strip()
     if not words:
         return None
-    if Path(words).suffix.lower() in FILE_ENDINGS:
+    if names_a_file(words):
         return dataclasses.replace(data, dataset=words, config=None, split=None)
     return dataclasses.replace(data, split=words)
 

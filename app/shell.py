@@ -82,7 +82,9 @@ def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> s
 def _model_and_data(model: str, data: DataChoice) -> list[str]:
     words = ["--model", model, "--dataset", data.dataset]
     options = {"config": "--config", "split": "--split", "text_column": "--text-column", "pair_column": "--pair-column"}
-    for field, option in {**options, "label_column": "--label-column", "label_task": "--label-task"}.items():
+    for field, option in {**options, "label_column": "--label-column", "label_task": "--label-task", "encoding": "--encoding"}.items():
         if getattr(data, field) is not None:
             words += [option, getattr(data, field)]
-    return words
+    if data.header is not None:
+        words += ["--header", "yes" if data.header else "no"]
+    return words + ["--skip-bad-rows"] * data.skip_bad_rows

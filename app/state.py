@@ -25,6 +25,7 @@ SLIDER_OFFSET = 8  # as far as sliders go by themselves; a number field goes on
 COMPARED = ("model", "dataset", "pooling", "run")  # what the Layers page can lay beside the present curve; a run: before and after
 VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
 DOUBTS = ("half-samples", "estimators")
+HEADERS = {"yes": True, "no": False}  # whether a file's first row names its columns
 ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
 
 
@@ -48,6 +49,9 @@ FIELDS = {
     "pair": _Field("", str),
     "label": _Field("", str),
     "label_task": _Field("", one_of("", *LABEL_TASKS)),
+    "encoding": _Field("", str),
+    "header": _Field("", one_of("", *HEADERS)),
+    "skip_rows": _Field(False, flag),
     "n": _Field(1000, number_in(10, 100_000)),
     "seed": _Field(0, number_in(0, 2**31)),
     "distinct": _Field(True, flag),
@@ -163,8 +167,31 @@ def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
         pair_column=_column(chosen["pair"]),
         label_column=_column(chosen["label"]),
         label_task=chosen["label_task"] or None,
+        encoding=chosen["encoding"] or None,
+        header=HEADERS.get(chosen["header"]),
+        skip_bad_rows=chosen["skip_rows"],
     )
     return Measurement(chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"])
+
+
+def fields_of(data: DataChoice) -> dict[str, object]:
+    """The values of FIELDS that mean this data."""
+    return {
+        "data": data.dataset,
+        "config": data.config or "",
+        "split": data.split or "",
+        "text": data.text_column or "",
+        "pair": _as_chosen(data.pair_column),
+        "label": _as_chosen(data.label_column),
+        "label_task": data.label_task or "",
+        "encoding": data.encoding or "",
+        "header": next((word for word, value in HEADERS.items() if value is data.header), ""),
+        "skip_rows": data.skip_bad_rows,
+    }
+
+
+def _as_chosen(column: str | None) -> str:
+    return NO_COLUMN if column == "" else column or ""
 
 
 def _column(text: str) -> str | None:

@@ -9,7 +9,7 @@ from app import machine
 from app.aside import aside
 from app.run_words import size
 from gelora.records import DataChoice
-from gelora.sources import FILE_ENDINGS, HubFacts, bundled_datasets, bundled_models, data_at_hand, hub_facts, model_at_hand, models_fetched
+from gelora.sources import HubFacts, bundled_datasets, bundled_models, data_at_hand, hub_facts, model_at_hand, models_fetched, names_a_file
 
 _ORIGINS = {"bundled": "bundled", "local": "local folder", "hub": "fetched from the hub"}
 _LOOK_AGAIN_SECONDS = 30.0
@@ -45,7 +45,7 @@ def fetched() -> tuple[str, ...]:
 
 def _elsewhere(name: str, kind: str) -> str:
     """What is not on this machine: a path that leads nowhere, or something of the hub's."""
-    if name.startswith(("/", ".", "~")) or Path(name).suffix in FILE_ENDINGS:
+    if name.startswith(("/", ".", "~")) or names_a_file(name):
         return "there is no such file or folder"
     if machine.network() is None:
         return "not here; asking whether the hub can be reached …"

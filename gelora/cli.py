@@ -204,7 +204,11 @@ def _add_model_and_data(
 
 
 def _add_data(parser: argparse.ArgumentParser, default_dataset: str | None) -> None:
-    parser.add_argument("--dataset", default=default_dataset, help="bundled name, hub id, or a .jsonl, .csv or .parquet file")
+    parser.add_argument(
+        "--dataset",
+        default=default_dataset,
+        help="bundled name, hub id, or a .csv, .tsv, .jsonl, .json, .txt or .parquet file (text also as .gz)",
+    )
     parser.add_argument("--config", help="configuration of a hub dataset, such as sst2 of nyu-mll/glue")
     parser.add_argument("--split", help="split of a hub dataset")
     parser.add_argument("--text-column", help="found by itself unless given")
@@ -213,3 +217,8 @@ def _add_data(parser: argparse.ArgumentParser, default_dataset: str | None) -> N
     parser.add_argument(
         "--label-task", choices=("classification", "regression"), help="what the labels are taken for (default: as their values say)"
     )
+    parser.add_argument("--encoding", help="of a text file that is not UTF-8, such as cp1252 or utf-16")
+    parser.add_argument(
+        "--header", choices=("yes", "no"), help="whether the first row of a CSV file names the columns (found unless given)"
+    )
+    parser.add_argument("--skip-bad-rows", action="store_true", help="leave out rows that do not fit the header, and count them")

@@ -21,6 +21,9 @@ from gelora.errors import InputError
 ADDED = {"is_added": True}
 """Metadata of a field that a record did not always have; at its default it is no part of the digest."""
 
+NOTE = {"is_note": True}
+"""Metadata of a field that says how a record came about; it is no part of its digest, nor of what makes two records equal."""
+
 
 class Record:
     """Base of the frozen dataclasses that flow along the path."""
@@ -56,7 +59,8 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return all(_same(getattr(self, name), getattr(other, name)) for name in _field_names(self))
+        compared = [f.name for f in _fields(self) if not f.metadata.get("is_note")]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in compared)
 
     def __hash__(self) -> int:
         return hash(self.digest())
@@ -78,10 +82,6 @@ def _no_constant(name: str) -> None:
 
 def _fields(record: Any) -> "tuple[dataclasses.Field[Any], ...]":
     return dataclasses.fields(record)
-
-
-def _field_names(record: Any) -> list[str]:
-    return [field.name for field in _fields(record)]
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -112,9 +112,9 @@ def _plain(value: Any, identity_only: bool = False) -> Any:
 
 
 def _is_no_identity(field: "dataclasses.Field[Any]", record: Record) -> bool:
-    """A timing; or a field added later that has its default, so that digests of records from before it stay the same."""
+    """A timing or note; or a field added later that has its default, so that digests of records from before it stay the same."""
     is_added = field.metadata.get("is_added") and getattr(record, field.name) == field.default
-    return bool(field.metadata.get("is_timing") or is_added)
+    return bool(field.metadata.get("is_timing") or field.metadata.get("is_note") or is_added)
 
 
 def _nulls_for_nan(value: Any) -> Any:

@@ -30,6 +30,8 @@ def measure(options: argparse.Namespace) -> int:
     if sample.task != "unlabeled":
         classes = f", {len(sample.label_names)} classes ({', '.join(sample.label_names[:6])})" if sample.label_names else ""
         say(f"Labels {sample.source.choice.label_column!r}: {sample.task}{classes}. To change it: --label-task", options.json == "-")
+    for sentence in sample.source.report.sentences() if sample.source.report else ():
+        say(sentence, options.json == "-")
     states = extract_hidden_states(
         options.model,
         sample,

@@ -6,6 +6,7 @@ from gelora.records import DataChoice
 
 
 def data_choice(options: argparse.Namespace) -> DataChoice:
+    """The data that --dataset and the options beside it name."""
     return DataChoice(
         options.dataset,
         options.config,
@@ -14,6 +15,9 @@ def data_choice(options: argparse.Namespace) -> DataChoice:
         options.pair_column,
         options.label_column,
         label_task=options.label_task,
+        encoding=options.encoding,
+        header=None if options.header is None else options.header == "yes",
+        skip_bad_rows=options.skip_bad_rows,
     )
 
 

@@ -11,7 +11,7 @@ from gelora.errors import InputError
 from gelora.records import METHODS, METHODS_WITH_PLAN, DataChoice, RankPlan, RunSpec, TrainingConfig, check_choice
 from gelora.terminal import read_text
 
-_COLUMNS = ("config", "split", "text_column", "pair_column", "label_column", "label_task")
+_COLUMNS = ("config", "split", "text_column", "pair_column", "label_column", "label_task", "encoding", "header", "skip_bad_rows")
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -53,10 +53,10 @@ def _data(options: argparse.Namespace, base: RunSpec | None) -> tuple[DataChoice
         from gelora.tasks import apply_preset
 
         data, held_out, training = apply_preset(options.preset, options.dataset)
-        chosen = {name: getattr(options, name) for name in _COLUMNS if getattr(options, name) is not None}
+        chosen = _chosen(options)
         data = dataclasses.replace(data, **chosen)
     elif base is not None and options.dataset is None:
-        chosen = {name: getattr(options, name) for name in _COLUMNS if getattr(options, name) is not None}
+        chosen = _chosen(options)
         data = dataclasses.replace(base.data, **chosen)
     else:
         held_out = None  # rows of other data than those that are asked for now
@@ -66,9 +66,17 @@ def _data(options: argparse.Namespace, base: RunSpec | None) -> tuple[DataChoice
     return data, held_out, training
 
 
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of the data beside its name."""
+    asked = data_choice(options)
+    return {name: value for name in _COLUMNS if (value := getattr(asked, name)) is not None and value != getattr(DataChoice(""), name)}
+
+
 def _held_out(given: str, data: DataChoice) -> DataChoice:
     """A file with the same columns, or a split of the same hub dataset."""
-    if Path(given).suffix:
+    from gelora.sources import names_a_file
+
+    if names_a_file(given) or Path(given).suffix:
         return dataclasses.replace(data, dataset=given, config=None, split=None)
     return dataclasses.replace(data, split=given)
 

@@ -1,11 +1,11 @@
 """Records of the first station: which data, which texts, and their hidden states."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gelora.errors import DataError, InputError
-from gelora.record_json import ADDED, Record, read_only
+from gelora.record_json import ADDED, NOTE, Record, read_only
 from gelora.records.checks import POOLINGS, TASKS, check_choice
 from gelora.records.model import ModelStructure
 from gelora.records.sinks import SinkReport
@@ -13,9 +13,12 @@ from gelora.records.sinks import SinkReport
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DataChoice(Record):
-    """Which data a person asked for: a bundled name, a hub id, or a path to .jsonl, .csv or .parquet; None = detect.
+    """Which data a person asked for: a bundled name, a hub id, or a path to a file; None = detect.
 
     label_task: what the labels are taken for, classification or regression; None follows their values.
+    encoding: of a text file without a byte order mark, UTF-8 unless named. header: whether the first row of a CSV file names the
+    columns; None has it found, and is an error where it is in doubt. skip_bad_rows: leave out rows that do not fit the header, and
+    count them; otherwise they are an error.
     """
 
     dataset: str
@@ -25,10 +28,17 @@ class DataChoice(Record):
     pair_column: str | None = None
     label_column: str | None = None
     label_task: str | None = field(default=None, metadata=ADDED)
+    encoding: str | None = field(default=None, metadata=ADDED)
+    header: bool | None = field(default=None, metadata=ADDED)
+    skip_bad_rows: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.label_task is not None:
             check_choice("label_task", self.label_task, ("classification", "regression"))
+
+    def as_detected(self) -> "DataChoice":
+        """The same data with the columns left to detection."""
+        return replace(self, text_column=None, pair_column=None, label_column=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +64,32 @@ class ReadReport(Record):
     roles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def sentences(self) -> tuple[str, ...]:
+        """What a person should know of it, the form first."""
+        marks = {"": "one column", "\t": "separator tab", " ": "separator space"}
+        form = [self.kind]
+        if self.separator is not None:
+            form.append(marks.get(self.separator, f"separator {self.separator}"))
+            form.append(f"quote {self.quote}" if self.quote else "no quoting")
+            form.append("header" if self.has_header else "no header")
+        form += [f"encoding {self.encoding}"] if self.encoding else []
+        said = [f"{', '.join(form)}: {self.n_rows:,} rows."]
+        if self.n_rejected:
+            said.append(f"{self.n_rejected:,} rows do not fit and are left out ({'; '.join(self.rejected)}).")
+        if self.n_comments:
+            said.append(f"{self.n_comments:,} comment lines are left out.")
+        if self.n_replaced:
+            said.append(f"{self.n_replaced:,} lone surrogates are replaced by U+FFFD.")
+        return (*said, *self.notes, *self.roles)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleSource(Record):
     """Where a sample comes from and how it was drawn; enough to draw it again.
 
     `choice` holds the columns and split that were used, `revision` the hub commit or a digest of the file read,
-    `n_samples` the number asked for, `texts_digest` a digest of the texts that came out.
+    `n_samples` the number asked for, `texts_digest` a digest of the texts that came out,
+    `report` how the rows were read (None in records from before there was one).
     """
 
     choice: DataChoice
@@ -69,6 +98,7 @@ class SampleSource(Record):
     n_samples: int
     distinct: bool
     texts_digest: str
+    report: ReadReport | None = field(default=None, metadata=NOTE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         hub_name as hub_name,
     )
     from gelora.sources.cell_values import is_missing as is_missing
+    from gelora.sources.column_roles import text_columns as text_columns
+    from gelora.sources.file_bytes import ENCODINGS as ENCODINGS
+    from gelora.sources.files import FILE_ENDINGS as FILE_ENDINGS, READABLE as READABLE, names_a_file as names_a_file
     from gelora.sources.head_sizes import head_size as head_size
     from gelora.sources.heads import (
         HeadedModel as HeadedModel,
@@ -57,7 +60,6 @@ if TYPE_CHECKING:
     )
     from gelora.sources.table_labels import LabelledRows as LabelledRows, labelled_rows as labelled_rows
     from gelora.sources.tables import (
-        FILE_ENDINGS as FILE_ENDINGS,
         Table as Table,
         read_table as read_table,
     )
@@ -84,7 +86,10 @@ _FILE_OF = {
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
     **dict.fromkeys(("expert_shape",), "target_kinds"),
     **dict.fromkeys(("head_size",), "head_sizes"),
-    **dict.fromkeys(("FILE_ENDINGS", "Table", "read_table"), "tables"),
+    **dict.fromkeys(("Table", "read_table"), "tables"),
+    **dict.fromkeys(("FILE_ENDINGS", "READABLE", "names_a_file"), "files"),
+    **dict.fromkeys(("text_columns",), "column_roles"),
+    **dict.fromkeys(("ENCODINGS",), "file_bytes"),
     **dict.fromkeys(("is_missing",), "cell_values"),
     **dict.fromkeys(("DrawnToken", "drawn_tokens"), "token_rows"),
     **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),

@@ -20,7 +20,7 @@ _Answer = TypeVar("_Answer")
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _INSTEAD = {
     "model": "pick the bundled model all-MiniLM-L6-v2 or a local folder",
-    "dataset": "pick the bundled data docstrings or a local .jsonl, .csv or .parquet file",
+    "dataset": "pick the bundled data docstrings or a local file",
 }
 
 

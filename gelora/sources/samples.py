@@ -92,17 +92,22 @@ def load_sample(
     text_column: str | None = None,
     pair_column: str | None = None,
     label_column: str | None = None,
+    encoding: str | None = None,
+    header: bool | None = None,
+    skip_bad_rows: bool = False,
     distinct: bool = True,
     progress: Progress | None = None,
 ) -> Sample:
     """Draw texts from a dataset: the same ones for the same arguments, in proportion to its classes.
 
     Args:
-        dataset: `docstrings` (bundled), a hub id, a path to .jsonl, .csv or .parquet, or a DataChoice that says it all.
+        dataset: `docstrings` (bundled), a hub id, a path to a CSV, TSV, JSON Lines, JSON, text or Parquet file, or a DataChoice
+            that says it all.
         n_samples: how many rows, at least 2; fewer come back when the dataset has fewer.
         seed: of the draw.
         config, split: of a hub dataset (the default split is train).
         text_column, pair_column, label_column: found by name unless given; "" for none (not for the text).
+        encoding, header, skip_bad_rows: of a text file, as in `DataChoice`.
         distinct: let no text occur twice, also not across the two sides of a pair (near duplicates ruin an estimate).
         progress: told how far reading is.
 
@@ -120,11 +125,11 @@ def load_sample(
     _check_seed(seed)
     given = (config, split, text_column, pair_column, label_column)
     if isinstance(dataset, DataChoice):
-        if any(value is not None for value in given):
+        if any(value is not None for value in (*given, encoding, header)) or skip_bad_rows:
             raise InputError("Give split and columns inside the DataChoice, not beside it.")
         choice = dataset
     else:
-        choice = DataChoice(dataset, *given)
+        choice = DataChoice(dataset, *given, encoding=encoding, header=header, skip_bad_rows=skip_bad_rows)
     table = read_table(choice, progress)
     rows = _usable_rows(table, bool(choice.label_column))
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -140,7 +145,7 @@ def load_sample(
     pairs = tuple(rows.pairs[i] for i in kept) if rows.pairs is not None else None
     labels = tuple(float(values[i]) for i in kept) if values is not None else None
     used = table.choice if rows.label_column else dataclasses.replace(table.choice, label_column=choice.label_column)
-    source = SampleSource(used, table.revision, int(seed), int(n_samples), distinct, _digest(texts, pairs))
+    source = SampleSource(used, table.revision, int(seed), int(n_samples), distinct, _digest(texts, pairs), table.report)
     return Sample(texts, pairs, labels, names, rows.task, source)
 
 

@@ -1,14 +1,11 @@
-"""Rows and columns of a dataset, wherever it lies: the bundled one, a local file, the hub; which column is what.
+"""Rows and columns of a dataset, wherever it lies: the bundled one, a local file, the hub; with the roles of its columns.
 
-Knows files, columns and detection by name; knows nothing of drawing, seeds or what labels mean.
+Knows where rows come from; does not depend on drawing, seeds or what labels mean.
 """
 
 import dataclasses
-import hashlib
-import io
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +15,10 @@ from gelora.errors import DataError, HubError, InputError
 from gelora.records import DataChoice, Progress, ReadReport
 from gelora.sources import hub
 from gelora.sources.catalog import BUNDLED_DATASET
-from gelora.sources.cell_values import are_texts, is_missing
+from gelora.sources.column_roles import find_roles
 from gelora.sources.docstrings import read_docstrings
-
-FILE_ENDINGS = (".jsonl", ".csv", ".parquet")
-
-_TEXT_NAMES = (
-    *("text", "sentence", "sentence1", "premise", "question1", "question", "text1", "content", "document", "review", "body"),
-    *("comment", "tweet", "message", "query", "instruction", "prompt", "article", "passage", "context", "title"),
-)
-_PAIR_OF = {
-    "sentence1": ("sentence2",),
-    "premise": ("hypothesis",),
-    "question1": ("question2",),
-    "question": ("context", "sentence"),
-    "text": ("text_pair", "text2"),
-    "text1": ("text2",),
-    "query": ("passage",),
-}
-_LABEL_NAMES = ("label", "labels", "score", "target", "class", "category", "sentiment", "stars", "rating", "similarity_score")
-_NEVER = frozenset(["idx", "id", "source", "url", "guid", "index"])
-_OTHER_ENDINGS = re.compile(r"\.(json|tsv|txt|xlsx?|gz|zip|arrow|xml|feather|pq)$", re.IGNORECASE)
+from gelora.sources.files import READABLE, names_a_file, read_file, without_minus_one
+from gelora.sources.json_rows import with_chats
 
 
 @dataclass(frozen=True)
@@ -76,159 +56,85 @@ def read_table(choice: DataChoice, progress: Progress | None = None) -> Table:
     """
     name = choice.dataset
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"The dataset is {name!r}; give {BUNDLED_DATASET!r}, a hub id, or a file ({', '.join(FILE_ENDINGS)}).")
-    path = Path(name).expanduser()
+        raise InputError(f"The dataset is {name!r}; give {BUNDLED_DATASET!r}, a hub id, or {READABLE}.")
     if name == BUNDLED_DATASET:
         table = _bundled(choice, progress)
-    elif path.suffix.lower() in FILE_ENDINGS or _OTHER_ENDINGS.search(name) or path.exists() or not hub.looks_like_id(name):
-        table = _read_file(choice, path)
+    elif names_a_file(name) or Path(name).expanduser().exists() or not hub.looks_like_id(name):
+        table = _of_file(choice)
     else:
         table = _read_hub(choice)
     if not table.n_rows:
         raise DataError(f"{name} has no rows; choose other data.")
-    return dataclasses.replace(table, choice=_settled(table))
+    return _settled(table)
 
 
 def _bundled(choice: DataChoice, progress: Progress | None) -> Table:
     if choice.split or choice.config:
         raise InputError(f"{BUNDLED_DATASET!r} has no split or configuration; leave both empty.")
+    _refuse_file_options(choice)
     found = read_docstrings(progress)
     columns: dict[str, list[Any]] = {"text": list(found.texts), "label": [found.packages[label] for label in found.labels]}
     return Table(columns, choice, found.revision, {}, ReadReport("bundled", len(found.texts)))
 
 
-def _settled(table: Table) -> DataChoice:
-    asked, columns = table.choice, table.columns
+def _of_file(choice: DataChoice) -> Table:
+    found = read_file(choice)
+    return Table(found.columns, choice, found.revision, found.class_names, found.report)
+
+
+def _settled(table: Table) -> Table:
+    """The table with its roles in its choice, and why in its report; chats as prompt and answer, no half characters."""
+    columns, notes = with_chats(table.columns)
+    columns, n_replaced = _without_surrogates(columns)
+    asked, name = table.choice, table.choice.dataset
     for column in (asked.text_column, asked.pair_column, asked.label_column):
         if column and column not in columns:
-            raise InputError(f"{asked.dataset} has no column {column!r}; its columns are: {', '.join(columns)}.")
-    text = asked.text_column or _detect_text(columns)
-    if text is None:
-        raise DataError(f"{asked.dataset} has no column with text; its columns are: {', '.join(columns)}. Choose other data.")
-    pair, label = asked.pair_column, asked.label_column
-    by_name = {name.lower(): name for name in columns}
-    if pair is None:
-        partners = (by_name.get(partner) for partner in _PAIR_OF.get(text.lower(), ()))
-        pair = next((name for name in partners if name and name != label and are_texts(columns[name])), None)
-    if label is None:
-        found = (by_name.get(name) for name in _LABEL_NAMES)
-        label = next((name for name in found if name and name not in (text, pair) and _could_label(columns[name])), None)
-    if pair and pair == text:
-        raise InputError(f"{pair!r} is given as text and as second text; choose two columns, or no second one.")
-    return dataclasses.replace(asked, text_column=text, pair_column=pair, label_column=label)
+            raise InputError(f"{name} has no column {column!r}; its columns are: {', '.join(columns)}.")
+    roles = find_roles(columns, asked.text_column or None, asked.pair_column, asked.label_column)
+    if roles.text is None:
+        lists = [column for column, values in columns.items() if any(isinstance(value, list | dict) for value in values[:100])]
+        nested = f" ({', '.join(lists)}: lists or objects, which are no texts)" if lists else ""
+        raise DataError(f"{name} has no column with text; its columns are: {', '.join(columns)}{nested}. Choose other data.")
+    if roles.pair and roles.pair == roles.text:
+        raise InputError(f"{roles.pair!r} is given as text and as second text; choose two columns, or no second one.")
+    choice = dataclasses.replace(asked, text_column=roles.text, pair_column=roles.pair, label_column=roles.label)
+    report = dataclasses.replace(table.report, n_replaced=n_replaced, roles=roles.reasons, notes=table.report.notes + notes)
+    return dataclasses.replace(table, columns=columns, choice=choice, report=report)
 
 
-def _detect_text(columns: dict[str, list[Any]]) -> str | None:
-    texts = {name.lower(): name for name in columns if name.lower() not in _NEVER and are_texts(columns[name])}
-    known = next((texts[name] for name in _TEXT_NAMES if name in texts), None)
-    return known or next((name for lower, name in texts.items() if lower not in _LABEL_NAMES), None)
+def _without_surrogates(columns: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], int]:
+    """The columns with U+FFFD for every lone surrogate (half a character, as JSON may spell it), and how many there were."""
+    n_replaced = 0
+
+    def mended(value: Any) -> Any:
+        nonlocal n_replaced
+        if isinstance(value, str):
+            if value.isascii() or not (n := len(_SURROGATE.findall(value))):
+                return value
+            n_replaced += n
+            return _SURROGATE.sub("\ufffd", value)
+        if isinstance(value, list):
+            return [mended(item) for item in value]
+        return {mended(key): mended(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+    return {mended(name): [mended(value) for value in values] for name, values in columns.items()}, n_replaced
 
 
-def _could_label(values: list[Any]) -> bool:
-    """Whether there is any label: test sets are often published with an empty column."""
-    return any(not is_missing(value) for value in values)
-
-
-# local files
-
-
-def _read_file(choice: DataChoice, path: Path) -> Table:
-    name, ending, kinds = choice.dataset, path.suffix.lower(), ", ".join(FILE_ENDINGS)
-    if path.is_dir():
-        raise InputError(f"{name!r} is a folder; give one file: {kinds}.")
-    if not path.is_file():
-        raise InputError(f"There is no file {name!r}. Give a {kinds} file, or a hub id such as stanfordnlp/sst2.")
-    if ending not in FILE_ENDINGS:
-        raise InputError(f"{name!r} ends in {ending or 'nothing'!r}; files of these kinds can be read: {kinds}.")
-    if choice.split or choice.config:
-        raise InputError(f"{name!r} is a file and has no split or configuration; leave both empty.")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"Cannot read {name!r}: {error.strerror or error}.") from error
-    if not content.strip():
-        raise InputError(f"The file {name!r} is empty; it needs at least two rows.")
-    read = {".jsonl": _jsonl_columns, ".csv": _csv_columns, ".parquet": _parquet_columns}[ending]
-    columns, class_names = read(name, content)
-    n_rows = len(next(iter(columns.values()), ()))
-    report = ReadReport({".jsonl": "JSON Lines", ".csv": "CSV", ".parquet": "Parquet"}[ending], n_rows)
-    return Table(columns, choice, hashlib.sha256(content).hexdigest()[:16], class_names, report)
-
-
-_Columns = tuple[dict[str, list[Any]], dict[str, tuple[str, ...]]]
-
-
-def _jsonl_columns(name: str, content: bytes) -> _Columns:
-    rows = []
-    for number, line in enumerate(_text(name, content).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{name!r}, line {number} is not JSON ({error}); every line must be an object.") from error
-        if not isinstance(row, dict):
-            raise InputError(f'{name!r}, line {number} is {type(row).__name__}; every line must be an object such as {{"text": "..."}}.')
-        rows.append(row)
-    names = dict.fromkeys(key for row in rows for key in row)
-    return {key: [row.get(key) for row in rows] for key in names}, {}
-
-
-def _csv_columns(name: str, content: bytes) -> _Columns:
-    """Every value as it stands in the file, so that the text "NA" stays one and the code 01 is not 1."""
-    import pandas as pd
-
-    header = _text(name, content).lstrip("\n").split("\n", 1)[0]
-    separator = max(",;\t", key=header.count)
-    try:
-        frame = pd.read_csv(io.BytesIO(content), sep=separator, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, pd.errors.ParserError) as error:  # the parser's errors name the line
-        raise InputError(f"{name!r} cannot be read as CSV: {_one_line(error)}") from error
-    return {str(column): frame[column].tolist() for column in frame.columns}, {}
-
-
-def _parquet_columns(name: str, content: bytes) -> _Columns:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
-
-    try:
-        table = pyarrow.parquet.read_table(io.BytesIO(content))
-        columns = {column: table[column].to_pylist() for column in table.column_names}
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{name!r} cannot be read as Parquet: {_one_line(error)}") from error
-    class_names = _class_names_in(table.schema.metadata or {})
-    return _without_minus_one(columns, class_names), class_names
-
-
-def _without_minus_one(columns: dict[str, list[Any]], named: Iterable[str]) -> dict[str, list[Any]]:
-    """The columns with None for -1 where numbers stand for classes: so `datasets` leaves a class out."""
-    return columns | {name: [None if value == -1 else value for value in columns[name]] for name in named if name in columns}
-
-
-def _class_names_in(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:
-    """The class names that `datasets` writes into a Parquet file."""
-    try:
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
-        return {name: tuple(map(str, feature["names"])) for name, feature in features.items() if "names" in feature}
-    except (KeyError, ValueError, TypeError, AttributeError):
-        return {}  # the numbers then stand for themselves
-
-
-def _text(name: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{name!r} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8, or check that it is no other kind."
-        ) from error
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 # the hub
 
 
+def _refuse_file_options(choice: DataChoice) -> None:
+    if choice.encoding or choice.header is not None:
+        raise InputError(f"{choice.dataset!r} is no text file, so it has no encoding or header to choose; leave both empty.")
+
+
 def _read_hub(choice: DataChoice) -> Table:
     from datasets import ClassLabel
 
+    _refuse_file_options(choice)
     with _readable(choice), _quiet():
         builder = _builder(choice)
         splits = tuple(map(str, builder.info.splits or ()))
@@ -238,7 +144,7 @@ def _read_hub(choice: DataChoice) -> Table:
         data = builder.as_dataset(split=split)
         named = {name: tuple(kind.names) for name, kind in data.features.items() if isinstance(kind, ClassLabel)}
         columns = {name: list(data[name]) for name in data.column_names}
-    columns = _without_minus_one(columns, named)
+    columns = without_minus_one(columns, named)
     config = choice.config or (None if builder.config.name == "default" else builder.config.name)
     settled = dataclasses.replace(choice, config=config, split=split)
     report = ReadReport("hub dataset", len(data))

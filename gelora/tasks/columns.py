@@ -9,14 +9,14 @@ from typing import Any
 
 from gelora.errors import DataError
 from gelora.records import TASK_KINDS, DataChoice, Progress, check_choice
-from gelora.sources import Table, is_missing, labelled_rows, read_table
+from gelora.sources import Table, is_missing, labelled_rows, read_table, text_columns
 
 _QUESTIONS = ("question", "query")
 _CONTEXTS = ("context", "passage", "paragraph", "document", "article")
 _ANSWERS = ("answers", "answer")
-_INSTRUCTIONS = ("instruction", "prompt", "question", "query")
+_INSTRUCTIONS = ("instruction", "prompt", "question", "query", "user")
 _INPUTS = ("input",)
-_OUTPUTS = ("output", "response", "completion", "answer")
+_OUTPUTS = ("output", "response", "completion", "answer", "assistant")
 _LOOKED_AT = 200
 
 _NEEDS = {
@@ -48,8 +48,9 @@ class Proposal:
 
     def applied_to(self, choice: DataChoice) -> DataChoice:
         """The choice with these columns in it, so that nothing is left to detection."""
-        columns = {"pair_column": self.pair_column or "", "label_column": self.label_column or ""}
-        return dataclasses.replace(choice, text_column=self.text_column, **columns)
+        return dataclasses.replace(
+            choice, text_column=self.text_column, pair_column=self.pair_column or "", label_column=self.label_column or ""
+        )
 
 
 def propose(choice: DataChoice, kind: str | None = None, progress: Progress | None = None) -> Proposal:
@@ -138,7 +139,7 @@ def _labelled(table: Table, kind: str | None) -> dict[str, Found]:
 
 def _texts(table: Table, choice: DataChoice) -> dict[str, Found]:
     text = str(table.choice.text_column)
-    lengths = {name: _mean_length(values) for name, values in table.columns.items() if _are_texts(values)}
+    lengths = {name: _mean_length(table.columns[name]) for name in text_columns(table.columns)}
     if choice.text_column is None and text.lower() not in ("text", "content") and lengths:
         text = max(lengths, key=lambda name: lengths[name])
     return {"causal-lm": ((text, None, None), f"The column {text!r} holds texts.")}

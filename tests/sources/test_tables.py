@@ -51,7 +51,7 @@ def test_the_columns_of_real_data_are_found(dataset, columns, shared_data):
     [
         ({"premise": "a", "hypothesis": "b", "label": 0}, ("premise", "hypothesis", "label")),
         ({"question1": "a", "question2": "b", "is_duplicate": 0}, ("question1", "question2", None)),
-        ({"question": "a", "sentence": "b", "label": 0}, ("sentence", None, "label")),
+        ({"question": "a", "sentence": "b", "label": 0}, ("question", "sentence", "label")),
         ({"Text": "a", "Labels": 1}, ("Text", None, "Labels")),
         ({"id": "x1", "source": "web", "words": "a text", "score": 0.5}, ("words", None, "score")),
         ({"idx": 1, "label": "good", "anything": "a text"}, ("anything", None, "label")),
@@ -147,9 +147,9 @@ def test_class_names_are_read_from_a_parquet_file_of_datasets(tmp_path):
     ("name", "content", "says"),
     [
         ("missing.jsonl", None, r"no file .*missing\.jsonl.*\.csv"),
-        ("missing.json", None, r"no file .*\.jsonl, \.csv, \.parquet"),
-        ("data.txt", b"text", r"'\.txt'.*\.jsonl, \.csv, \.parquet"),
-        ("data.json", b"[]", r"'\.json'.*\.jsonl"),
+        ("missing.json", None, r"no file .*\.csv, \.tsv, \.jsonl.*\.parquet"),
+        ("data.feather", b"text", r"'\.feather'.*\.csv, \.tsv, \.jsonl"),
+        ("data.json", b"5", r"line 1 is int"),
         ("noending", b"text", r"'nothing'.*\.jsonl"),
         ("empty.jsonl", b"\n \n", "is empty"),
         ("empty.csv", b"", "is empty"),
@@ -159,7 +159,7 @@ def test_class_names_are_read_from_a_parquet_file_of_datasets(tmp_path):
         ("wrong.parquet", b"PAR1 but not really", "cannot be read as Parquet"),
         ("wrong.jsonl", b'{"text": "a"}\n\n{"text": \n', "line 3 is not JSON"),
         ("list.jsonl", b'{"text": "a"}\n["b"]\n', "line 2 is list"),
-        ("ragged.csv", b"text,label\na,1\nb,1,2,3\n", "cannot be read as CSV.*line 3"),
+        ("ragged.csv", b"text,label\na,1\nb,1,2,3\n", r"line 3 has 4 cells \('b', '1', '2', '3'\), and the header 2"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_sentence(name, content, says, tmp_path):

@@ -57,7 +57,7 @@ def test_a_preset_fills_a_run_from_the_hub(name):
 
 def test_a_preset_fills_a_run_from_a_folder(tmp_path):
     (tmp_path / "validation.csv").write_text("x")
-    with pytest.raises(InputError, match=r"has no train\.jsonl"):
+    with pytest.raises(InputError, match=r"has no train file \(\.csv"):
         apply_preset("rte", tmp_path)
     (tmp_path / "train.jsonl").write_text("x")
     choice = apply_preset("rte", tmp_path)
