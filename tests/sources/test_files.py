@@ -382,7 +382,10 @@ def written_by_pyarrow(rows, separator):
 def test_a_random_table_comes_back_whole(tmp_path_factory, rows, separator, writer, encoding):
     names = ["key", "text", "note"]
     path = tmp_path_factory.getbasetemp() / "random.csv"
-    path.write_bytes(writer([names, *rows], separator).encode(encoding))
+    content = writer([names, *rows], separator)
+    fits_unquoted = {line.count(separator) for line in content.splitlines() if line} == {2}
+    assume(not (fits_unquoted and any("\n" in cell for row in rows for cell in row)))  # two readings fit every line
+    path.write_bytes(content.encode(encoding))
     try:
         table = read_table(DataChoice(str(path)))
     except DataError:
