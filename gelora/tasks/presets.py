@@ -13,6 +13,8 @@ from gelora.errors import InputError
 from gelora.records import DataChoice, TrainingConfig
 from gelora.sources import FILE_ENDINGS
 
+_ENDINGS = tuple(ending for ending in FILE_ENDINGS if ending != ".txt")  # a task has columns
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -115,7 +117,7 @@ def apply_preset(name: str, folder: str | Path | None = None) -> PresetChoice:
 
     Args:
         name: one of `PRESETS`.
-        folder: where the files lie, `train` and perhaps `validation` with an ending of `FILE_ENDINGS`; None for the hub.
+        folder: where the files lie, `train` and perhaps `validation` with an ending of `FILE_ENDINGS`, save .txt; None for the hub.
 
     Raises:
         InputError: the name is unknown, or the folder has no such file.
@@ -131,9 +133,7 @@ def apply_preset(name: str, folder: str | Path | None = None) -> PresetChoice:
         return PresetChoice(data, held_out, training)
     train = _file(Path(folder), preset.train_split)
     if train is None:
-        raise InputError(
-            f"The folder {str(folder)!r} has no train file ({', '.join(FILE_ENDINGS)}); give the folder of the preset's files."
-        )
+        raise InputError(f"The folder {str(folder)!r} has no train file ({', '.join(_ENDINGS)}); give the folder of the preset's files.")
     names = (preset.held_out_split, "validation", "dev") if preset.held_out_split else ()
     validation = next((file for file in (_file(Path(folder), stem) for stem in names if stem) if file), None)
     held_out = DataChoice(str(validation), None, None, *columns) if validation else None
@@ -148,7 +148,7 @@ def _named(data: DataChoice) -> str | None:
     if lower in _HUB_NAMES:
         return _HUB_NAMES[lower]
     path = Path(data.dataset)
-    if path.suffix.lower() not in FILE_ENDINGS:
+    if path.suffix.lower() not in _ENDINGS:
         return None
     folder = _FOLDERS.get(path.parent.name.lower(), path.parent.name.lower())
     if folder in _GLUE:
@@ -157,4 +157,4 @@ def _named(data: DataChoice) -> str | None:
 
 
 def _file(folder: Path, stem: str) -> Path | None:
-    return next((file for ending in FILE_ENDINGS if (file := folder / f"{stem}{ending}").is_file()), None)
+    return next((file for ending in _ENDINGS if (file := folder / f"{stem}{ending}").is_file()), None)
