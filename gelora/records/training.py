@@ -14,13 +14,13 @@ class TrainingConfig(Record):
     """How a run is trained.
 
     task: "auto" (what the columns say) or one of `TASK_KINDS`. batch_size: examples an optimizer step takes in each of
-    `gradient_accumulation` parts; with `auto_batch` a part that does not fit in memory is halved, and the parts doubled,
-    so that an optimizer step sees the same examples. eval_every and log_every count optimizer steps (0 = chosen from the
-    length). loader_workers: processes that put batches together beside training; rows are tokenised before it, so that
-    none is the fastest but for very long rows. doc_stride: tokens that two windows of a long context share. probe_size:
-    held-out rows whose intrinsic dimension is measured during training (0 = none), by `probe_estimator`. reallocate_at:
-    shares of the training, between 0 and 1, after which ranks are recomputed and adapters resized. use_dora and
-    init_lora_weights are PEFT's.
+    `gradient_accumulation` parts; with `auto_batch` a part that does not fit in memory is halved (7 becomes 4 and 3), so
+    that an optimizer step sees the same examples; every example of a step weighs the same, in whatever parts. eval_every
+    and log_every count optimizer steps (0 = chosen from the length). loader_workers: processes that put batches together
+    beside training; rows are tokenised before it, so that none is the fastest but for very long rows. doc_stride: tokens
+    that two windows of a long context share. probe_size: held-out rows whose intrinsic dimension is measured during
+    training (0 = none), by `probe_estimator`. reallocate_at: shares of the training, between 0 and 1, after which ranks are
+    recomputed and adapters resized. use_dora and init_lora_weights are PEFT's.
     """
 
     method: str = "lora"

@@ -1,4 +1,4 @@
-"""The fine-tuning loop: Hugging Face's Trainer with what users expect of speed, resumed exactly, halved when memory is out.
+"""The fine-tuning loop: Hugging Face's Trainer with what users expect of speed, resumed exactly, in smaller parts when memory is out.
 
 Knows a task, a learner and a training config; knows nothing of processes, signals, MLflow or where reports go.
 """
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerState, TrainingArguments
 
-from gelora.errors import InputError
+from gelora.errors import InputError, StoreError
 from gelora.records import TrainingConfig
 from gelora.runs import checkpoints
 from gelora.runs.data_order import GroupedByLength
 from gelora.runs.graphs import StepGraphs, widened
 from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
 from gelora.runs.watch import Last, Report, Watch
-from gelora.tasks import Task
+from gelora.tasks import IGNORED, Task
 
 if TYPE_CHECKING:
     from gelora.runs.geometry_probe import GeometryProbe
@@ -79,16 +79,19 @@ def train(
     Raises:
         Diverged: the loss became infinite or not a number.
         InputError: the device is not there.
+        StoreError: the checkpoint counts other optimizer steps than this training has.
     """
     device = choose_device(config)
+    if resume_from is not None:
+        _check_same_steps(resume_from, total_steps(config, len(task.train)))
     checkpoints.clear(folder, resume_from)
-    part, n_parts = config.batch_size, config.gradient_accumulation
+    part = config.batch_size
     untrained = _trainable(learner.model) if config.auto_batch and device == "cuda" else {}
     bf16 = _in_bfloat16(config, device)
     if bf16 and may_be_held(config.method, config.use_dora, config.init_lora_weights):
         hold_frozen_in_bfloat16(learner.model)
     while True:
-        trainer = _trainer(task, learner, config, seed, folder, report, stop_requested, probe, device, part, n_parts)
+        trainer = _trainer(task, learner, config, seed, folder, report, stop_requested, probe, device, part)
         try:
             trainer.train(resume_from_checkpoint=str(resume_from) if resume_from else None)
         except torch.OutOfMemoryError:
@@ -96,7 +99,7 @@ def train(
                 raise
         else:
             return bool(trainer.state.global_step >= trainer.state.max_steps)
-        part, n_parts = -(-part // 2), n_parts * 2
+        part = -(-part // 2)
         del trainer
         gc.collect()
         torch.cuda.empty_cache()
@@ -105,7 +108,18 @@ def train(
             probe.rewind(resume_from)
         if resume_from is None:
             _restore(learner.model, untrained)
+        n_parts = -(-config.batch_size * config.gradient_accumulation // part)
         report.say(f"out of memory: now {part} rows at a time, {n_parts} times an optimizer step, from {_where(resume_from)}")
+
+
+def _check_same_steps(checkpoint: Path, planned: int) -> None:
+    """Raise where the checkpoint's steps hold other rows: earlier versions took more a step once an odd batch was halved."""
+    found = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")).max_steps
+    if found != planned:
+        raise StoreError(
+            f"{checkpoint} belongs to a training of {found} optimizer steps, and this one has {planned}: its steps held other rows. "
+            "Start the run anew."
+        )
 
 
 def _in_bfloat16(config: TrainingConfig, device: str) -> bool:
@@ -139,10 +153,10 @@ def _trainer(
     probe: "GeometryProbe | None",
     device: str,
     part: int,
-    n_parts: int,
 ) -> "_Trainer":
     lengths = [len(row["input_ids"]) for row in task.train]
-    order = GroupedByLength(lengths, part * n_parts, seed, lambda: trainer.state.global_step // order.steps_per_epoch)
+    step_rows = config.batch_size * config.gradient_accumulation
+    order = GroupedByLength(lengths, step_rows, seed, lambda: trainer.state.global_step // order.steps_per_epoch)
     watch = Watch(order, report, stop_requested)
 
     def metrics(prediction: EvalPrediction) -> dict[str, float]:
@@ -156,15 +170,17 @@ def _trainer(
                 report.examples(trainer.state.global_step, task.generate(learner.model))
 
     collate = task.collate
-    graphed = device == "cuda" and n_parts == 1 and not config.gradient_checkpointing and config.method != "adalora"
+    graphed = device == "cuda" and part >= step_rows and not config.gradient_checkpointing and config.method != "adalora"
     if graphed:
         collate = widened(collate, task.tokenizer.pad_token_id, max(lengths))
     trainer = _Trainer(
         order,
         go_on_from_prompts,
         report.say if graphed else None,
+        part,
+        task.kind in _MEANS_OVER_TOKENS,
         model=learner.model,
-        args=_arguments(task, config, seed, folder, device, part, n_parts),
+        args=_arguments(task, config, seed, folder, device, part),
         train_dataset=task.train,
         eval_dataset=task.held_out,
         data_collator=collate,
@@ -172,10 +188,9 @@ def _trainer(
         preprocess_logits_for_metrics=task.reduce,
         callbacks=[*([probe] if probe else []), watch, *learner.callbacks, Last(watch)],
     )
-    if task.kind not in _MEANS_OVER_TOKENS:
-        # The Trainer concludes from a forward with **kwargs that the loss is divided by the number of items of a whole
-        # optimizer step. Losses of classification and spans are not: gradients would be n_parts times too large.
-        trainer.model_accepts_loss_kwargs = False
+    # Losses are means, of a part's rows or counted tokens, and `training_step` weighs the parts; the Trainer would conclude
+    # from a forward with **kwargs that it has to divide by the number of items itself.
+    trainer.model_accepts_loss_kwargs = False
     trainer.remove_callback(PrinterCallback)  # it prints rounded values; the report has them whole
     return trainer
 
@@ -183,13 +198,22 @@ def _trainer(
 class _Trainer(Trainer):
     """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them.
 
-    Steps are replayed as CUDA graphs where somebody is told of it.
+    A batch is all rows of an optimizer step; it is computed in parts of `part` rows, the last of which may be smaller, each
+    weighed by its rows or, where the loss is a mean over tokens, by the tokens that count: the gradient is that of the
+    step as one batch, for any size. Steps are replayed as CUDA graphs where somebody is told of it.
     """
 
     def __init__(
-        self, order: GroupedByLength, after_evaluation: Callable[[], None], say: Callable[[str], None] | None, **options: Any
+        self,
+        order: GroupedByLength,
+        after_evaluation: Callable[[], None],
+        say: Callable[[str], None] | None,
+        part: int,
+        means_over_tokens: bool,
+        **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._part, self._means_over_tokens = part, means_over_tokens
         self._order = order
         self._after_evaluation = after_evaluation
         self._graphs = StepGraphs(self._trained, self._loss_of, say) if say is not None else None
@@ -213,12 +237,26 @@ class _Trainer(Trainer):
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         if self._graphs is None:
-            return super().training_step(model, inputs, num_items_in_batch)
+            return self._in_parts(model, self._prepare_inputs(inputs))
         if not model.training:  # going through all modules takes as long as a small model's step
             model.train()
         inputs = self._prepare_inputs(inputs)
         step = super().training_step
         return self._graphs.step(inputs, num_items_in_batch, lambda: step(model, inputs, num_items_in_batch))
+
+    def _in_parts(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        model.train()
+        parts = parts_of(inputs, self._part)
+        if len(parts) == 1:
+            return super().training_step(model, parts[0])
+        weights = [_n_counted(part["labels"]) if self._means_over_tokens else _n_rows(part) for part in parts]
+        total = torch.zeros((), device=self.args.device)
+        for part, weight in zip(parts, weights, strict=True):
+            if weight:  # the mean over no tokens is not a number
+                loss = self._loss_of(part, None) * (weight / sum(weights))
+                self.accelerator.backward(loss)
+                total += loss.detach()
+        return total
 
     def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> GroupedByLength:
         return self._order
@@ -230,14 +268,36 @@ class _Trainer(Trainer):
             return metrics
 
 
-def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int, n_parts: int) -> TrainingArguments:
+def parts_of(inputs: dict[str, torch.Tensor], n_rows: int) -> list[dict[str, torch.Tensor]]:
+    """A batch padded on the right, as batches of at most `n_rows` rows, each padded to its own longest row only."""
+    if _n_rows(inputs) <= n_rows:
+        return [inputs]
+    parts = [dict(zip(inputs, tensors, strict=True)) for tensors in zip(*(t.split(n_rows) for t in inputs.values()), strict=True)]
+    width = inputs["input_ids"].shape[1]
+    for part in parts:
+        longest = int(part["attention_mask"].sum(dim=1).max())
+        for name, tensor in part.items():
+            if tensor.dim() == 2 and tensor.shape[1] == width:
+                part[name] = tensor[:, :longest]
+    return parts
+
+
+def _n_rows(batch: dict[str, torch.Tensor]) -> int:
+    return len(batch["input_ids"])
+
+
+def _n_counted(labels: torch.Tensor) -> int:
+    """Tokens that a causal model's loss counts: the first of a row follows from nothing."""
+    return int((labels[:, 1:] != IGNORED).sum())
+
+
+def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int) -> TrainingArguments:
     total = total_steps(config, len(task.train))
     eval_every = config.eval_every or max(1, math.ceil(total / 4))
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=part,
-        gradient_accumulation_steps=n_parts,
+        per_device_train_batch_size=config.batch_size * config.gradient_accumulation,  # `_Trainer` takes it in parts
         per_device_eval_batch_size=max(32, part),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,

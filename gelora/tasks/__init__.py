@@ -6,10 +6,12 @@ loaded when a task is built, so that this face stays light.
 
 from gelora.tasks.build import build_task
 from gelora.tasks.columns import Proposal, propose, propose_for
+from gelora.tasks.encoding import IGNORED
 from gelora.tasks.presets import PRESETS, Preset, PresetChoice, apply_preset, preset_of
 from gelora.tasks.task import Row, ShownExample, Task
 
 __all__ = [
+    "IGNORED",
     "PRESETS",
     "Preset",
     "PresetChoice",

@@ -40,12 +40,16 @@ def reduce_next_token(outputs: Any, labels: Any) -> Any:
 
 
 def next_token_scores(kept: Any, _labels: Any) -> dict[str, float]:
-    """`perplexity`, exp of the mean negative log likelihood of all counted tokens, and `token_accuracy`, from [n_rows, 3]."""
+    """`loss`, the mean negative log likelihood of all counted tokens in nats, `perplexity`, its exp, and `token_accuracy`.
+
+    `kept` is [n_rows, 3]. The Trainer's own mean of batches' means weighs a token by how few its batch has; `loss` replaces it.
+    """
     nats, n_tokens, n_right = np.asarray(kept, dtype=np.float64).reshape(-1, 3).sum(axis=0)
     if n_tokens == 0:
-        return {"perplexity": float("nan"), "token_accuracy": float("nan")}
+        return dict.fromkeys(("loss", "perplexity", "token_accuracy"), float("nan"))
     with np.errstate(over="ignore"):
-        return {"perplexity": float(np.exp(nats / n_tokens)), "token_accuracy": float(n_right / n_tokens)}
+        mean = nats / n_tokens
+        return {"loss": float(mean), "perplexity": float(np.exp(mean)), "token_accuracy": float(n_right / n_tokens)}
 
 
 def generator(tokenizer: Any, prompts: Sequence[Prompt], n_new: int) -> Callable[[Any], list[ShownExample]]:

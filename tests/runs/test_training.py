@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model
 
-from gelora.errors import InputError
+from gelora.errors import InputError, StoreError
 from gelora.runs import checkpoints
 from gelora.runs.methods import put_on
 from gelora.runs.training import choose_device, total_steps, train
@@ -152,20 +152,21 @@ def test_unsealed_checkpoint_is_not_gone_on_from(make_spec, tmp_path):
     assert [step for step, _ in notes.series("loss")] == [10, 11, 12]
 
 
-def test_batch_that_does_not_fit_is_halved_and_said(make_spec, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("rows", "expected"), [(8, [8, 4, 2]), (7, [7, 4, 2])])
+def test_batch_that_does_not_fit_is_taken_in_parts_and_said(make_spec, tmp_path, monkeypatch, rows, expected):
     """Without a GPU: the loop is told that it has one, and its first two trainings run out of memory."""
     from gelora.runs import training
 
-    spec = make_spec(auto_batch=True, lora_dropout=0.1)
+    spec = make_spec(auto_batch=True, batch_size=rows)
     sizes, made = [], training._arguments
 
-    def on_cpu(task, config, seed, folder, device, part, n_parts):
-        sizes.append((part, n_parts))
-        return made(task, config, seed, folder, "cpu", part, n_parts)
+    def on_cpu(task, config, seed, folder, device, part):
+        sizes.append(part)
+        return made(task, config, seed, folder, "cpu", part)
 
     class Full(training._Trainer):
         def training_step(self, *args, **kwargs):
-            if self.args.per_device_train_batch_size > 2:
+            if self._part > 2:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return super().training_step(*args, **kwargs)
 
@@ -175,11 +176,56 @@ def test_batch_that_does_not_fit_is_halved_and_said(make_spec, tmp_path, monkeyp
     monkeypatch.setattr(training, "_Trainer", Full)
     done, _, notes = run(spec, tmp_path)
     assert done
-    assert sizes == [(8, 1), (4, 2), (2, 4)]
-    assert [step for step, _ in notes.series("loss")] == list(range(1, 13))
+    assert sizes == expected
+    n_steps = total_steps(spec.training, 48)
+    assert [step for step, _ in notes.series("loss")] == list(range(1, n_steps + 1))
+    assert notes.steps[-1][:2] == (n_steps, n_steps)
     assert notes.said[-1] == "out of memory: now 2 rows at a time, 4 times an optimizer step, from the start"
     with pytest.raises(torch.OutOfMemoryError):
         run(make_spec(), tmp_path / "not asked")
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "question-answering", "causal-lm"])
+def test_parts_of_a_step_give_the_gradient_of_the_whole_step(kind, tmp_path):
+    """7 rows a step of 48 in parts of 7, 4 or 2: a last step of 6 and parts of unequal size, exact against one batch."""
+    import dataclasses
+
+    from hand_made_tasks import hand_made_task, spec_for
+
+    from gelora.runs import training
+
+    found = []
+    for part in (7, 4, 2):
+        task = hand_made_task("llama" if kind == "causal-lm" else "bert", kind, tmp_path / "model")
+        for module in task.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        if kind == "causal-lm":  # parts whose numbers of counted tokens differ
+            masked = [row | {"labels": [-100] * (i % 11) + row["labels"][i % 11 :]} for i, row in enumerate(task.train)]
+            task = dataclasses.replace(task, train=masked)
+        spec = spec_for(task, method="full", batch_size=7, epochs=1, learning_rate=1e-3)
+        learner, notes = put_on(task, spec, None, 7), Notes()
+        trainer = training._trainer(task, learner, spec.training, 0, tmp_path / str(part), notes, lambda: False, None, "cpu", part)
+        assert trainer.train().global_step == 7
+        found.append([loss for _, loss in notes.series("loss")] + [norm for _, norm in notes.series("grad_norm")])
+    assert len(found[0]) == 14
+    assert found[1] == pytest.approx(found[0], rel=2e-4)
+    assert found[2] == pytest.approx(found[0], rel=2e-4)
+
+
+def test_eval_loss_of_language_models_is_the_mean_over_tokens(make_spec, labelled_file, tmp_path):
+    model = save_tiny_model("llama", tmp_path / "llama")
+    spec = make_spec(model=model, dataset=labelled_file, task="causal-lm", max_length=24, epochs=1, precision="float32")
+    _, _, notes = run(spec, tmp_path)
+    losses, perplexities = notes.series("eval_loss"), notes.series("eval_perplexity")
+    assert len(losses) > 1
+    assert [math.exp(loss) for _, loss in losses] == pytest.approx([value for _, value in perplexities], rel=1e-12)
+
+
+def test_checkpoint_of_other_steps_is_refused(make_spec, tmp_path):
+    run(make_spec(), tmp_path)
+    with pytest.raises(StoreError, match=r"a training of 12 optimizer steps, and this one has 14: its steps held other rows"):
+        run(make_spec(batch_size=7), tmp_path)
 
 
 def test_loss_that_is_no_number_ends_the_run(make_spec, tmp_path):

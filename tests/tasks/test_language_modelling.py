@@ -49,12 +49,14 @@ def test_perplexity_is_that_of_all_tokens_together(make_spec, text_file, logits_
                 nats -= log_p[place, ids[0, place + 1]].item()
                 right += int(log_p[place].argmax() == ids[0, place + 1])
                 counted += 1
-    assert task.score(kept, None) == pytest.approx({"perplexity": math.exp(nats / counted), "token_accuracy": right / counted}, rel=1e-4)
+    assert task.score(kept, None) == pytest.approx(
+        {"loss": nats / counted, "perplexity": math.exp(nats / counted), "token_accuracy": right / counted}, rel=1e-4
+    )
 
 
 def test_longer_rows_weigh_more():
     kept = np.array([[1.0, 1, 0], [30.0, 10, 10]])
-    assert next_token_scores(kept, None) == pytest.approx({"perplexity": math.exp(31 / 11), "token_accuracy": 10 / 11})
+    assert next_token_scores(kept, None) == pytest.approx({"loss": 31 / 11, "perplexity": math.exp(31 / 11), "token_accuracy": 10 / 11})
     assert next_token_scores(np.array([[1e6, 1, 0]]), None)["perplexity"] == math.inf
 
 
