@@ -69,8 +69,8 @@ def sensitivity_section(estimator: str, is_stale: bool) -> None:
     known = measurements().find_sensitivity(state.measurement(), estimator)
     if known is None:
         st.caption(
-            "One choice at a time is made differently: distance, number of texts, pooling, repeated texts, and for TwoNN the share of "
-            "ratios left out. New texts and poolings go through the model again, so it takes a minute or two with the bundled model; "
+            "One choice at a time is made differently: distance, number of texts, pooling, attention sinks, repeated texts, and for "
+            "TwoNN the share of ratios left out. New texts and poolings go through the model again, so it takes a minute or two with the bundled model; "
             "what is done appears as it comes."
         )
         return

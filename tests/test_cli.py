@@ -262,6 +262,7 @@ def test_every_command_is_documented():
     readme = (Path(__file__).resolve().parents[1] / "README.md").read_text()
     assert set(commands) == {
         "measure",
+        "preview",
         "compare",
         "estimators",
         "sensitivity",

@@ -106,8 +106,8 @@ def test_detached_runs_say_seed_state_and_what_they_learn(started, reviews, caps
     task, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.endswith("  seed 4  started") and second.endswith("  seed 7  queued, 1 run before it")
     assert task == (
-        "Task: classification, from text 'body', label 'stars'. The column 'stars' has 4 different values, which are taken for classes. "
-        "To change it: --set task=regression"
+        f"Task: classification, from text 'body', label 'stars'. The label column 'stars' of {reviews} is taken for 4 classes: 1, 2, 3, 4 "
+        "(classification). To change it: --set task=regression"
     )
     assert main([*arguments, "--set", "task=regression", "--runs-at-once", "3"]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -13,6 +13,7 @@ from tiny_models import save_tiny_model
 from app.state import Measurement
 from gelora.errors import DataError
 from gelora.records import DataChoice
+from gelora.sensitivity import VARIATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = str(ROOT / "app" / "main.py")
@@ -112,7 +113,7 @@ def test_scales_and_sensitivity_are_drawn_when_asked_for(tiny):
     assert app.session_state["layer"] == 3 and app.button(key="layer_after").disabled
     app = waited(app.button(key="measure_sensitivity").click().run())
     assert not app.exception and not app.error
-    assert len(app.get("plotly_chart")) == 3 + 5
+    assert len(app.get("plotly_chart")) == 3 + len(VARIATIONS)
     assert "Left out, number of texts: 240" in sentences(app.caption)  # the file has 120
 
 
