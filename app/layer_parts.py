@@ -70,7 +70,8 @@ def sensitivity_section(estimator: str, is_stale: bool) -> None:
     if known is None:
         st.caption(
             "One choice at a time is made differently: distance, number of texts, pooling, attention sinks, repeated texts, and for "
-            "TwoNN the share of ratios left out. New texts and poolings go through the model again, so it takes a minute or two with the bundled model; "
+            "TwoNN the share of ratios left out. New texts and poolings go through the model again, so it takes a minute or two with "
+            "the bundled model; "
             "what is done appears as it comes."
         )
         return
