@@ -126,7 +126,6 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
     )  # fmt: skip
 
 
-@in_place
 def held_to(spec: RunSpec) -> str:
     """Which rows a run's score is of, in words; only scores of the same rows can be compared."""
     data, held_out = spec.data, spec.held_out
@@ -152,6 +151,7 @@ def front_words(front: Sequence[RunGroup]) -> str:
     return said
 
 
+@in_place
 def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
     """The dimension of every layer over the steps, of one run or of two side by side on one colour scale."""
     candidates = {run.id: run for run in (*chosen, *runs)}

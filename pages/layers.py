@@ -46,8 +46,7 @@ figures.show(
 )
 with st.container():
     layer_parts.hint_of_height(profile)
-if profile.sinks is not None:
-    for sentence in profile.sinks.sentences(profile.layer_names):
+    for sentence in profile.sinks.sentences(profile.layer_names) if profile.sinks is not None else ():
         st.caption(sentence)
     if estimator == "twonn-mle":
         st.caption(

@@ -324,3 +324,15 @@ def test_a_run_of_the_page_leaves_the_import_path_alone(tiny):
     over.set()
     watcher.join()
     assert set(seen) == {tuple(before)}
+
+
+def test_a_profile_without_a_report_on_sinks_still_says_where_it_is_undefined(tiny):
+    """As profiles of earlier versions come back from a file."""
+    from app.cache import measurements
+
+    measure(open_app(model=tiny[0], data=tiny[1], n="100", pooling="cls"))
+    wanted = replace(measurement_of(tiny), pooling="cls")
+    measurements().add(replace(wanted, seed=3), replace(measurements().find(wanted), sinks=None))
+    app = open_app(model=tiny[0], data=tiny[1], n="100", pooling="cls", seed="3")
+    assert not app.exception
+    assert "1 distinct vector of 100" in sentences(app.info)
