@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import streamlit as st
@@ -20,7 +20,7 @@ from app.kept import Kept
 from app.preparation import preparation
 from app.shelf import Shelf
 from app.state import Measurement
-from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles
+from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles, unlike_layers
 from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure
 from gelora.sensitivity import Sensitivity, measure_sensitivity
 from gelora.sources import (
@@ -34,7 +34,6 @@ from gelora.sources import (
 )
 
 _FORMAT = 4  # raise it when the same measurement would now give other numbers
-_ONE_SAMPLE = ("layer_names", "model", "sample_source", "pooling", "max_length")
 
 
 class Measurements:
@@ -119,7 +118,7 @@ class Measurements:
         profile, names = self.find(job.wanted), job.task.names
         if kind == "scales":
             names = tuple(dict.fromkeys([*names, "plateau"]))  # what is marked on GRIDE's scale curve
-        if profile is not None and not _of_one_sample(profile, states):  # model or data are others by now
+        if profile is not None and unlike_layers(profile, states) is not None:  # model or data are others by now
             profile, names = None, tuple(dict.fromkeys([*names, *profile.estimates]))
         lacking = names if job.again and kind == "estimators" else Task("estimators", names).missing(profile, None)
         for step in Task("estimators", lacking).steps():
@@ -188,14 +187,9 @@ def _states(job: MeasuringJob, device: str) -> HiddenStates:
     )
 
 
-def _of_one_sample(profile: IdProfile, other: IdProfile | HiddenStates) -> bool:
-    sinks = [None if p.sinks is None else p.sinks.choice for p in (profile, other)]
-    return sinks[0] == sinks[1] and all(getattr(profile, name) == getattr(other, name) for name in _ONE_SAMPLE)
-
-
 def _merge_profiles(old: IdProfile, new: IdProfile) -> IdProfile:
     """Both as one; the new one alone when the old one is of a model or of data that have changed since."""
-    return merge_profiles(old, new) if _of_one_sample(old, new) else new
+    return merge_profiles(old, new) if unlike_layers(old, new) is None else new
 
 
 def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:
@@ -209,14 +203,7 @@ def _merge_sensitivities(one: Sensitivity, other: Sensitivity) -> Sensitivity:
 
 
 def _key(measurement: Measurement, estimator: str = "") -> str:
-    return key_of(_FORMAT, identity_of(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator)
-
-
-def identity_of(measurement: Measurement) -> dict[str, object]:
-    """What a measurement hangs on; fields that its data's record got later only where they are chosen, so that older answers are found."""
-    data = measurement.data
-    said = {f.name: getattr(data, f.name) for f in fields(data) if not f.metadata.get("is_added") or getattr(data, f.name) != f.default}
-    return asdict(measurement) | {"data": said}
+    return key_of(_FORMAT, asdict(measurement), state_of(measurement.data.dataset), state_of(measurement.model), estimator)
 
 
 def key_of(*identity: object) -> str:

@@ -4,7 +4,6 @@ An answer is that of a file's path, size and time, or of a hub dataset on this m
 """
 
 import contextlib
-import dataclasses
 import logging
 import threading
 import time
@@ -105,11 +104,6 @@ def problem() -> str | None:
     return found if isinstance(found, str) else None if found is None else found.preview.problem
 
 
-def without_roles(data: DataChoice) -> DataChoice:
-    """The choice whose columns are all found: what there is to choose from."""
-    return dataclasses.replace(data, text_column=None, pair_column=None, label_column=None, label_task=None)
-
-
 # drawing
 
 
@@ -146,7 +140,7 @@ def wait(data: DataChoice, with_labels: bool = True) -> None:
 @in_place
 def role_choices(prefix: str = "") -> None:
     """Which column is the text, the second text, the label, and what the labels are; `prefix` for a second place on one page."""
-    base = of(without_roles(state.measurement().data))
+    base = of(state.measurement().data.as_detected())
     columns = base.preview.columns if isinstance(base, Reading) else ()
     detected = {"text": "", "pair": "", "label": ""}
     if isinstance(base, Reading):

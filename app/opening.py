@@ -4,11 +4,11 @@ Knows when a layer is opened and what that may cost; draws nothing.
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import streamlit as st
 
-from app.cache import identity_of, key_of, measurements, state_of
+from app.cache import key_of, measurements, state_of
 from app.jobs import WAITING, Job
 from app.preparation import preparation
 from app.state import Measurement
@@ -85,7 +85,7 @@ def _open(job: OpeningJob) -> OpenedLayer | None:
 
 def _key(wanted: Opening) -> str:
     measured = wanted.measurement
-    return key_of(identity_of(measured), state_of(measured.data.dataset), state_of(measured.model), wanted.layer)
+    return key_of(asdict(measured), state_of(measured.data.dataset), state_of(measured.model), wanted.layer)
 
 
 @st.cache_resource(show_spinner=False)

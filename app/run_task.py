@@ -57,7 +57,7 @@ def draw() -> TaskChoice | None:
         kind = st.selectbox(
             "Task", ("auto", *TASK_KINDS), key="train_task", format_func=lambda k: TASK_WORDS.get(k, "as the columns say"), **_KEEP
         )
-        base = data_preview.of(data_preview.without_roles(state.measurement().data))
+        base = data_preview.of(state.measurement().data.as_detected())
         columns = base.preview.columns if isinstance(base, data_preview.Reading) else ()
         _column_choices(kind, columns)
         st.text_input(

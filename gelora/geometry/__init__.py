@@ -42,7 +42,7 @@ from gelora.geometry.mle import MLE
 from gelora.geometry.neighbors import METRICS, neighbor_graph
 from gelora.geometry.pca import PCADimension
 from gelora.geometry.persistence import PersistentHomologyDimension
-from gelora.geometry.profile import estimate_profile, merge_profiles
+from gelora.geometry.profile import estimate_profile, merge_profiles, unlike_layers
 from gelora.geometry.projection import Projection, principal_plane
 from gelora.geometry.registry import ESTIMATORS, EstimatorKind
 from gelora.geometry.skdim_backend import SkdimEstimator
@@ -112,5 +112,6 @@ __all__ = [
     "summarize",
     "summarize_differences",
     "synthetic",
+    "unlike_layers",
     "what_differs",
 ]

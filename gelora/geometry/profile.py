@@ -109,10 +109,9 @@ def merge_profiles(one: IdProfile, other: IdProfile) -> IdProfile:
     Raises:
         InputError: they are not of the same model, sample, pooling, metric and number of neighbors, or have unlike halves.
     """
-    for name in ("layer_names", "model", "sample_source", "pooling", "max_length", "n_neighbors", "metric"):
-        if getattr(one, name) != getattr(other, name):
-            raise InputError(f"Two profiles with different {name} cannot be one: {getattr(one, name)!r} and {getattr(other, name)!r}.")
-    _same_sinks(one, other)
+    found = unlike_layers(one, other, "n_neighbors", "metric")
+    if found:
+        raise InputError(f"Two profiles with different {found[0]} cannot be one: {found[1]!r} and {found[2]!r}.")
     subsamples = {**one.subsamples, **other.subsamples}
     if len({len(halves) for halves in subsamples.values()}) > 1:
         raise InputError("Two profiles with different numbers of half-samples cannot be one.")
@@ -166,17 +165,22 @@ def measurable_cloud(values: np.ndarray, n_neighbors: int, metric: str, device: 
 
 def same_layers(states: HiddenStates, profile: IdProfile) -> None:
     """Raise InputError unless the profile can have been measured on these states."""
-    for name in ("layer_names", "model", "sample_source", "pooling", "max_length"):
-        if getattr(states, name) != getattr(profile, name):
-            raise InputError(f"The states and the profile have different {name}: {getattr(states, name)!r} and {getattr(profile, name)!r}.")
-    _same_sinks(states, profile)
+    found = unlike_layers(states, profile)
+    if found:
+        raise InputError(f"The states and the profile have different {found[0]}: {found[1]!r} and {found[2]!r}.")
 
 
-def _same_sinks(one: HiddenStates | IdProfile, other: IdProfile) -> None:
-    """What follows from rounding (a norm's last digit on another device) may differ, what was chosen and which rows there are may not."""
-    choices = [None if record.sinks is None else record.sinks.choice for record in (one, other)]
-    if choices[0] != choices[1]:
-        raise InputError(f"The treatments of attention sinks differ: {choices[0]!r} and {choices[1]!r} (treatment, ratio, texts left out).")
+def unlike_layers(one: HiddenStates | IdProfile, other: HiddenStates | IdProfile, *more: str) -> tuple[str, object, object] | None:
+    """The first thing in which two records are not of the same layers and rows, and both values; None where they are.
+
+    Of attention sinks, what follows from rounding (a norm's last digit on another device) may differ; treatment, ratio and
+    texts left out may not. `more` names further fields that have to agree.
+    """
+    for name in ("layer_names", "model", "sample_source", "pooling", "max_length", *more):
+        if getattr(one, name) != getattr(other, name):
+            return name, getattr(one, name), getattr(other, name)
+    sinks = [None if record.sinks is None else record.sinks.choice for record in (one, other)]
+    return None if sinks[0] == sinks[1] else ("treatment of attention sinks (treatment, ratio, texts left out)", sinks[0], sinks[1])
 
 
 def dimensions_of(

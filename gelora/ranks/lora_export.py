@@ -11,7 +11,7 @@ from transformers.models.auto import modeling_auto
 from gelora.errors import HubError, InputError
 from gelora.ranks.lora import check_config, to_lora_config
 from gelora.records import RankPlan
-from gelora.sources import find_model, load_config, without_weights
+from gelora.sources import find_model, is_decoder_type, load_config, without_weights
 
 
 def export_lora_config(plan: RankPlan) -> tuple[LoraConfig, str | None]:
@@ -39,12 +39,8 @@ def export_lora_config(plan: RankPlan) -> tuple[LoraConfig, str | None]:
     return config, None
 
 
-_CAUSAL, _MASKED = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-
 def _auto_classes(model_type: str) -> list[str]:
-    is_decoder = model_type in _CAUSAL and model_type not in _MASKED
-    if is_decoder:
+    if is_decoder_type(model_type):
         return ["AutoModel", "AutoModelForCausalLM"]
     has_classifier = model_type in modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
     return ["AutoModel", *(["AutoModelForSequenceClassification"] if has_classifier else [])]

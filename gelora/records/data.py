@@ -37,8 +37,8 @@ class DataChoice(Record):
             check_choice("label_task", self.label_task, ("classification", "regression"))
 
     def as_detected(self) -> "DataChoice":
-        """The same data with the columns left to detection."""
-        return replace(self, text_column=None, pair_column=None, label_column=None)
+        """The same data with the columns, and what the labels are, left to detection."""
+        return replace(self, text_column=None, pair_column=None, label_column=None, label_task=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

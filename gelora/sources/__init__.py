@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         find_model as find_model,
         hub_name as hub_name,
     )
-    from gelora.sources.cell_values import is_missing as is_missing
-    from gelora.sources.column_roles import text_columns as text_columns
+    from gelora.sources.cell_values import has_text as has_text, is_missing as is_missing
+    from gelora.sources.column_roles import mean_length as mean_length, text_columns as text_columns
     from gelora.sources.file_bytes import ENCODINGS as ENCODINGS
     from gelora.sources.files import FILE_ENDINGS as FILE_ENDINGS, READABLE as READABLE, names_a_file as names_a_file
     from gelora.sources.head_sizes import head_size as head_size
@@ -54,11 +54,12 @@ if TYPE_CHECKING:
     from gelora.sources.structure import (
         base_model_of as base_model_of,
         find_blocks as find_blocks,
+        is_decoder_type as is_decoder_type,
         model_structure as model_structure,
         structure_of as structure_of,
         without_weights as without_weights,
     )
-    from gelora.sources.table_labels import LabelledRows as LabelledRows, labelled_rows as labelled_rows
+    from gelora.sources.table_labels import LabelledRows as LabelledRows, labelled_rows as labelled_rows, text_key as text_key
     from gelora.sources.tables import (
         Table as Table,
         read_table as read_table,
@@ -79,18 +80,18 @@ _FILE_OF = {
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
     **dict.fromkeys(("DataPreview", "preview_dataset", "preview_of"), "preview"),
     **dict.fromkeys(("LabelColumn", "read_labels"), "label_values"),
-    **dict.fromkeys(("LabelledRows", "labelled_rows"), "table_labels"),
+    **dict.fromkeys(("LabelledRows", "labelled_rows", "text_key"), "table_labels"),
     **dict.fromkeys(("states_of_rows",), "row_states"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
-    **dict.fromkeys(("base_model_of", "find_blocks", "model_structure", "structure_of", "without_weights"), "structure"),
+    **dict.fromkeys(("base_model_of", "find_blocks", "is_decoder_type", "model_structure", "structure_of", "without_weights"), "structure"),
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
     **dict.fromkeys(("expert_shape",), "target_kinds"),
     **dict.fromkeys(("head_size",), "head_sizes"),
     **dict.fromkeys(("Table", "read_table"), "tables"),
     **dict.fromkeys(("FILE_ENDINGS", "READABLE", "names_a_file"), "files"),
-    **dict.fromkeys(("text_columns",), "column_roles"),
+    **dict.fromkeys(("mean_length", "text_columns"), "column_roles"),
     **dict.fromkeys(("ENCODINGS",), "file_bytes"),
-    **dict.fromkeys(("is_missing",), "cell_values"),
+    **dict.fromkeys(("has_text", "is_missing"), "cell_values"),
     **dict.fromkeys(("DrawnToken", "drawn_tokens"), "token_rows"),
     **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),
 }

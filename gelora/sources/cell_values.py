@@ -20,6 +20,11 @@ def is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and value != value)
 
 
+def has_text(value: Any) -> bool:
+    """Whether a cell is a text that holds more than spaces."""
+    return isinstance(value, str) and bool(value.strip())
+
+
 def as_quantity(text: str) -> float | None:
     """The number that a text is, however it is written (1.10, +2, 1E3); None for words and for codes such as 01 or 1_0."""
     number = float(text) if _QUANTITY.fullmatch(text) else math.inf

@@ -21,6 +21,7 @@ from gelora.sources.column_roles import is_known_name
 SEPARATORS = (",", "\t", ";", "|")
 _SAMPLE = 32_000  # characters that the detection sees; the proof sees all
 _N_SHOWN = 5
+_LINE_END = re.compile(r"\r\n|\n|\r")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def unique_names(names: list[str]) -> list[str]:
 
 def is_tabbed(text: str) -> bool:
     """Whether every line has the same number of tabs, one at least: columns, not one text a line."""
-    counts = {line.count("\t") for line in re.split(r"\r\n|\n|\r", text) if line.strip()}
+    counts = {line.count("\t") for line in _LINE_END.split(text) if line.strip()}
     return len(counts) == 1 and counts != {0}
 
 
@@ -144,19 +145,19 @@ def _declared_separator(text: str) -> tuple[str | None, str, int]:
 def _leading_comments(text: str) -> tuple[list[str], str]:
     """Lines that begin with # before the first that does not; none where all do."""
     comments: list[str] = []
-    rest = text
-    while rest.startswith("#"):
-        found = re.search(r"\r\n|\n|\r", rest)
+    begins = 0
+    while text.startswith("#", begins):
+        found = _LINE_END.search(text, begins)
         if not found:
             return [], text
-        comments.append(rest[: found.start()])
-        rest = rest[found.end() :]
-    return comments, rest
+        comments.append(text[begins : found.start()])
+        begins = found.end()
+    return comments, text[begins:]
 
 
 def _fitting(text: str, declared: str | None) -> _Reading:
     """The first reading that fits every row, the likeliest first; else the one that fits most."""
-    first_line = next((line for line in re.split(r"\r\n|\n|\r", text[:_SAMPLE]) if line.strip()), "")
+    first_line = next((line for line in _LINE_END.split(text[:_SAMPLE]) if line.strip()), "")
     present = [declared] if declared else [mark for mark in SEPARATORS if mark in first_line]
     sample = text if len(text) <= _SAMPLE else text[: max(text.rfind("\n", 0, _SAMPLE), text.rfind("\r", 0, _SAMPLE)) + 1]
     proposed = _proposal(sample or text[:_SAMPLE], present)
@@ -226,7 +227,7 @@ def _rarer(separator: str) -> Iterator[Dialect]:
 def _read(text: str, dialect: Dialect) -> _Reading | None:
     """The records by a dialect; None where its quotes are broken."""
     if not dialect.separator and not dialect.quote:
-        lines = [(i, [line]) for i, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1) if line.strip()]
+        lines = [(i, [line]) for i, line in enumerate(_LINE_END.split(text), start=1) if line.strip()]
         return _Reading(dialect, lines, 0)
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(

@@ -40,11 +40,10 @@ def read_json(name: str, text: str, skip_misfits: bool = False) -> JsonRows:
                 raise InputError(f"{name!r} is not JSON ({error}).") from error
         else:
             return JsonRows(_rows_of(name, whole), "JSON")
-    elif start == "{" and "\n" not in text.strip() and _is_object(text):  # one line: a whole file, or one row
-        whole = json.loads(text)
-        if _holds_rows(whole):
-            return JsonRows(_rows_of(name, whole), "JSON")
-    return _lines(name, text, skip_misfits)
+    found = _lines(name, text, skip_misfits)
+    if len(found.rows) == 1 and "\n" not in text.strip() and _holds_rows(found.rows[0]):  # one line: a whole file, or one row
+        return JsonRows(_rows_of(name, found.rows[0]), "JSON")
+    return found
 
 
 def _is_object(line: str) -> bool:
@@ -74,8 +73,8 @@ def _lines(name: str, text: str, skip_misfits: bool) -> JsonRows:
     return JsonRows(rows, "JSON Lines", len(misfits), tuple(misfits[:_N_SHOWN]))
 
 
-def _holds_rows(whole: Any) -> bool:
-    return isinstance(whole, dict) and (_is_squad(whole) or _lists_of_objects(whole) != {} or _is_columns(whole))
+def _holds_rows(whole: Row) -> bool:
+    return _is_squad(whole) or _lists_of_objects(whole) != {} or _is_columns(whole)
 
 
 def _rows_of(name: str, whole: Any) -> list[Row]:

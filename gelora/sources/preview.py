@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from gelora.errors import DataError
 from gelora.record_json import Record
 from gelora.records import DataChoice, Progress, ReadReport, check_range
+from gelora.sources.cell_values import has_text
 from gelora.sources.label_values import LabelColumn
-from gelora.sources.samples import _has_text, _key, _usable_rows
+from gelora.sources.table_labels import labelled_rows, text_key
 from gelora.sources.tables import Table, read_table
 
 _LONGEST_CELL = 300
@@ -72,12 +73,12 @@ def preview_of(table: Table, n_rows: int = 5, with_labels: bool = True) -> DataP
     """`preview_dataset` of a table that is already read; without labels the label column holds answers and is only shown."""
     used, columns = table.choice, table.columns
     sides = [columns[name] for name in (used.text_column, used.pair_column) if name]
-    with_text = [i for i in range(table.n_rows) if all(_has_text(side[i]) for side in sides)]
+    with_text = [i for i in range(table.n_rows) if all(has_text(side[i]) for side in sides)]
     labels, n_usable, problem = None, len(with_text), None
     task, counts, numbers = "unlabeled", Counter[str](), None
     try:
         asked = table if with_labels else dataclasses.replace(table, choice=dataclasses.replace(used, label_column=""))
-        rows = _usable_rows(asked, bool(used.label_column))
+        rows = labelled_rows(asked)
         values, names = rows.label_values()
         labels, n_usable, task = rows.labels, len(rows.texts), rows.task
         if labels is not None and names:
@@ -89,7 +90,7 @@ def preview_of(table: Table, n_rows: int = 5, with_labels: bool = True) -> DataP
     seen: set[str] = set()
     n_distinct = 0
     for i in with_text:
-        keys = {_key(side[i]) for side in sides}
+        keys = {text_key(side[i]) for side in sides}
         n_distinct += len(keys) == len(sides) and not keys & seen
         seen |= keys
     roles = {"text": used.text_column, "second text": used.pair_column, "label" if with_labels else "answer": used.label_column}

@@ -13,9 +13,8 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.records import DataChoice, Progress, Sample, SampleSource, check_range
-from gelora.sources.cell_values import is_missing
-from gelora.sources.label_values import LabelColumn, is_label, is_label_missing, read_labels
-from gelora.sources.tables import Table, read_table
+from gelora.sources.table_labels import LabelledRows, labelled_rows, text_key
+from gelora.sources.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -37,26 +36,6 @@ class DatasetInfo:
     label_sentence: str | None = None
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows that can be drawn: texts are not empty, no label is missing; `label_column` is the one they came from."""
-
-    texts: list[str]
-    pairs: list[str] | None
-    labels: LabelColumn | None
-    label_column: str | None
-
-    @property
-    def task(self) -> str:
-        return "unlabeled" if self.labels is None else str(self.labels.task)
-
-    def label_values(self) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
-        """Class indices and names, or real numbers and None."""
-        if self.labels is None:
-            return None, None
-        return self.labels.as_classes() if self.task == "classification" else (self.labels.as_numbers(), None)
-
-
 def describe_dataset(choice: DataChoice) -> DatasetInfo:
     """Columns, proposed roles and task of a dataset.
 
@@ -64,7 +43,7 @@ def describe_dataset(choice: DataChoice) -> DatasetInfo:
         InputError, DataError, HubError: as `load_sample`.
     """
     table = read_table(choice)
-    rows = _usable_rows(table, bool(choice.label_column))
+    rows = labelled_rows(table, label_is_asked=bool(choice.label_column))
     label_names = rows.label_values()[1]
     examples = tuple({name: values[i] for name, values in table.columns.items()} for i in range(min(3, table.n_rows)))
     settled = table.choice
@@ -131,7 +110,7 @@ def load_sample(
     else:
         choice = DataChoice(dataset, *given, encoding=encoding, header=header, skip_bad_rows=skip_bad_rows)
     table = read_table(choice, progress)
-    rows = _usable_rows(table, bool(choice.label_column))
+    rows = labelled_rows(table, label_is_asked=bool(choice.label_column))
     rng = np.random.Generator(np.random.PCG64(seed))
     pool = rng.permutation(len(rows.texts))
     if distinct:
@@ -184,7 +163,7 @@ def _sharing_texts(sample: Sample, order: np.ndarray) -> list[list[int]]:
     groups: list[list[int]] = []
     for i in order.tolist():
         sides = [sample.texts[i]] + ([sample.text_pairs[i]] if sample.text_pairs is not None else [])
-        keys = [_key(side) for side in sides]
+        keys = [text_key(side) for side in sides]
         met = sorted({group_of_text[key] for key in keys if key in group_of_text})
         target = met[0] if met else len(groups)
         if not met:
@@ -211,72 +190,16 @@ def _part(sample: Sample, rows: list[int]) -> Sample:
     return Sample(texts, pairs, labels, sample.label_names, sample.task, source)
 
 
-def _usable_rows(table: Table, label_is_asked: bool, label_task: str | None = None) -> _Rows:
-    """Rows with text on every side; their labels as numbers. A column that was only guessed to be a label may prove to be none.
-
-    label_task: what the labels are wanted for, unless the table's choice says it.
-    """
-    choice, columns = table.choice, table.columns
-    texts = columns[str(choice.text_column)]
-    pairs = columns[choice.pair_column] if choice.pair_column else None
-    usable = [i for i, text in enumerate(texts) if _has_text(text) and (pairs is None or _has_text(pairs[i]))]
-    if not usable:
-        kinds = "empty or not text" if any(not is_missing(text) for text in texts) else "missing"
-        raise DataError(f"All {len(texts)} rows of column {choice.text_column!r} in {choice.dataset} are {kinds}; choose another column.")
-    column, labels = choice.label_column, None
-    if column:
-        class_names = table.class_names.get(column)
-        cells = columns[column]
-        problem = _no_label([cells[i] for i in usable])
-        if problem is None:
-            labelled = [i for i in usable if not is_label_missing(cells[i])]
-            n_missing = len(usable) - len(labelled)
-            if n_missing and not class_names:  # a class that is left out is said so by the data themselves, as -1
-                raise DataError(
-                    f"{n_missing} of {len(usable)} rows of the label column {column!r} in {choice.dataset} are missing or NaN; "
-                    "repair them, or choose no label column."
-                )
-            where = f"The label column {column!r} of {choice.dataset}"
-            labels = read_labels([cells[i] for i in labelled], where, class_names, label_task or choice.label_task)
-            if labels.task is None:
-                problem, labels = labels.problem, None
-            else:
-                usable = labelled
-        if problem is not None and label_is_asked:
-            raise DataError(f"The column {column!r} in {choice.dataset} {problem}. Choose another label column, or none.")
-    kept_texts = [texts[i] for i in usable]
-    kept_pairs = [pairs[i] for i in usable] if pairs is not None else None
-    return _Rows(kept_texts, kept_pairs, labels, column if labels is not None else None)
-
-
-def _has_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _no_label(cells: list[Any]) -> str | None:
-    """Why a column cannot be a label at all, or None."""
-    present = [value for value in cells if not is_label_missing(value)]
-    if not present:
-        return "has no label in any row"
-    strange = next((value for value in present if not is_label(value)), None)
-    return f"holds {type(strange).__name__} values, which are no labels" if strange is not None else None
-
-
-def _without_repeats(rows: _Rows, order: np.ndarray) -> np.ndarray:
+def _without_repeats(rows: LabelledRows, order: np.ndarray) -> np.ndarray:
     """The rows, in the given order, none of whose texts stands in an earlier one."""
     seen: set[str] = set()
     kept = []
     for i in order:
-        sides = [_key(rows.texts[i])] + ([_key(rows.pairs[i])] if rows.pairs is not None else [])
+        sides = [text_key(rows.texts[i])] + ([text_key(rows.pairs[i])] if rows.pairs is not None else [])
         if len(set(sides)) == len(sides) and not seen.intersection(sides):
             seen.update(sides)
             kept.append(i)
     return np.array(kept, dtype=np.int64)
-
-
-def _key(text: str) -> str:
-    """Texts that differ in case or spaces alone count as one."""
-    return " ".join(text.lower().split())
 
 
 def _stratified(order: np.ndarray, labels: np.ndarray | None, n: int) -> np.ndarray:

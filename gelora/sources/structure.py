@@ -223,8 +223,11 @@ def collector_paused() -> Iterator[None]:
 def _is_causal(blocks: "list[nn.Module]", model_type: str) -> bool:
     """Whether a token sees only those before it: the attention modules say so, else the library's table of models."""
     flags = [module.is_causal for block in blocks for module in block.modules() if isinstance(getattr(module, "is_causal", None), bool)]
-    if flags:
-        return any(flags)
+    return any(flags) if flags else is_decoder_type(model_type)
+
+
+def is_decoder_type(model_type: str) -> bool:
+    """Whether the library has a causal language model of this type and no masked one."""
     from transformers.models.auto import modeling_auto
 
     names = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -9,7 +9,7 @@ from typing import Any
 
 from gelora.errors import DataError
 from gelora.records import TASK_KINDS, DataChoice, Progress, check_choice
-from gelora.sources import Table, is_missing, labelled_rows, read_table, text_columns
+from gelora.sources import Table, is_missing, labelled_rows, mean_length, read_table, text_columns
 
 _QUESTIONS = ("question", "query")
 _CONTEXTS = ("context", "passage", "paragraph", "document", "article")
@@ -139,7 +139,7 @@ def _labelled(table: Table, kind: str | None) -> dict[str, Found]:
 
 def _texts(table: Table, choice: DataChoice) -> dict[str, Found]:
     text = str(table.choice.text_column)
-    lengths = {name: _mean_length(table.columns[name]) for name in text_columns(table.columns)}
+    lengths = {name: mean_length(table.columns[name][:_LOOKED_AT]) for name in text_columns(table.columns)}
     if choice.text_column is None and text.lower() not in ("text", "content") and lengths:
         text = max(lengths, key=lambda name: lengths[name])
     return {"causal-lm": ((text, None, None), f"The column {text!r} holds texts.")}
@@ -159,8 +159,3 @@ def _are_classes(values: list[str]) -> bool:
     """Few different words, as the sources have it."""
     present = [value for value in values if not is_missing(value)]
     return len(set(present)) <= min(50, max(2, len(present) // 2))
-
-
-def _mean_length(values: list[Any]) -> float:
-    first = [len(value) for value in values[:_LOOKED_AT] if isinstance(value, str)]
-    return sum(first) / max(1, len(first))

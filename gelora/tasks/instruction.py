@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gelora.errors import DataError
-from gelora.sources import Table, is_missing
+from gelora.sources import Table, has_text, is_missing
 from gelora.tasks.encoding import IGNORED, sentence_of_counts
 from gelora.tasks.language_task import language_task, load_language_model
 from gelora.tasks.material import Material
@@ -90,7 +90,7 @@ def instructions_of(table: Table) -> tuple[list[Instruction], int]:
     found = [
         Instruction(instruction.strip(), about.strip() if isinstance(about, str) else "", answer.strip())
         for instruction, about, answer in zip(columns[str(choice.text_column)], given, columns[str(choice.label_column)], strict=True)
-        if _has_text(instruction) and _has_text(answer) and (isinstance(about, str) or is_missing(about))
+        if has_text(instruction) and has_text(answer) and (isinstance(about, str) or is_missing(about))
     ]
     if not found:
         raise DataError(
@@ -98,10 +98,6 @@ def instructions_of(table: Table) -> tuple[list[Instruction], int]:
             "(the answer); choose other columns."
         )
     return found, table.n_rows - len(found)
-
-
-def _has_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def _encoded(part: list[Instruction], tokenizer: Any, length: int) -> _Side:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gelora.errors import DataError
-from gelora.sources import Table
+from gelora.sources import Table, has_text
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def questions_of(table: Table) -> tuple[list[Question], int, int]:
     sides = zip(columns[str(choice.text_column)], columns[str(choice.pair_column)], columns[column], strict=True)
     found, n_left_out, n_moved = [], 0, 0
     for number, (question, context, value) in enumerate(sides, start=1):
-        if not _has_text(question) or not _has_text(context):
+        if not has_text(question) or not has_text(context):
             n_left_out += 1
             continue
         answers = _answers(value)
@@ -58,10 +58,6 @@ def questions_of(table: Table) -> tuple[list[Question], int, int]:
     if not found:
         raise DataError(f"All {table.n_rows} rows of {choice.dataset} lack a question or a context; choose other columns.")
     return found, n_left_out, n_moved
-
-
-def _has_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def _answers(value: Any) -> list[tuple[str, int | None]] | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gelora.errors import DataError
 from gelora.records import RunSpec
+from gelora.sources import text_key
 
 Keys = Sequence[tuple[str, ...]]
 """The texts of every row, one tuple a row: rows that share one are kept on one side."""
@@ -137,4 +138,4 @@ def _groups(keys: Keys) -> np.ndarray:
 
 def _key(sides: tuple[str, ...]) -> tuple[str, ...]:
     """Texts that differ in case or spaces alone count as one."""
-    return tuple(" ".join(side.lower().split()) for side in sides)
+    return tuple(map(text_key, sides))

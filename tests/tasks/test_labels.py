@@ -14,7 +14,7 @@ CHOICE = DataChoice("held.csv")
 
 def rows(values, class_names=None, asked="classification"):
     labels = read_labels(values, "The label column 'label' of data", class_names, asked)
-    return LabelledRows([f"text {i}" for i in range(len(values))], None, labels, str(labels.task), 0)
+    return LabelledRows([f"text {i}" for i in range(len(values))], None, labels)
 
 
 def matched(train, held, train_names=None, held_names=None):
