@@ -13,6 +13,7 @@ import numpy as np
 
 from gelora.errors import DataError, ModelError
 from gelora.records import Progress, Sample, check_range
+from gelora.sources.forward_pass import without_key_value_cache
 from gelora.sources.structure import base_model_of, find_blocks
 from gelora.sources.tokenized import tokenize
 
@@ -226,20 +227,13 @@ def _call_of(base: "nn.Module", block: "nn.Module", inputs: "dict[str, torch.Ten
         raise _Entered
 
     hook = block.register_forward_pre_hook(keep, with_kwargs=True)
-    config: Any = base.config
-    text_config = config.get_text_config()
-    cached = getattr(text_config, "use_cache", None)
     try:
-        if cached is not None:
-            text_config.use_cache = False
-        with torch.no_grad():
+        with torch.no_grad(), without_key_value_cache(base):
             base(**inputs)
     except _Entered:
         return found[0]
     finally:
         hook.remove()
-        if cached is not None:
-            text_config.use_cache = cached
     raise ModelError(f"{type(base).__name__} does not run this block in a forward pass, so it cannot be probed.")
 
 

@@ -1,6 +1,6 @@
 """Hidden states of rows that are tokenised already, from a model that is in memory and may be in training.
 
-Knows tokenised rows, and how a model runs from `hidden_states`; knows no text and no dataset.
+Knows tokenised rows, and how a model runs from `forward_pass`; knows no text and no dataset.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gelora.records import SINK_RATIO, HiddenStates, ModelStructure, SampleSource, resolved_sinks
-from gelora.sources.hidden_states import _Tap, pooled_pass
+from gelora.sources.forward_pass import pooled_states
 from gelora.sources.structure import base_model_of
 from gelora.sources.tokenized import TokenizedSample
 
@@ -65,14 +65,22 @@ def states_of_rows(
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with _Tap(base_model_of(model), structure.hidden_size, final_norm=False) as tap:
-            texts = TokenizedSample(columns, lengths, pooling)
-            values, tokens, report = pooled_pass(tap, texts, batch_size, structure, dtype, _silent, treatment, sink_ratio)
+        return pooled_states(
+            base_model_of(model),
+            TokenizedSample(columns, lengths, pooling),
+            structure,
+            source,
+            max_length=max_length,
+            batch_size=batch_size,
+            dtype=dtype,
+            final_norm=False,
+            treatment=treatment,
+            sink_ratio=sink_ratio,
+            progress=_silent,
+        )
     finally:
         for module, was_training in modes:
             module.training = was_training
-    names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))
-    return HiddenStates(values, names, pooling, max_length, dtype, False, structure, source, report, tokens)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -45,7 +45,7 @@ class SinkPooling:
         self._threshold: np.ndarray | None = None  # of what was seen so far
         self._n_batches = 0
         self._sinks: np.ndarray | None = None  # bool [n_layers + 1, n_tokens], once it is settled
-        self._positions = texts.positions()
+        self._set_positions(texts.positions())
         rows = texts.n_rows()
         self._values = np.empty((self._n, rows, hidden_size), dtype=np.float32)
         self._sample_rows = np.unique(np.linspace(0, rows - 1, min(rows, _VARIANCE_ROWS)).round().astype(int))
@@ -103,8 +103,7 @@ class SinkPooling:
         """Take down what `take` gave for every layer, [n_layers + 1, rows, hidden_size]."""
         import torch
 
-        rows = self._texts.rows_of(batch, self._positions)
-        self._values[:, rows] = pooled.cpu().numpy()
+        self._values[:, self._rows_of(batch)] = pooled.cpu().numpy()
         if self._sinks is not None:
             return
         norms = torch.stack([norms for norms in self._batch_norms if norms is not None]).cpu().numpy()
@@ -191,10 +190,10 @@ class SinkPooling:
         fine = [~anywhere[self._span(text)] for text in range(len(self._ends))]
         old = self._positions
         if self._texts.pooling == "tokens":
-            self._positions = self._texts.redrawn(fine)
+            self._set_positions(self._texts.redrawn(fine))
         else:
             nearest = [np.flatnonzero(ok[: int(p[0]) + 1])[-1:] for ok, p in zip(fine, old, strict=True)]
-            self._positions = nearest
+            self._set_positions(nearest)
             self._left_out = np.flatnonzero([len(p) == 0 for p in nearest])
         self._n_replaced = int(bad.sum()) - len(self._left_out)
         after = self._tokens()
@@ -205,6 +204,17 @@ class SinkPooling:
             self._values[layer, : len(source)] = self._values[layer, source]
         self._values = self._values[:, : len(source)]
         return self._longest_first(np.unique(after[source < 0, 0]))
+
+    def _set_positions(self, positions: list[np.ndarray] | None) -> None:
+        """The tokens of each text that are its rows, text after text; None where a text is one row."""
+        self._positions = positions
+        self._starts = np.concatenate([[0], np.cumsum([len(p) for p in positions or ()])])
+
+    def _rows_of(self, batch: np.ndarray) -> np.ndarray:
+        """Rows of the result that a batch of texts fills."""
+        if self._positions is None:
+            return batch
+        return np.concatenate([np.arange(self._starts[i], self._starts[i + 1]) for i in batch])
 
     def _check_some_left(self) -> None:
         n_rows = len(self._ends) - len(self._left_out) if self._positions is None else len(self._tokens())

@@ -52,13 +52,6 @@ class TokenizedSample:
         """Rows of the result."""
         return len(self.lengths) if self.drawn is None else sum(map(len, self.drawn))
 
-    def rows_of(self, texts: np.ndarray, positions: list[np.ndarray] | None) -> np.ndarray:
-        """Rows of the result that a batch of texts fills, text after text, where `positions` of each are its rows."""
-        if positions is None:
-            return texts
-        starts = np.concatenate([[0], np.cumsum([len(p) for p in positions])])
-        return np.concatenate([np.arange(starts[i], starts[i + 1]) for i in texts])
-
     def batch(self, texts: np.ndarray, device: str) -> "dict[str, torch.Tensor]":
         """Inputs of the model, padded on the right to the longest text of the batch."""
         import torch

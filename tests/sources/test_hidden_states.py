@@ -11,11 +11,11 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tiny_models import ARCHITECTURES, EXTRA_ARCHITECTURES, MAX_POSITIONS, N_LAYERS, save_tiny_model, tiny_model, tiny_tokenizer
 
-import gelora.sources.hidden_states as extraction
 import gelora.sources.state_cache as state_cache
 from gelora.errors import Cancelled, DataError, InputError, ModelError, StoreError
 from gelora.home import cache_dir
 from gelora.records import POOLINGS, DataChoice, Sample, SampleSource
+from gelora.sources import forward_pass
 from gelora.sources.hidden_states import extract_hidden_states, states_of
 from gelora.sources.pooling import draw_tokens, masked_mean
 from gelora.sources.structure import base_model_of, find_blocks, find_final_norm, structure_of
@@ -173,13 +173,13 @@ def test_a_head_or_adapters_around_the_model_change_nothing_and_it_stays_as_it_w
 
 def test_full_states_of_all_layers_are_never_kept(monkeypatch):
     alive = []
-    original = extraction._Tap._keep
+    original = forward_pass.Tap._keep
 
     def keep(self, index, states):
         original(self, index, states)
         alive.append(sum(p.numel() for p in self._pooled if p is not None and p.untyped_storage().nbytes() > p.nbytes))
 
-    monkeypatch.setattr(extraction._Tap, "_keep", keep)
+    monkeypatch.setattr(forward_pass.Tap, "_keep", keep)
     for pooling in POOLINGS:
         measure("bert", sample_of(), pooling=pooling)
     assert alive and not any(alive), "a pooled tensor is no view of the full states"
@@ -314,8 +314,8 @@ def folder(tmp_path, gelora_home):
 def forwards(monkeypatch):
     """Counts forward passes from now on."""
     calls = []
-    original = extraction._Tap.__call__
-    monkeypatch.setattr(extraction._Tap, "__call__", lambda self, *args: calls.append(1) or original(self, *args))
+    original = forward_pass.Tap.__call__
+    monkeypatch.setattr(forward_pass.Tap, "__call__", lambda self, *args: calls.append(1) or original(self, *args))
     return calls
 
 
