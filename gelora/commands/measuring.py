@@ -5,7 +5,7 @@ import dataclasses
 import json
 from typing import Any
 
-from gelora.commands.options import data_choice, names, resolved_device
+from gelora.commands.options import data_choice, drawn_sample, names, resolved_device, states_of_sample
 from gelora.errors import InputError
 from gelora.records import IdProfile, SinkReport, check_choice
 from gelora.terminal import TerminalProgress, print_table, say, write_json
@@ -14,7 +14,6 @@ from gelora.terminal import TerminalProgress, print_table, say, write_json
 def measure(options: argparse.Namespace) -> int:
     """Model and data -> the dimension of every layer."""
     from gelora.geometry import ESTIMATORS, add_baselines, add_scale_curves, estimate_profile
-    from gelora.sources import extract_hidden_states, load_sample
 
     chosen = list(ESTIMATORS) if options.estimators.strip() == "all" else names(options.estimators)
     if not chosen:
@@ -22,7 +21,7 @@ def measure(options: argparse.Namespace) -> int:
     for name in chosen:
         check_choice("estimator", name, tuple(ESTIMATORS))  # before the work that it would be too late after
     progress, device = TerminalProgress(), resolved_device(options.device)
-    sample = load_sample(data_choice(options), options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
+    sample = drawn_sample(options, data_choice(options), progress)
     if len(sample) < options.n_samples:
         kind = "texts" if options.keep_repeats else "different texts"
         has = f"{sample.source.choice.dataset} has {len(sample):,} {kind}"
@@ -32,17 +31,7 @@ def measure(options: argparse.Namespace) -> int:
         say(f"Labels {sample.source.choice.label_column!r}: {sample.task}{classes}. To change it: --label-task", options.json == "-")
     for sentence in sample.source.report.sentences() if sample.source.report else ():
         say(sentence, options.json == "-")
-    states = extract_hidden_states(
-        options.model,
-        sample,
-        pooling=options.pooling,
-        sinks=options.sinks,
-        sink_ratio=options.sink_ratio,
-        max_length=options.max_length,
-        device=options.device,
-        dtype=options.dtype,
-        progress=progress,
-    )
+    states = states_of_sample(options, options.model, sample, progress, options.dtype)
     profile = estimate_profile(
         states,
         chosen,

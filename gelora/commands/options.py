@@ -2,7 +2,7 @@
 
 import argparse
 
-from gelora.records import DataChoice
+from gelora.records import DataChoice, HiddenStates, Progress, Sample
 
 
 def data_choice(options: argparse.Namespace) -> DataChoice:
@@ -18,6 +18,30 @@ def data_choice(options: argparse.Namespace) -> DataChoice:
         encoding=options.encoding,
         header=None if options.header is None else options.header == "yes",
         skip_bad_rows=options.skip_bad_rows,
+    )
+
+
+def drawn_sample(options: argparse.Namespace, data: DataChoice, progress: Progress) -> Sample:
+    """The sample that --n-samples, --seed and --keep-repeats draw from the data."""
+    from gelora.sources import load_sample
+
+    return load_sample(data, options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
+
+
+def states_of_sample(options: argparse.Namespace, model: str, sample: Sample, progress: Progress, dtype: str = "float32") -> HiddenStates:
+    """The hidden states that --pooling, --sinks, --sink-ratio, --max-length and --device give."""
+    from gelora.sources import extract_hidden_states
+
+    return extract_hidden_states(
+        model,
+        sample,
+        pooling=options.pooling,
+        sinks=options.sinks,
+        sink_ratio=options.sink_ratio,
+        max_length=options.max_length,
+        device=options.device,
+        dtype=dtype,
+        progress=progress,
     )
 
 

@@ -3,7 +3,7 @@
 import argparse
 from functools import cached_property
 
-from gelora.commands.options import data_choice, resolved_device
+from gelora.commands.options import data_choice, drawn_sample, resolved_device, states_of_sample
 from gelora.errors import InputError
 from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores
 from gelora.terminal import TerminalProgress, read_text
@@ -45,20 +45,9 @@ class PlanSources:
         if self.given_profile is not None:
             return self.given_profile
         from gelora.geometry import estimate_profile
-        from gelora.sources import extract_hidden_states, load_sample
 
         options, progress = self._options, TerminalProgress()
-        sample = load_sample(self.data, options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
-        states = extract_hidden_states(
-            self.model_id,
-            sample,
-            pooling=options.pooling,
-            sinks=options.sinks,
-            sink_ratio=options.sink_ratio,
-            max_length=options.max_length,
-            device=options.device,
-            progress=progress,
-        )
+        states = states_of_sample(options, self.model_id, drawn_sample(options, self.data, progress), progress)
         device = resolved_device(options.device)
         profile = estimate_profile(states, [options.estimator], n_neighbors=options.n_neighbors, device=device, progress=progress)
         progress.close()
