@@ -19,8 +19,9 @@ from gelora.runs import checkpoints
 from gelora.runs.data_order import GroupedByLength
 from gelora.runs.graphs import StepGraphs, widened
 from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
+from gelora.runs.step_parts import n_counted, n_rows, parts_of
 from gelora.runs.watch import Last, Report, Watch
-from gelora.tasks import IGNORED, Task
+from gelora.tasks import Task
 
 if TYPE_CHECKING:
     from gelora.runs.geometry_probe import GeometryProbe
@@ -249,7 +250,7 @@ class _Trainer(Trainer):
         parts = parts_of(inputs, self._part)
         if len(parts) == 1:
             return super().training_step(model, parts[0])
-        weights = [_n_counted(part["labels"]) if self._means_over_tokens else _n_rows(part) for part in parts]
+        weights = [n_counted(part["labels"]) if self._means_over_tokens else n_rows(part) for part in parts]
         total = torch.zeros((), device=self.args.device)
         for part, weight in zip(parts, weights, strict=True):
             if weight:  # the mean over no tokens is not a number
@@ -266,29 +267,6 @@ class _Trainer(Trainer):
             metrics = super().evaluate(*args, **kwargs)
             self._after_evaluation()
             return metrics
-
-
-def parts_of(inputs: dict[str, torch.Tensor], n_rows: int) -> list[dict[str, torch.Tensor]]:
-    """A batch padded on the right, as batches of at most `n_rows` rows, each padded to its own longest row only."""
-    if _n_rows(inputs) <= n_rows:
-        return [inputs]
-    parts = [dict(zip(inputs, tensors, strict=True)) for tensors in zip(*(t.split(n_rows) for t in inputs.values()), strict=True)]
-    width = inputs["input_ids"].shape[1]
-    for part in parts:
-        longest = int(part["attention_mask"].sum(dim=1).max())
-        for name, tensor in part.items():
-            if tensor.dim() == 2 and tensor.shape[1] == width:
-                part[name] = tensor[:, :longest]
-    return parts
-
-
-def _n_rows(batch: dict[str, torch.Tensor]) -> int:
-    return len(batch["input_ids"])
-
-
-def _n_counted(labels: torch.Tensor) -> int:
-    """Tokens that a causal model's loss counts: the first of a row follows from nothing."""
-    return int((labels[:, 1:] != IGNORED).sum())
 
 
 def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int) -> TrainingArguments:
