@@ -16,6 +16,10 @@ VIEWS = {
 SERIOUS = ("serious", "critical")
 AXE_OPTIONS = {"resultTypes": ["violations"]} | RULES
 _STYLED = """() => [...document.querySelectorAll("style")].some(s => s.textContent.includes("[data-testid=\\"stSliderThumbValue\\"]"))"""
+# Drawn to its end: no run of the page under way, no element left from the run before, nothing fading between two colours.
+_SETTLED = """() => document.querySelector("[data-testid=stApp]").dataset.testScriptState === "notRunning"
+    && !document.querySelector("[data-stale=true]")
+    && document.getAnimations().every(a => a.playState !== "running" || a.effect.getTiming().iterations === Infinity)"""
 # What Streamlit itself draws and no application can reach, by axe's rule: a part of the failing element's HTML.
 STREAMLITS_OWN: dict[str, tuple[str, ...]] = {}
 
@@ -53,6 +57,7 @@ class Watched:
         self.page.mouse.move(0, 0)  # what the pointer is over may be fading between two colours
         self.page.wait_for_function(_STYLED, timeout=120_000)  # the page's own styles come in with its other parts
         expect(self.page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=120_000)
+        self.page.wait_for_function(_SETTLED, timeout=120_000)
         assert not self.console, f"on the console: {self.console}"
         assert self.overflow() <= 0, f"{self.overflow()} pixels too wide"
         found = self.accessibility()
