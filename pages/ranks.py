@@ -32,7 +32,7 @@ with stage:
         st.caption(
             "How to read it: above, the dimension at the blocks' boundaries with its 95% band, so that the segment over a column is "
             "that block's rise; below, one brick a unit of rank: grey is the offset, orange the rise above it, the paler and hatched "
-            f"the fewer {st.session_state['doubt']} want it, dotted what only some want. Then the same bricks in one row, as wide as "
+            "the less it is supported, dotted what has some support but is not in the plan. Then the same bricks in one row, as wide as "
             "their parameters; the dotted lines are the same modules with one rank everywhere. A click lays or takes a brick."
         )
     st.caption(rank_parts.EVEN_SPREAD)
