@@ -30,6 +30,8 @@ def half_graph(graph: NeighborGraph, points: Points, engine: Pairwise, half: np.
 
     A neighbor in the half is nearer than every row that the graph of the whole does not hold, so the half's nearest
     are the first ones in it; rows that have fewer than needed left are searched again by differences to all rows.
+    Equal distances are ordered by index, and where the half lacks the first of some copies its indices come in another
+    order than the whole's: ties are then ordered anew, and searched again where they reach the last that the whole holds.
 
     Args:
         graph: of `points`, with more neighbors than are asked for.
@@ -49,11 +51,19 @@ def half_graph(graph: NeighborGraph, points: Points, engine: Pairwise, half: np.
     place = np.full(len(points), -1)
     place[members] = np.arange(len(members))
     indices = place[graph.indices[members]]
+    is_reordered = bool((np.diff(members) < 0).any())
+    if is_reordered:
+        tied = np.nonzero((np.diff(graph.distances[members]) == 0).any(axis=1))[0]
+        squared = engine.squared_distances(members[tied], graph.indices[members[tied]])
+        indices[tied] = np.take_along_axis(indices[tied], np.lexsort((indices[tied], squared), axis=1), axis=1)
     outside = indices < 0
     columns = np.argsort(outside, axis=1, kind="stable")[:, :k]
     indices = np.take_along_axis(indices, columns, axis=1)
     distances = np.take_along_axis(graph.distances[members], columns, axis=1)
-    short = np.nonzero((~outside).sum(axis=1) < k)[0]
+    is_short = (~outside).sum(axis=1) < k
+    if is_reordered and graph.n_neighbors < graph.n_points - 1:
+        is_short |= distances[:, -1] == graph.distances[members, -1]
+    short = np.nonzero(is_short)[0]
     if short.size:
         squared, indices[short] = exact_rows(engine, members[short], members, k)
         distances[short] = points.distances(squared)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings, strategies as st
 
 from gelora.errors import Cancelled, DataError, InputError
 from gelora.geometry import MLE, TwoNN, estimate_profile, is_scale_dependent, neighbor_graph, rises, synthetic
@@ -65,6 +66,24 @@ def test_graph_of_a_half_equals_its_own_graph(name, metric, n_wide, rng):
         np.testing.assert_array_equal(derived.indices, direct.indices)
         np.testing.assert_array_equal(derived.rows, direct.rows)
         assert derived.n_duplicates == direct.n_duplicates
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(20, 90), side=st.integers(3, 6), width=st.integers(2, 4), wide=st.integers(3, 20))
+def test_ties_in_a_half_are_ordered_as_in_its_own_graph(metric, seed, n, side, width, wide):
+    """Points of a small grid, most at equal distances and many given twice, whose first copy a half often lacks."""
+    X = np.random.default_rng(seed).integers(1, side, (n, width)).astype(float)
+    points = distinct_points(X, metric)
+    assume(len(points) > 4)
+    graph, points = search(points, min(wide, len(points) - 1))
+    for half in draw_halves(n, 4, seed % 1000):
+        k = min(3, len(np.unique(points.labels[half])) - 1)
+        assume(k > 0)
+        derived = half_graph(graph, points, NumpyPairwise(points.values, 10**6), half, k)
+        direct = neighbor_graph(X[half], k, metric)
+        np.testing.assert_array_equal(derived.distances, direct.distances)
+        np.testing.assert_array_equal(derived.indices, direct.indices)
 
 
 def test_few_rows_of_a_half_need_the_fallback(rng):
