@@ -1,4 +1,4 @@
-"""JSON as rows: one object a line, an array of objects, columns, SQuAD's own tree; and chats as prompt and answer.
+"""JSON as rows: one object a line, an array of objects, columns, SQuAD's own tree.
 
 Knows JSON's usual forms of data sets; does not depend on files, encodings or roles of columns.
 """
@@ -12,7 +12,6 @@ from gelora.errors import InputError
 Row = dict[str, Any]
 _N_SHOWN = 5
 _CHATS = ("messages", "conversations", "conversation", "chat", "dialogue")
-_USERS, _ASSISTANTS, _SYSTEMS = ("user", "human"), ("assistant", "gpt", "model", "chatgpt", "bot"), ("system", "developer")
 
 
 @dataclass(frozen=True)
@@ -139,63 +138,3 @@ def _squad_rows(articles: list[Row]) -> list[Row]:
                     }
                 )
     return rows
-
-
-# chats
-
-
-def with_chats(columns: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], tuple[str, ...]]:
-    """The columns, a chat among them as its own: `user` and `assistant` of the first exchange, `system`; and what was done, in words.
-
-    A chat is a list of {"role", "content"} (as chat templates take it) or {"from", "value"} (ShareGPT's form).
-    """
-    notes: list[str] = []
-    result: dict[str, list[Any]] = {}
-    for name, values in columns.items():
-        present = [value for value in values if value is not None]
-        if not present or not all(_is_chat(value) for value in present[:200]) or not all(isinstance(value, list) for value in present):
-            result[name] = values
-            continue
-        taken = [_exchange(value) for value in values]
-        n_longer = sum(n > 1 for *_, n in taken)
-        for i, part in enumerate(("user", "assistant", "system")):
-            texts = [one[i] for one in taken]
-            if any(text is not None for text in texts):
-                result[part if part not in columns and part not in result else f"{name}.{part}"] = texts
-        longer = f"; {n_longer:,} have later exchanges, which are left out" if n_longer else ""
-        notes.append(f"{name!r} holds chats: the first exchange of each is read as user and assistant{longer}.")
-    return result, tuple(notes)
-
-
-def _is_chat(value: Any) -> bool:
-    if not isinstance(value, list) or not value:
-        return False
-    return all(
-        isinstance(turn, dict) and (("role" in turn and "content" in turn) or ("from" in turn and "value" in turn)) for turn in value
-    )
-
-
-def _exchange(turns: Any) -> tuple[str | None, str | None, str | None, int]:
-    """(first user text, the answer to it, system text, number of exchanges)."""
-    user = assistant = system = None
-    n = 0
-    for turn in turns or ():
-        if not isinstance(turn, dict):
-            continue
-        role, text = turn.get("role", turn.get("from")), _spoken(turn.get("content", turn.get("value")))
-        if role in _SYSTEMS and system is None:
-            system = text
-        elif role in _USERS:
-            n += 1
-            user = text if n == 1 else user
-        elif role in _ASSISTANTS and n == 1 and assistant is None:
-            assistant = text
-    return user, assistant, system, n
-
-
-def _spoken(content: Any) -> str | None:
-    """The text of a message, also where it is a list of parts."""
-    if isinstance(content, list):
-        parts = [part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)]
-        return "\n".join(parts) if parts else None
-    return content if isinstance(content, str) else None

@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from gelora.errors import DataError, HubError, InputError
 from gelora.records import DataChoice, Progress, ReadReport
 from gelora.sources import hub
 from gelora.sources.catalog import BUNDLED_DATASET
+from gelora.sources.chats import Chat, with_chats
 from gelora.sources.column_roles import find_roles
 from gelora.sources.docstrings import read_docstrings
 from gelora.sources.files import READABLE, names_a_file, read_file, without_minus_one
-from gelora.sources.json_rows import with_chats
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Table:
 
     Cells of a CSV file are texts as they are written there (`label_values` says what labels stand for).
     class_names: for columns whose whole numbers stand for named classes; report: how the rows were read; splits: those of a hub
-    dataset, else empty.
+    dataset, else empty; chats: whole chats, by the names of the columns that hold the first text of their users and the answer to it.
     """
 
     columns: dict[str, list[Any]]
@@ -36,6 +36,7 @@ class Table:
     class_names: dict[str, tuple[str, ...]]
     report: ReadReport
     splits: tuple[str, ...] = ()
+    chats: dict[tuple[str, str], list[Chat]] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -84,8 +85,9 @@ def _of_file(choice: DataChoice) -> Table:
 
 def _settled(table: Table) -> Table:
     """The table with its roles in its choice, and why in its report; chats as prompt and answer, no half characters."""
-    columns, notes = with_chats(table.columns)
-    columns, n_replaced = _without_surrogates(columns)
+    columns, n_replaced = _without_surrogates(table.columns)
+    read = with_chats(columns)
+    columns = read.columns
     asked, name = table.choice, table.choice.dataset
     for column in (asked.text_column, asked.pair_column, asked.label_column):
         if column and column not in columns:
@@ -98,8 +100,8 @@ def _settled(table: Table) -> Table:
     if roles.pair and roles.pair == roles.text:
         raise InputError(f"{roles.pair!r} is given as text and as second text; choose two columns, or no second one.")
     choice = dataclasses.replace(asked, text_column=roles.text, pair_column=roles.pair, label_column=roles.label)
-    report = dataclasses.replace(table.report, n_replaced=n_replaced, roles=roles.reasons, notes=table.report.notes + notes)
-    return dataclasses.replace(table, columns=columns, choice=choice, report=report)
+    report = dataclasses.replace(table.report, n_replaced=n_replaced, roles=roles.reasons, notes=table.report.notes + read.notes)
+    return dataclasses.replace(table, columns=columns, choice=choice, report=report, chats=read.chats)
 
 
 def _without_surrogates(columns: dict[str, list[Any]]) -> tuple[dict[str, list[Any]], int]:

@@ -15,7 +15,7 @@ from gelora.ranks import plan_from_adapter
 from gelora.runs.adapters import base_of, save_learner
 from gelora.runs.methods import put_on
 from gelora.sources import find_model
-from gelora.tasks.prompts import prompt_and_answer
+from gelora.tasks.prompts import conversation
 
 CASES = [
     ("modernbert", "classification", "lora", {}),
@@ -141,7 +141,8 @@ def test_readme_says_what_the_outputs_mean_and_how_good_they_are(tmp_path):
 def test_an_instruction_is_put_as_in_training(tmp_path):
     task, learner = learned("gpt2", "instruction", "lora", tmp_path / "base")
     readme = (save_learner(task, learner, tmp_path / "adapter", {}) / "README.md").read_text()
-    assert repr(prompt_and_answer(task.tokenizer, "Name three colors.", "", "Red.")[0]) in readme
+    asked = [{"role": "user", "content": "Name three colors."}, {"role": "assistant", "content": "Red."}]
+    assert repr(conversation(task.tokenizer, asked).prompt) in readme
     task.tokenizer.chat_template = CHAT
     assert "apply_chat_template" in (save_learner(task, learner, tmp_path / "adapter", {}) / "README.md").read_text()
 

@@ -305,7 +305,9 @@ def test_a_chat_is_its_first_exchange_and_a_system_text_is_never_the_text(table_
         table = table_of("\n".join(map(json.dumps, rows)) if name == "data.jsonl" else json.dumps(rows), name)
     assert (table.choice.text_column, table.choice.pair_column) == ("user", None)
     assert table.columns["user"] == TEXTS and table.columns["assistant"][3] == "answer 3"
-    assert any("1 have later exchanges" in note for note in table.report.notes)
+    assert any("1 go on after it, and instruction tuning learns every answer" in note for note in table.report.notes)
+    roles = [[message["role"] for message in messages] for messages in table.chats["user", "assistant"]]
+    assert roles[3] == ["system", *["user", "assistant"] * 2] and roles[0] == ["system", "user", "assistant"]
     proposal = propose(DataChoice(table.choice.dataset))
     assert (proposal.kind, proposal.text_column, proposal.label_column) == ("instruction", "user", "assistant")
     assert propose(DataChoice(table.choice.dataset), "causal-lm").text_column != "system"
