@@ -21,12 +21,10 @@ from app.preparation import preparation
 from app.shelf import Shelf
 from app.state import Measurement
 from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles, unlike_layers
-from gelora.records import DataChoice, HiddenStates, IdProfile, ModelStructure
+from gelora.records import HiddenStates, IdProfile, ModelStructure
 from gelora.sensitivity import Sensitivity, measure_sensitivity
 from gelora.sources import (
     BUNDLED_DATASET,
-    DatasetInfo,
-    describe_dataset,
     extract_hidden_states,
     head_size,
     load_sample,
@@ -245,17 +243,3 @@ def head_parameters(model: str, n_labels: int) -> int:
         GeloraError: the model is unknown or unreachable, or has no classifier.
     """
     return head_size(model, n_labels)
-
-
-def dataset_info(choice_json: str) -> DatasetInfo:
-    """What is in a dataset and what its columns are taken for; `choice_json` is a DataChoice's JSON.
-
-    Raises:
-        GeloraError: the data cannot be read.
-    """
-    return _dataset_info(choice_json, key_of(state_of(DataChoice.from_json(choice_json).dataset)))
-
-
-@st.cache_data(show_spinner="Reading the columns ...", ttl=300, max_entries=16)
-def _dataset_info(choice_json: str, file_state: str) -> DatasetInfo:
-    return describe_dataset(DataChoice.from_json(choice_json))

@@ -149,8 +149,8 @@ def role_choices(prefix: str = "") -> None:
     with st.container(horizontal=bool(prefix)):
         for key, title in _ROLES.items():
             options = list(dict.fromkeys(["", *([] if key == "text" else [state.NO_COLUMN]), *columns, st.session_state[key]]))
-            found = detected[key] or "none"
-            _choice(title, key, prefix, options, {"": f"as detected: {found}"})
+            found = f": {detected[key] or 'none'}" if columns else ""
+            _choice(title, key, prefix, options, {"": f"as detected{found}"})
         _choice("Labels are", "label_task", prefix, list(_TASKS), _TASKS)
 
 

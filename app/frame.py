@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import components, data_preview, measuring, pipeline, state, whereabouts
 from app.redraw import in_place, redraw_page
-from gelora.records import POOLINGS, DataChoice
+from gelora.records import POOLINGS, SEPARATOR_WORDS, DataChoice
 from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +22,7 @@ POOLING_WORDS = {
     "last": "last token",
     "tokens": "single tokens",
 }
+_SEPARATORS = {"": "as found", "none": "none: one column"} | {word: word for word in SEPARATOR_WORDS if word != "none"}
 _HEADER_WORDS = {"": "names or data: as found", "yes": "names the columns", "no": "is data"}
 
 
@@ -126,12 +127,13 @@ def _file_choices() -> None:
     offered = list(dict.fromkeys(["", *ENCODINGS, st.session_state["encoding"]]))
     with st.container(horizontal=True):
         st.selectbox("Encoding", offered, key="encoding", format_func=lambda name: name or "UTF-8, or as marked", accept_new_options=True)
+        st.selectbox("Separator", ["", *SEPARATOR_WORDS], key="separator", format_func=_SEPARATORS.__getitem__)
         st.selectbox("First row", ["", *state.HEADERS], key="header", format_func=_HEADER_WORDS.__getitem__)
     st.toggle("Leave out rows that do not fit the header", key="skip_rows", help="They are counted; otherwise the first is an error.")
 
 
 def _forget_columns() -> None:
-    for key in ("config", "split", "text", "pair", "label", "label_task", "encoding", "header"):
+    for key in ("config", "split", "text", "pair", "label", "label_task", "encoding", "header", "separator"):
         st.session_state[key] = ""
     st.session_state["skip_rows"] = False
 

@@ -8,8 +8,8 @@ import sys
 import pandas as pd
 import streamlit as st
 
-from app import planning, state
-from app.cache import dataset_info, head_parameters
+from app import data_preview, planning, state
+from app.cache import head_parameters
 from app.run_words import size
 from gelora.doctor import GpuMemory, gpu_memory
 from gelora.errors import GeloraError, InputError
@@ -72,9 +72,9 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
 
 def _head_parameters() -> int:
     wanted = state.measurement()
-    info = dataset_info(wanted.data.to_json())
-    n_labels = len(info.label_names) if info.label_names else 1
-    return head_parameters(wanted.model, n_labels)
+    found = data_preview.chosen()
+    is_labelled = isinstance(found, data_preview.Reading) and found.preview.task == "classification"
+    return head_parameters(wanted.model, found.preview.n_classes if is_labelled else 1)
 
 
 def gpu_there() -> GpuMemory | None:

@@ -10,12 +10,11 @@ from typing import Any
 import streamlit as st
 
 from app import data_preview, state
-from app.cache import key_of, state_of
 from app.kept import Kept
 from app.run_words import TASK_WORDS
 from gelora.errors import GeloraError
 from gelora.records import TASK_KINDS, DataChoice
-from gelora.sources import READABLE, Table, data_at_hand, labelled_rows, names_a_file, read_table
+from gelora.sources import READABLE, Table, labelled_rows, names_a_file
 from gelora.tasks import PRESETS, Proposal, apply_preset, propose_for
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
@@ -72,8 +71,17 @@ def draw() -> TaskChoice | None:
     if isinstance(reading, str):
         st.error(reading, icon=":material/error:")
         return None
+    held_out, held_out_rows = _held_out(data), None
+    if held_out is not None and data_preview.is_here(held_out):
+        held_out_rows = data_preview.of(held_out)
+        if held_out_rows is None:
+            data_preview.wait(held_out)
+            return None
+        if isinstance(held_out_rows, str):
+            st.error(held_out_rows, icon=":material/error:")
+            return None
     try:
-        found = _settled(kind, data, reading)
+        found = _settled(kind, data, reading, held_out, held_out_rows)
         _preview(found)
         return found
     except GeloraError as error:
@@ -184,7 +192,9 @@ def _n_classes(table: Table, proposal: Proposal) -> int:
     return len(labels.as_classes()[1]) if labels is not None else 1
 
 
-def _settled(kind: str, data: DataChoice, reading: data_preview.Reading) -> TaskChoice:
+def _settled(
+    kind: str, data: DataChoice, reading: data_preview.Reading, held_out: DataChoice | None, held_out_rows: data_preview.Reading | None
+) -> TaskChoice:
     asked, table = None if kind == "auto" else kind, reading.table
     proposal = _PROPOSALS.get(table, (data.to_json(), asked), lambda: propose_for(table, data, asked))
     n_rows = table.n_rows
@@ -199,13 +209,5 @@ def _settled(kind: str, data: DataChoice, reading: data_preview.Reading) -> Task
     arrow = f" → *{proposal.label_column}*{outputs}" if proposal.label_column else ""
     sentence = f"**{TASK_WORDS[learned]}**: {inputs}{arrow}"
     roles = (proposal.text_column, proposal.pair_column, proposal.label_column)
-    held_out = _held_out(data)
-    n_held_out = (
-        _n_rows(held_out.to_json(), key_of(state_of(held_out.dataset))) if held_out is not None and data_at_hand(held_out) else None
-    )
+    n_held_out = held_out_rows.table.n_rows if held_out_rows is not None else None
     return TaskChoice(kind, learned, data, held_out, sentence, proposal.reasons, n_rows, n_held_out, n_classes, roles)
-
-
-@st.cache_data(show_spinner="Reading the held-out rows ...", ttl=300, max_entries=16)
-def _n_rows(choice_json: str, file_state: str) -> int:
-    return read_table(DataChoice.from_json(choice_json)).n_rows

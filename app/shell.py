@@ -82,7 +82,8 @@ def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> s
 def _model_and_data(model: str, data: DataChoice) -> list[str]:
     words = ["--model", model, "--dataset", data.dataset]
     options = {"config": "--config", "split": "--split", "text_column": "--text-column", "pair_column": "--pair-column"}
-    for field, option in {**options, "label_column": "--label-column", "label_task": "--label-task", "encoding": "--encoding"}.items():
+    options |= {"label_column": "--label-column", "label_task": "--label-task", "encoding": "--encoding", "separator": "--separator"}
+    for field, option in options.items():
         if getattr(data, field) is not None:
             words += [option, getattr(data, field)]
     if data.header is not None:

@@ -14,7 +14,7 @@ from app.parsers import answers, budget, flag, names_of_estimators, number_in, o
 from app.theory import CHOICES as THEORY_CHOICES
 from gelora.geometry import ESTIMATORS
 from gelora.ranks import STRATEGIES
-from gelora.records import POOLINGS, ROUNDINGS, DataChoice
+from gelora.records import POOLINGS, ROUNDINGS, SEPARATOR_WORDS, DataChoice
 
 LABEL_TASKS = ("classification", "regression")
 N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
@@ -51,6 +51,7 @@ FIELDS = {
     "label_task": _Field("", one_of("", *LABEL_TASKS)),
     "encoding": _Field("", str),
     "header": _Field("", one_of("", *HEADERS)),
+    "separator": _Field("", one_of("", *SEPARATOR_WORDS)),
     "skip_rows": _Field(False, flag),
     "n": _Field(1000, number_in(10, 100_000)),
     "seed": _Field(0, number_in(0, 2**31)),
@@ -169,6 +170,7 @@ def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
         label_task=chosen["label_task"] or None,
         encoding=chosen["encoding"] or None,
         header=HEADERS.get(chosen["header"]),
+        separator=chosen["separator"] or None,
         skip_bad_rows=chosen["skip_rows"],
     )
     return Measurement(chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"])
@@ -186,6 +188,7 @@ def fields_of(data: DataChoice) -> dict[str, object]:
         "label_task": data.label_task or "",
         "encoding": data.encoding or "",
         "header": next((word for word, value in HEADERS.items() if value is data.header), ""),
+        "separator": data.separator or "",
         "skip_rows": data.skip_bad_rows,
     }
 

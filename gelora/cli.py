@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import gelora.commands as commands
 from gelora.errors import Cancelled, GeloraError
-from gelora.records import METHODS, POOLINGS, ROUNDINGS, SINK_RATIO, SINKS
+from gelora.records import METHODS, POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -221,4 +221,5 @@ def _add_data(parser: argparse.ArgumentParser, default_dataset: str | None) -> N
     parser.add_argument(
         "--header", choices=("yes", "no"), help="whether the first row of a CSV file names the columns (found unless given)"
     )
+    parser.add_argument("--separator", choices=SEPARATOR_WORDS, help="of a CSV file's cells (found unless given; none for one column)")
     parser.add_argument("--skip-bad-rows", action="store_true", help="leave out rows that do not fit the header, and count them")

@@ -17,6 +17,7 @@ def data_choice(options: argparse.Namespace) -> DataChoice:
         label_task=options.label_task,
         encoding=options.encoding,
         header=None if options.header is None else options.header == "yes",
+        separator=options.separator,
         skip_bad_rows=options.skip_bad_rows,
     )
 

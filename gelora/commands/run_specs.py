@@ -11,7 +11,18 @@ from gelora.errors import InputError
 from gelora.records import METHODS, METHODS_WITH_PLAN, DataChoice, RankPlan, RunSpec, TrainingConfig, check_choice
 from gelora.terminal import read_text
 
-_COLUMNS = ("config", "split", "text_column", "pair_column", "label_column", "label_task", "encoding", "header", "skip_bad_rows")
+_COLUMNS = (
+    "config",
+    "split",
+    "text_column",
+    "pair_column",
+    "label_column",
+    "label_task",
+    "encoding",
+    "header",
+    "separator",
+    "skip_bad_rows",
+)
 _TRUTHS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 

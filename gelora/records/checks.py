@@ -8,6 +8,7 @@ Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, total) during long work; may raise `Cancelled` to end it."""
 
 POOLINGS = ("mean", "cls", "last", "tokens")
+SEPARATOR_WORDS = ("comma", "tab", "semicolon", "pipe", "none")
 SINKS = ("drop", "keep", "unit")
 TASKS = ("classification", "regression", "unlabeled")
 STATUSES = ("queued", "running", "finished", "failed", "stopped")

@@ -6,7 +6,7 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.record_json import ADDED, NOTE, Record, read_only
-from gelora.records.checks import POOLINGS, TASKS, check_choice
+from gelora.records.checks import POOLINGS, SEPARATOR_WORDS, TASKS, check_choice
 from gelora.records.model import ModelStructure
 from gelora.records.sinks import SinkReport
 
@@ -17,7 +17,8 @@ class DataChoice(Record):
 
     label_task: what the labels are taken for, classification or regression; None follows their values.
     encoding: of a text file without a byte order mark, UTF-8 unless named. header: whether the first row of a CSV file names the
-    columns; None has it found, and is an error where it is in doubt. skip_bad_rows: leave out rows that do not fit the header, and
+    columns; None has it found, and is an error where it is in doubt. separator: comma, tab, semicolon, pipe, or none for one
+    column; None has it found. skip_bad_rows: leave out rows that do not fit the header, and
     count them; otherwise they are an error.
     """
 
@@ -30,11 +31,18 @@ class DataChoice(Record):
     label_task: str | None = field(default=None, metadata=ADDED)
     encoding: str | None = field(default=None, metadata=ADDED)
     header: bool | None = field(default=None, metadata=ADDED)
+    separator: str | None = field(default=None, metadata=ADDED)
     skip_bad_rows: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.label_task is not None:
             check_choice("label_task", self.label_task, ("classification", "regression"))
+        if self.separator is not None:
+            check_choice("separator", self.separator, SEPARATOR_WORDS)
+
+    def names_no_text_form(self) -> bool:
+        """Whether nothing is chosen that only a text file has: encoding, header, separator."""
+        return not self.encoding and self.header is None and self.separator is None
 
     def as_detected(self) -> "DataChoice":
         """The same data with the columns, and what the labels are, left to detection."""

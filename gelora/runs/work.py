@@ -98,6 +98,8 @@ def _describe(spec: RunSpec, recorder: Recorder, task: Any, learner: Any) -> Non
     """What a person should know before it begins, into the log."""
     recorder.line(f"{len(task.train):,} rows to train on, {len(task.held_out):,} held out; {task.kind}")
     recorder.line(f"{learner.n_adapter_params:,} adapter parameters and {learner.n_head_params:,} of the head, on {recorder.state.device}")
+    for sentence in task.as_read:
+        recorder.line(f"data: {sentence}")
     for note in (*task.notes, *learner.notes):
         recorder.line(f"note: {note}")
     if spec.plan is not None and spec.model not in (spec.plan.model_id, str(Path(spec.plan.model_id).expanduser().resolve())):

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gelora.errors import InputError
-from gelora.sources.column_roles import is_known_name
+from gelora.sources.table_header import ask_where_in_doubt, looks_like_names, shown_cells
 
-SEPARATORS = (",", "\t", ";", "|")
+SEPARATORS = {"comma": ",", "tab": "\t", "semicolon": ";", "pipe": "|"}
 _SAMPLE = 32_000  # characters that the detection sees; the proof sees all
 _N_SHOWN = 5
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -66,7 +66,9 @@ class _Reading:
         return any(apart.search(cell) for _, cells in self.records for cell in cells)
 
 
-def read_delimited(name: str, text: str, header: bool | None = None, skip_misfits: bool = False) -> DelimitedRows:
+def read_delimited(
+    name: str, text: str, header: bool | None = None, skip_misfits: bool = False, separator: str | None = None
+) -> DelimitedRows:
     """All rows of a CSV, TSV, semicolon- or pipe-separated text.
 
     Args:
@@ -74,6 +76,7 @@ def read_delimited(name: str, text: str, header: bool | None = None, skip_misfit
         text: decoded, without a byte order mark.
         header: whether the first row names the columns; None to have it found, and asked where it is in doubt.
         skip_misfits: leave out rows that do not fit the header, counted in `misfits`; else they are an error.
+        separator: a word of SEPARATORS, "none" for one column; None to have it found.
 
     Raises:
         InputError: rows that do not fit, a quote that is never closed, or a first row that may be data.
@@ -81,16 +84,18 @@ def read_delimited(name: str, text: str, header: bool | None = None, skip_misfit
     declared, text, n_above = _declared_separator(text)
     comments, text = _leading_comments(text)
     n_above += len(comments)
-    reading = _without_spaces(_fitting(text, declared))
+    marks = {"none": ""} | SEPARATORS
+    reading = _without_spaces(_fitting(text, declared if separator is None else marks[separator]))
     if not reading.records:
         raise InputError(f"{name!r} holds no rows; it needs a header and at least two rows.")
     (_, cells), *others = reading.records
-    if comments and not _looks_like_names(cells, others):  # a header behind the comment mark, as genomics has it
+    below = [row for _, row in others]
+    if comments and not looks_like_names(cells, below):  # a header behind the comment mark, as genomics has it
         names = _cells_of(comments[-1].lstrip("#").strip(), reading.dialect)
-        if len(names) == reading.width > 1 and _looks_like_names(names, reading.records):
+        if len(names) == reading.width > 1 and looks_like_names(names, [row for _, row in reading.records]):
             comments, others, cells, header = comments[:-1], reading.records, names, True
     if header is None:
-        _ask_where_in_doubt(name, cells, others, reading)
+        ask_where_in_doubt(name, cells, below, SEPARATORS.values() if reading.dialect.separator == "" and separator is None else ())
     has_header = header is not False
     if not has_header:
         others, cells = reading.records, [f"column_{i}" for i in range(1, reading.width + 1)]
@@ -102,7 +107,7 @@ def read_delimited(name: str, text: str, header: bool | None = None, skip_misfit
             n_comments += 1
         else:
             misfits.append((number + n_above, row))
-    said = tuple(f"line {number}: {len(row)} cells ({_shown(row)})" for number, row in misfits[:_N_SHOWN])
+    said = tuple(f"line {number}: {len(row)} cells ({shown_cells(row)})" for number, row in misfits[:_N_SHOWN])
     if misfits and not skip_misfits:
         number, row = misfits[0]
         raise InputError(_misfit_sentence(name, number, row, cells, len(misfits), reading.dialect))
@@ -158,7 +163,7 @@ def _leading_comments(text: str) -> tuple[list[str], str]:
 def _fitting(text: str, declared: str | None) -> _Reading:
     """The first reading that fits every row, the likeliest first; else the one that fits most."""
     first_line = next((line for line in _LINE_END.split(text[:_SAMPLE]) if line.strip()), "")
-    present = [declared] if declared else [mark for mark in SEPARATORS if mark in first_line]
+    present = [mark for mark in SEPARATORS.values() if mark in first_line] if declared is None else [declared]
     sample = text if len(text) <= _SAMPLE else text[: max(text.rfind("\n", 0, _SAMPLE), text.rfind("\r", 0, _SAMPLE)) + 1]
     proposed = _proposal(sample or text[:_SAMPLE], present)
     order = sorted(present, key=lambda mark: mark != proposed.separator) or [""]
@@ -196,7 +201,7 @@ def _proposal(sample: str, separators: list[str]) -> Dialect:
     from clevercsv import Sniffer
     from clevercsv.exceptions import NoDetectionResult
 
-    if not separators:
+    if not any(separators):
         return Dialect("")
     try:
         found = Sniffer().sniff(sample, delimiters=separators)
@@ -258,50 +263,11 @@ def _cells_of(line: str, dialect: Dialect) -> list[str]:
     return reading.records[0][1] if reading and reading.records else []
 
 
-# the header
-
-
-def _looks_like_names(cells: list[str], others: list[tuple[int, list[str]]]) -> bool:
-    names = [cell.strip() for cell in cells]
-    below = [row for _, row in others if len(row) == len(cells)]
-    if any(name and any(row[i].strip() == name for row in below) for i, name in enumerate(names)):
-        return False  # a value like those under it
-    if any(is_known_name(name) for name in names):
-        return True
-    return any(names) and all(len(name) <= 60 and len(name.split()) <= 3 and not _is_value(name) for name in names)
-
-
-def _is_value(name: str) -> bool:
-    """A number, or the end of a sentence: no name of a column."""
-    return bool(re.fullmatch(r"[-+]?[\d.,:/ -]*\d[\d.,:/ -]*%?", name)) or name.endswith((".", "!", "?"))
-
-
-def _ask_where_in_doubt(name: str, cells: list[str], others: list[tuple[int, list[str]]], reading: _Reading) -> None:
-    if not _looks_like_names(cells, others):
-        columns = "column_1" if reading.width == 1 else f"column_1 to column_{reading.width}"
-        raise InputError(
-            f"{name!r} may have no header: its first row is {_shown(cells)}. Say whether that row names the columns "
-            f"(header: yes or no); without a header they are called {columns}."
-        )
-    if reading.width == 1 and not is_known_name(cells[0].strip()) and not reading.dialect.separator:
-        for separator in SEPARATORS:
-            counts = {row[0].count(separator) for _, row in others}
-            if len(others) > 1 and len(counts) == 1 and counts != {0}:
-                raise InputError(
-                    f"{name!r} has one cell in its first row ({_shown(cells)}) and {counts.pop() + 1} in every other; take away what "
-                    "stands above the header, or say that the first row is the header (header: yes)."
-                )
-
-
 def _misfit_sentence(name: str, line: int, row: list[str], names: list[str], n: int, dialect: Dialect) -> str:
     mark = {"\t": "tab", " ": "space"}.get(dialect.separator, dialect.separator)
     more = f" (and {n - 1:,} more rows)" if n > 1 else ""
     return (
-        f"{name!r}, line {line} has {len(row)} cell{'' if len(row) == 1 else 's'} ({_shown(row)}){more}, and the header "
-        f"{len(names)} ({_shown(names)}); put cells that hold the separator {mark!r} in double quotes, or have such rows left out."
+        f"{name!r}, line {line} has {len(row)} cell{'' if len(row) == 1 else 's'} ({shown_cells(row)}){more}, and the header "
+        f"{len(names)} ({shown_cells(names)}); put cells that hold the separator {mark!r} in double quotes, name another "
+        "separator, or have such rows left out."
     )
-
-
-def _shown(cells: list[str]) -> str:
-    shown = ", ".join(repr(cell if len(cell) <= 30 else cell[:29] + "…") for cell in cells[:4])
-    return shown + (", ..." if len(cells) > 4 else "")

@@ -78,6 +78,9 @@ def _kind_of(content: bytes) -> str | None:
 def decoded(name: str, content: bytes, encoding: str | None) -> tuple[str, str]:
     """(text, encoding): by the encoding that is asked for, else by the file's own mark (BOM), else UTF-8; never guessed.
 
+    A file that is UTF-8 beyond ASCII is read so whatever was asked for: held-out rows are asked for as the training rows are,
+    and text in an encoding of single bytes is not UTF-8 by accident.
+
     Raises:
         InputError: the encoding is unknown, or the bytes are not text in it; the sentence shows what another one would read.
     """
@@ -85,6 +88,8 @@ def decoded(name: str, content: bytes, encoding: str | None) -> tuple[str, str]:
     used = _checked(encoding) if encoding else marked or "utf-8"
     if used in ("utf-8", "utf_8", "utf8") and marked == "utf-8-sig":
         used = marked
+    if encoding and _is_of_single_bytes(used) and _is_utf8(content):
+        used = "utf-8-sig" if marked == "utf-8-sig" else "utf-8"
     try:
         text = content.decode(used)
     except UnicodeDecodeError as error:
@@ -93,6 +98,18 @@ def decoded(name: str, content: bytes, encoding: str | None) -> tuple[str, str]:
     if "\x00" in text:
         raise InputError(_zeros(name, content, not encoding))
     return text, used
+
+
+def _is_of_single_bytes(encoding: str) -> bool:
+    return len(bytes(range(256)).decode(encoding, errors="replace")) == 256
+
+
+def _is_utf8(content: bytes) -> bool:
+    """Whether bytes beyond ASCII are there and all of them are UTF-8."""
+    try:
+        return not content.isascii() and bool(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _zeros(name: str, content: bytes, may_be_wide: bool) -> str:

@@ -74,15 +74,15 @@ def read_file(choice: DataChoice) -> FileRows:
     if choice.split or choice.config:
         raise InputError(f"{name!r} is a file and has no split or configuration; leave both empty.")
     if ending == ".parquet":
-        if choice.encoding or choice.header is not None:
-            raise InputError(f"{name!r} is Parquet, which has no choice of encoding or header; leave both empty.")
+        if not choice.names_no_text_form():
+            raise InputError(f"{name!r} is Parquet, which has no choice of encoding, header or separator; leave them empty.")
         columns, class_names, notes = _parquet(name, content)
         return FileRows(columns, class_names, revision, ReadReport("Parquet", _n_rows(columns), notes=notes))
     text, encoding = decoded(name, content, choice.encoding)
-    if ending in (".csv", ".tsv") or (ending == ".txt" and is_tabbed(text)):
+    if ending in (".csv", ".tsv") or (ending == ".txt" and (choice.separator or is_tabbed(text))):
         return _delimited(choice, text, encoding, revision)
-    if choice.header is not None:
-        raise InputError(f"{name!r} is no table with a header; leave the choice of header empty.")
+    if choice.header is not None or choice.separator is not None:
+        raise InputError(f"{name!r} is no table with a header and separator; leave both choices empty.")
     if ending == ".txt":
         lines = [line for line in _LINES.split(text) if line.strip()]
         return FileRows({"text": lines}, {}, revision, ReadReport("text", len(lines), encoding=encoding))
@@ -94,7 +94,7 @@ def read_file(choice: DataChoice) -> FileRows:
 
 
 def _delimited(choice: DataChoice, text: str, encoding: str, revision: str) -> FileRows:
-    found = read_delimited(choice.dataset, text, choice.header, choice.skip_bad_rows)
+    found = read_delimited(choice.dataset, text, choice.header, choice.skip_bad_rows, choice.separator)
     columns = {name: [row[i] for row in found.rows] for i, name in enumerate(found.names)}
     report = ReadReport(
         "CSV",

@@ -33,7 +33,7 @@ def read_json(name: str, text: str, skip_misfits: bool = False) -> JsonRows:
     start = text.lstrip()[:1]
     if start == "[" or (start == "{" and not _is_object(next(line for line in text.split("\n") if line.strip()))):
         try:
-            whole = json.loads(text)
+            whole = _parsed(text)
         except (ValueError, RecursionError) as error:
             if start == "{" or not isinstance(error, json.JSONDecodeError) or not error.msg.startswith("Extra data"):
                 raise InputError(f"{name!r} is not JSON ({error}).") from error
@@ -43,6 +43,19 @@ def read_json(name: str, text: str, skip_misfits: bool = False) -> JsonRows:
     if len(found.rows) == 1 and "\n" not in text.strip() and _holds_rows(found.rows[0]):  # one line: a whole file, or one row
         return JsonRows(_rows_of(name, found.rows[0]), "JSON")
     return found
+
+
+def _parsed(text: str) -> Any:
+    """The value; ValueError also where an object has a key twice, of which `json` keeps the last without a word."""
+    return json.loads(text, object_pairs_hook=_with_each_key_once)
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for i, key in enumerate(names) if key in names[:i])!r} stands in one object twice")
+    return row
 
 
 def _is_object(line: str) -> bool:
@@ -59,7 +72,7 @@ def _lines(name: str, text: str, skip_misfits: bool) -> JsonRows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _parsed(line)
             what = None if isinstance(row, dict) else f"is {type(row).__name__}"
         except (ValueError, RecursionError) as error:
             what = f"is not JSON ({error})"

@@ -73,6 +73,7 @@ def load_sample(
     label_column: str | None = None,
     encoding: str | None = None,
     header: bool | None = None,
+    separator: str | None = None,
     skip_bad_rows: bool = False,
     distinct: bool = True,
     progress: Progress | None = None,
@@ -86,7 +87,7 @@ def load_sample(
         seed: of the draw.
         config, split: of a hub dataset (the default split is train).
         text_column, pair_column, label_column: found by name unless given; "" for none (not for the text).
-        encoding, header, skip_bad_rows: of a text file, as in `DataChoice`.
+        encoding, header, separator, skip_bad_rows: of a text file, as in `DataChoice`.
         distinct: let no text occur twice, also not across the two sides of a pair (near duplicates ruin an estimate).
         progress: told how far reading is.
 
@@ -104,11 +105,11 @@ def load_sample(
     _check_seed(seed)
     given = (config, split, text_column, pair_column, label_column)
     if isinstance(dataset, DataChoice):
-        if any(value is not None for value in (*given, encoding, header)) or skip_bad_rows:
+        if any(value is not None for value in (*given, encoding, header, separator)) or skip_bad_rows:
             raise InputError("Give split and columns inside the DataChoice, not beside it.")
         choice = dataset
     else:
-        choice = DataChoice(dataset, *given, encoding=encoding, header=header, skip_bad_rows=skip_bad_rows)
+        choice = DataChoice(dataset, *given, encoding=encoding, header=header, separator=separator, skip_bad_rows=skip_bad_rows)
     table = read_table(choice, progress)
     rows = labelled_rows(table, label_is_asked=bool(choice.label_column))
     rng = np.random.Generator(np.random.PCG64(seed))

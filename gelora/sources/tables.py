@@ -129,8 +129,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _refuse_file_options(choice: DataChoice) -> None:
-    if choice.encoding or choice.header is not None:
-        raise InputError(f"{choice.dataset!r} is no text file, so it has no encoding or header to choose; leave both empty.")
+    if not choice.names_no_text_form():
+        raise InputError(f"{choice.dataset!r} is no text file, so it has no encoding, header or separator to choose; leave them empty.")
 
 
 def _read_hub(choice: DataChoice) -> Table:

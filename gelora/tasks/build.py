@@ -3,7 +3,10 @@
 Knows which kind is built where; knows nothing of a kind's rows, heads or metrics.
 """
 
+import dataclasses
+
 from gelora.records import Progress, RunSpec
+from gelora.sources import Table
 from gelora.tasks.task import Task
 
 
@@ -40,4 +43,10 @@ def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
     }
     material = gather(spec, progress)
     set_seed(spec.seed)
-    return builders[material.kind](material)
+    task = builders[material.kind](material)
+    return dataclasses.replace(task, as_read=(*_as_read(material.table), *_as_read(material.held_out)))
+
+
+def _as_read(table: Table | None) -> tuple[str, ...]:
+    """How the rows were read, in sentences that name their file."""
+    return () if table is None else tuple(f"{table.choice.dataset}: {said}" for said in table.report.sentences())

@@ -40,6 +40,7 @@ class Task:
     label_names: of classes, else None. majority_accuracy: held-out share of the class most frequent in training, else None.
     random_keys: parameters that the checkpoint lacks and that were drawn; reloaded_keys: whether a loader has to be told
     that some have another size. peft_task_type: PEFT's name for the task. auto_class: transformers' class that loads it.
+    as_read: how each file of rows was read, in sentences.
     texts_digest: of the rows drawn. notes: what a person should know of the data (rows left out and why, lengths cut).
     generate: for language modelling, model -> a few held-out prompts with what the model goes on with; `show` is then empty.
     """
@@ -64,6 +65,7 @@ class Task:
     auto_class: str
     texts_digest: str
     notes: tuple[str, ...] = ()
+    as_read: tuple[str, ...] = ()
     generate: "Callable[[Any], list[ShownExample]] | None" = None
 
     @property

@@ -232,7 +232,7 @@ def test_another_kind_of_file_is_named(table_of, content, what, name):
 
 def test_a_choice_that_a_kind_has_not_is_refused(table_of, tmp_path):
     assert "no table with a header" in refused(table_of, '{"text": "a"}\n', "data.jsonl", header=True)
-    with pytest.raises(InputError, match="no encoding or header"):
+    with pytest.raises(InputError, match="no encoding, header or separator"):
         read_table(DataChoice("docstrings", encoding="cp1252"))
 
 
@@ -404,3 +404,44 @@ def test_a_random_table_comes_back_whole(tmp_path_factory, rows, separator, writ
 def test_names_and_lines_are_those_of_the_file():
     found = read_delimited("x", "# a\nsep\ttext\n1\ttwo\n")
     assert (found.names, found.rows) == (["sep", "text"], [["1", "two"]])
+
+
+# what is named
+
+
+def test_a_named_separator_wins_over_one_that_is_found(table_of):
+    content = "a,b;label\n" + "".join(f"{text}, really;{i % 2}\n" for i, text in enumerate(TEXTS))
+    assert list(table_of(content, separator="semicolon").columns) == ["a,b", "label"]
+    assert table_of(content.replace(";", "|"), separator="pipe").columns["a,b"][0] == f"{TEXTS[0]}, really"
+
+
+def test_one_column_is_named_too(table_of):
+    content = "text\n" + "".join(f"{text}, {i}\n" for i, text in enumerate(TEXTS))
+    assert "1 cell" in refused(table_of, content, separator="comma") or "cells" in refused(table_of, content, separator="comma")
+    assert table_of(content, separator="none").columns == {"text": [f"{text}, {i}" for i, text in enumerate(TEXTS)]}
+
+
+def test_a_separator_is_a_word_and_of_a_table_alone(table_of):
+    assert "comma, tab, semicolon" in refused(table_of, lines(","), separator=",")
+    assert "separator" in refused(table_of, '{"text": "a"}\n{"text": "b"}\n', "rows.jsonl", separator="tab")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "iso8859-15"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_text_that_is_utf8_is_never_read_as_single_bytes(table_of, encoding, mark):
+    table = table_of(mark + lines(",", [f"{text} café" for text in TEXTS]).encode(), encoding=encoding)
+    assert table.columns["text"][0].endswith("café")
+    assert table.report.encoding in ("utf-8", "utf-8-sig")
+    assert table_of(lines(",", [f"{text} café" for text in TEXTS]).encode(encoding), encoding=encoding).report.encoding == encoding
+
+
+@pytest.mark.parametrize("form", ["lines", "array", "nested"])
+def test_a_key_that_stands_twice_in_an_object_is_an_error_with_its_line(table_of, form):
+    good, twice = '{"text": "one", "label": 0}', '{"text": "two", "text": "three", "label": 1}'
+    nested = '{"text": "two", "answers": {"text": ["a"], "text": ["b"]}}'
+    content = {"lines": f"{good}\n{twice}\n", "array": f"[{good}, {twice}]", "nested": f"{good}\n{nested}\n"}[form]
+    said = refused(table_of, content, "rows.json" if form == "array" else "rows.jsonl")
+    assert "'text' stands in one object twice" in said
+    assert form == "array" or "line 2" in said
+    if form == "lines":
+        assert table_of(f"{good}\n{twice}\n{good}\n", "rows.jsonl", skip_bad_rows=True).report.n_rejected == 1
