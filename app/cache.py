@@ -135,7 +135,7 @@ class Measurements:
             job.n_results += 1
 
     def _measure_sensitivity(self, job: MeasuringJob, device: str) -> None:
-        choices = {name: getattr(job.wanted, name) for name in ("n_samples", "seed", "distinct", "pooling", "max_length")}
+        choices = {name: getattr(job.wanted, name) for name in ("n_samples", "seed", "distinct")} | job.wanted.extraction()
         for step in job.task.steps():
             with self._turn(job, step):
                 result = measure_sensitivity(
@@ -180,9 +180,7 @@ def _only(profile: IdProfile, names: Sequence[str]) -> IdProfile:
 def _states(job: MeasuringJob, device: str) -> HiddenStates:
     wanted = job.wanted
     sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=job.progress)
-    return extract_hidden_states(
-        wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length, device=device, progress=job.progress
-    )
+    return extract_hidden_states(wanted.model, sample, **wanted.extraction(), device=device, progress=job.progress)
 
 
 def _merge_profiles(old: IdProfile, new: IdProfile) -> IdProfile:

@@ -1,4 +1,4 @@
-"""The Layers page's comparison: the present curve beside that of another model, dataset or pooling, or a run's before and after.
+"""The Layers page's comparison: the present curve with one choice made differently (model, data, pooling, sinks), or a run's two ends.
 
 Draws with Streamlit; the figure and its sentence are `app.charts.comparison`'s, what is measured it asks of `app.measuring`.
 """
@@ -11,11 +11,11 @@ import streamlit as st
 
 from app import components, figures, frame, measuring, state
 from app.cache import measurements, only
-from app.charts.comparison import Comparison, finding, of_profiles, of_run, two_curves, undefined_reasons
+from app.charts.comparison import Comparison, finding, of_profiles, of_run, sink_notes, two_curves, undefined_reasons
 from app.jobs import Task
 from app.run_reading import geometry_of, short_name
 from gelora.geometry import comparability_notes
-from gelora.records import POOLINGS, DataChoice, IdProfile
+from gelora.records import POOLINGS, DataChoice, IdProfile, legal_sinks
 from gelora.runs import RunInfo, list_runs
 from gelora.sources import READABLE, bundled_datasets, bundled_models
 
@@ -24,9 +24,12 @@ _KINDS = {
     "model": "another model",
     "dataset": "another dataset",
     "pooling": "another pooling",
+    "sinks": "with and without attention sinks",
     "run": "a run: before and after fine-tuning",
 }
 _POOLINGS = {"mean": "mean", "cls": "first token", "last": "last token", "tokens": "single tokens"}  # short, for the lines' ends
+_SINKS = {"keep": "with sinks", "drop": "without sinks", "unit": "length 1"}
+_TREATMENT = "treatment of sinks"
 _HINTS = {
     "model": "Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder.",
     "dataset": f"Type the path of {READABLE}, or a hub dataset id; its columns are taken as they are detected.",
@@ -45,7 +48,8 @@ def section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
     with st.container():
         if not kind:
             st.caption(
-                "The same curve of another model, dataset or pooling on the same axes, with the difference below; or a run's two ends."
+                "The same curve of another model, dataset or pooling, or with attention sinks treated otherwise, on the same axes, "
+                "with the difference below; or a run's two ends."
             )
         elif kind == "run":
             _before_and_after(runs)
@@ -60,6 +64,10 @@ def _kind_changed() -> None:
     kind = st.session_state["compare"]
     if kind == "pooling":
         st.session_state["compare_to"] = next(name for name in POOLINGS if name != st.session_state["pooling"])
+    elif kind == "sinks":
+        present = state.measurement()
+        others = [name for name in legal_sinks(present.pooling) if name != present.treatment]
+        st.session_state["compare_to"] = "keep" if "keep" in others else others[0]
     elif kind == "run":
         st.session_state["compare_to"] = next((run.id for run in _measured_runs()), "")
     else:
@@ -81,11 +89,18 @@ def _other_chooser(kind: str, runs: Sequence[RunInfo]) -> None:
             st.session_state["compare_to"] = next(iter(names))
             state.publish()
         st.selectbox("Run", list(names), key="compare_to", format_func=names.__getitem__, width=300)
-    elif kind == "pooling":
-        if chosen not in POOLINGS:
+    elif kind in ("pooling", "sinks"):
+        pooling = st.session_state["pooling"]
+        options = POOLINGS if kind == "pooling" else legal_sinks(pooling)
+        if chosen not in options:
             _kind_changed()
             state.publish()
-        st.selectbox("Other pooling", POOLINGS, key="compare_to", format_func=frame.POOLING_WORDS.__getitem__, width=300)
+
+        def words(name: str) -> str:
+            return frame.POOLING_WORDS[name] if kind == "pooling" else frame.sink_words(name, pooling)
+
+        title = "Other pooling" if kind == "pooling" else f"Other {_TREATMENT}"
+        st.selectbox(title, options, key="compare_to", format_func=words, width=300)
     else:
         options = list(dict.fromkeys(["", *_known(kind), chosen]))
         st.selectbox(
@@ -104,6 +119,8 @@ def _other_measurement(kind: str) -> state.Measurement:
     present, other = state.measurement(), st.session_state["compare_to"]
     if kind == "dataset":
         return replace(present, data=DataChoice(other))
+    if kind == "pooling":
+        return replace(present, pooling=other, sinks=None)  # each pooling with its own default treatment, as in `gelora sensitivity`
     return replace(present, **{kind: other})
 
 
@@ -113,7 +130,7 @@ def _beside(profile: IdProfile, estimator: str, kind: str) -> None:
         return
     wanted = _other_measurement(kind)
     if wanted == state.measurement():
-        st.caption(f"That is the present {kind}; choose another one.")
+        st.caption(f"That is the present {_TREATMENT if kind == 'sinks' else kind}; choose another one.")
         return
     task = Task("estimators", (estimator,))
     measuring.offer(task, "Measure the other curve", "measure_other", wanted)
@@ -123,21 +140,26 @@ def _beside(profile: IdProfile, estimator: str, kind: str) -> None:
             st.caption(_cost(profile, estimator, wanted))
         return
     present = only(profile, [estimator])
-    names = _name(kind, getattr(state.measurement(), "data" if kind == "dataset" else kind)), _name(kind, st.session_state["compare_to"])
-    _draw(of_profiles(present, other, estimator, names, kind), comparability_notes(present, other, estimator))
+    field = {"dataset": "data", "sinks": "treatment"}.get(kind, kind)
+    names = _name(kind, getattr(state.measurement(), field)), _name(kind, st.session_state["compare_to"])
+    notes = comparability_notes(present, other, estimator) + (sink_notes(present, other) if kind == "sinks" else [])
+    _draw(of_profiles(present, other, estimator, names, kind), notes)
 
 
 def _name(kind: str, choice: object) -> str:
     """How one side is called in the chart."""
     if isinstance(choice, DataChoice):
         choice = choice.dataset
-    return _POOLINGS[str(choice)] if kind == "pooling" else Path(str(choice)).name
+    if kind in ("pooling", "sinks"):
+        return (_POOLINGS if kind == "pooling" else _SINKS)[str(choice)]
+    return Path(str(choice)).name
 
 
 def _cost(profile: IdProfile, estimator: str, wanted: state.Measurement) -> str:
     seconds = sum(e.seconds for e in profile.estimates[estimator])
     return (
-        f"{measuring.n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*, pooling {wanted.pooling}; with a "
+        f"{measuring.n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*, pooling {wanted.pooling}, "
+        f"attention sinks {frame.sink_words(wanted.treatment, wanted.pooling)}; with a "
         "model of the same size that takes as long as it took for the present curve. "
         f"{components.estimator_words(estimator)} itself then takes about {max(seconds, 1):.0f} s, as before."
     )

@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import components, data_preview, measuring, pipeline, state, whereabouts
 from app.redraw import in_place, redraw_page
-from gelora.records import POOLINGS, SEPARATOR_WORDS, DataChoice
+from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice, default_sinks
 from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,6 +23,12 @@ POOLING_WORDS = {
     "tokens": "single tokens",
 }
 _SEPARATORS = {"": "as found", "none": "none: one column"} | {word: word for word in SEPARATOR_WORDS if word != "none"}
+SINK_WORDS = {"drop": "left out", "keep": "kept", "unit": "length 1"}
+_SINKS_HELP = (
+    "In most decoders a few tokens (the first of a text, some delimiters) carry activations many times the rest, and the mean then "
+    "tells the length of the text. **left out**: of the mean; for single tokens another one is drawn; for the last token "
+    "*token before*, the nearest before it that is none. **kept**: all as they are. **length 1**: every token is scaled to length 1 first."
+)
 _HEADER_WORDS = {"": "names or data: as found", "yes": "names the columns", "no": "is data"}
 
 
@@ -145,10 +151,32 @@ def _sample_choices() -> None:
     st.selectbox(
         "Pooling", POOLINGS, key="pooling", format_func=POOLING_WORDS.__getitem__, help="Pooling changes ranks more than rounding does."
     )
+    _sinks_choice(st.session_state["pooling"])
     with st.expander("More about the sample"):
         st.number_input("Seed", min_value=0, max_value=2**31, key="seed")
         st.select_slider("Tokens per text, at most", lengths, key="length")
         st.toggle("Distinct texts only", key="distinct", help="Near duplicates ruin an estimate; leave this on unless you study that.")
+
+
+def sink_words(sinks: str, pooling: str) -> str:
+    """What is done about sinks; an empty choice is the pooling's default."""
+    sinks = sinks or default_sinks(pooling)
+    return "token before" if (sinks, pooling) == ("drop", "last") else SINK_WORDS[sinks]
+
+
+def _sinks_choice(pooling: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.selectbox(
+            "Attention sinks",
+            state.sink_choices(pooling),
+            key="sinks",
+            format_func=lambda sinks: sink_words(sinks, pooling),
+            help=_SINKS_HELP,
+        )
+        st.number_input(
+            "from × median", *SINK_RATIOS, key="sink_ratio", step=0.5, format="%g", width=96,
+            help="A token is a sink in a layer where its norm exceeds this many times the median norm of all the sample's tokens there.",
+        )  # fmt: skip
 
 
 def _machine_sentence() -> str:

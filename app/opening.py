@@ -70,16 +70,13 @@ def _open(job: OpeningJob) -> OpenedLayer | None:
     wanted, progress = job.wanted.measurement, job.progress
     progress("Reading the texts", 0, 0)
     sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
-    kept = states_kept(wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length) is not None
+    kept = states_kept(wanted.model, sample, **wanted.extraction()) is not None
     if not kept and not job.may_run_model:
         return None
     if not kept or wanted.pooling == "tokens":  # the one needs torch, the other a tokenizer
         preparation().wait(progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
     with contextlib.nullcontext() if kept else measurements().turns.next(lambda: progress(WAITING, 0, 0)):
-        states = extract_hidden_states(
-            wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length,
-            device="cpu" if kept else "auto", progress=progress,
-        )  # fmt: skip
+        states = extract_hidden_states(wanted.model, sample, **wanted.extraction(), device="cpu" if kept else "auto", progress=progress)
     return open_layer(states, sample, job.wanted.layer, progress=progress)
 
 

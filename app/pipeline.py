@@ -182,7 +182,7 @@ def _bytes_kept(wanted: state.Measurement, profile: IdProfile | None) -> int | N
 
     def look() -> int | None:
         sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct)
-        return states_kept(wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length)
+        return states_kept(wanted.model, sample, **wanted.extraction())
 
     identity = ("states", wanted.sentence(), state_of(wanted.data.dataset), state_of(wanted.model), profile is not None)
     answer: int | None = aside().ask(str(identity), look, stale_after_seconds=60)[1]

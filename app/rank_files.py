@@ -18,7 +18,7 @@ from app.rank_tables import module_rows
 from app.shelf import Shelf
 from gelora.errors import GeloraError, InputError
 from gelora.ranks import export_lora_config, plan_from_adapter
-from gelora.records import SINK_RATIO, IdProfile, RankPlan, default_sinks
+from gelora.records import SINK_RATIO, IdProfile, RankPlan
 
 KINDS = ["json", "safetensors", "bin"]
 
@@ -205,18 +205,13 @@ def _structure():  # type: ignore[no-untyped-def]
 
 def _open_profile(profile: IdProfile) -> str:
     """Take the profile for what was measured with its own choices, and make them the page's."""
-    sinks = profile.sinks
-    if sinks is not None and (sinks.treatment, sinks.ratio) != (default_sinks(profile.pooling), SINK_RATIO):
-        raise InputError(
-            f"This profile was measured with attention sinks {sinks.treatment!r} at ratio {sinks.ratio:g}; the dashboard shows pooling "
-            f"{profile.pooling} with {default_sinks(profile.pooling)!r} at {SINK_RATIO:g}. Give it to `gelora plan --profile`, or "
-            "measure again."
-        )
     source = profile.sample_source
     choice = source.choice
     chosen = {
         "model": profile.model.model_id, **state.fields_of(choice),
         "n": source.n_samples, "seed": source.seed, "distinct": source.distinct, "pooling": profile.pooling, "length": profile.max_length,
+        "sinks": "keep" if profile.sinks is None else profile.sinks.treatment,  # versions before the report kept them all
+        "sink_ratio": SINK_RATIO if profile.sinks is None else profile.sinks.ratio,
         "estimators": state.in_order(list(profile.estimates)), "plan_only": False,
     }  # fmt: skip
     for key, value in chosen.items():

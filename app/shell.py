@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import state
-from gelora.records import DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
+from gelora.records import SINK_RATIO, DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
 
 
 def train_command(spec: RunSpec, seeds: Sequence[int] = ()) -> str:
@@ -63,6 +63,8 @@ def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> s
     if profile is not None:
         sample = {"--n-samples": wanted.n_samples, "--seed": wanted.seed, "--pooling": wanted.pooling, "--max-length": wanted.max_length}
         words += [word for option, value in sample.items() for word in (option, str(value))]
+        words += [] if wanted.sinks is None else ["--sinks", wanted.sinks]
+        words += [] if wanted.sink_ratio == SINK_RATIO else ["--sink-ratio", f"{wanted.sink_ratio:g}"]
         words += [] if wanted.distinct else ["--keep-repeats"]
     words += ["--strategy", plan.strategy, "--target-modules", plan.target_modules]
     if plan.strategy != rule.strategy:

@@ -14,7 +14,7 @@ from app.parsers import answers, budget, flag, names_of_estimators, number_in, o
 from app.theory import CHOICES as THEORY_CHOICES
 from gelora.geometry import ESTIMATORS
 from gelora.ranks import STRATEGIES
-from gelora.records import POOLINGS, ROUNDINGS, SEPARATOR_WORDS, DataChoice
+from gelora.records import POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINK_RATIOS, SINKS, DataChoice, default_sinks, legal_sinks
 
 LABEL_TASKS = ("classification", "regression")
 N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
@@ -22,7 +22,7 @@ MAX_LENGTHS = (32, 64, 128, 256, 512)
 TARGETS = ("attention", "attention-qv", "mlp", "all-linear", "experts")
 MAX_OFFSET = 4096
 SLIDER_OFFSET = 8  # as far as sliders go by themselves; a number field goes on
-COMPARED = ("model", "dataset", "pooling", "run")  # what the Layers page can lay beside the present curve; a run: before and after
+COMPARED = ("model", "dataset", "pooling", "sinks", "run")  # what the Layers page can lay beside the present curve; a run: before and after
 VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
 DOUBTS = ("half-samples", "estimators")
 HEADERS = {"yes": True, "no": False}  # whether a file's first row names its columns
@@ -57,6 +57,8 @@ FIELDS = {
     "seed": _Field(0, number_in(0, 2**31)),
     "distinct": _Field(True, flag),
     "pooling": _Field("mean", one_of(*POOLINGS)),
+    "sinks": _Field("", one_of("", *SINKS)),  # empty: as the pooling does by itself
+    "sink_ratio": _Field(SINK_RATIO, real_in(*SINK_RATIOS)),
     "length": _Field(128, number_in(4, 8192)),
     "estimators": _Field(["twonn", "mle", "gride", "danco"], _estimators),
     "estimator": _Field(ALWAYS, one_of(*ESTIMATORS)),
@@ -91,7 +93,7 @@ NO_COLUMN = "(none)"
 
 @dataclass(frozen=True)
 class Measurement:
-    """What decides an ID profile; two equal ones give the same profile."""
+    """What decides an ID profile; two equal ones give the same profile. sinks: None is the pooling's default, however it was chosen."""
 
     model: str
     data: DataChoice
@@ -100,11 +102,29 @@ class Measurement:
     distinct: bool
     pooling: str
     max_length: int
+    sinks: str | None = None
+    sink_ratio: float = SINK_RATIO
+
+    def __post_init__(self) -> None:
+        if self.sinks == default_sinks(self.pooling):
+            object.__setattr__(self, "sinks", None)
+
+    @property
+    def treatment(self) -> str:
+        """What is done about attention sinks: "drop", "keep" or "unit"."""
+        return self.sinks or default_sinks(self.pooling)
+
+    def extraction(self) -> dict[str, Any]:
+        """The options that `extract_hidden_states`, `states_kept` and `measure_sensitivity` share."""
+        names = ("pooling", "max_length", "sinks", "sink_ratio")
+        return {name: getattr(self, name) for name in names}
 
     def sentence(self) -> str:
         """The choice in words, for "measured with ..."."""
+        sinks = "" if self.sinks is None else f", sinks {self.sinks}"
+        ratio = "" if self.sink_ratio == SINK_RATIO else f", sink ratio {self.sink_ratio:g}"
         return (
-            f"{self.model} on {self.data.dataset}, N = {self.n_samples}, pooling {self.pooling}, "
+            f"{self.model} on {self.data.dataset}, N = {self.n_samples}, pooling {self.pooling}{sinks}{ratio}, "
             f"{self.max_length} tokens, seed {self.seed}{'' if self.distinct else ', repeats kept'}"
         )
 
@@ -122,8 +142,15 @@ def restore() -> None:
             except (ValueError, KeyError):
                 value = field.default
         st.session_state[key] = value
+    if st.session_state["sinks"] not in sink_choices(st.session_state["pooling"]):  # the default by its name, or of another pooling
+        st.session_state["sinks"] = ""
     if st.session_state["estimator"] not in st.session_state["estimators"]:  # a link may name the one and not the other
         st.session_state["estimators"] = in_order([*st.session_state["estimators"], st.session_state["estimator"]])
+
+
+def sink_choices(pooling: str) -> tuple[str, ...]:
+    """What can be chosen about attention sinks, as the field "sinks" holds it: the default is empty."""
+    return ("", *legal_sinks(pooling)[1:])
 
 
 def in_order(names: list[str]) -> list[str]:
@@ -173,7 +200,11 @@ def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
         separator=chosen["separator"] or None,
         skip_bad_rows=chosen["skip_rows"],
     )
-    return Measurement(chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"])
+    sinks = chosen["sinks"] if chosen["sinks"] in legal_sinks(chosen["pooling"]) else None  # what was chosen for another pooling
+    return Measurement(
+        chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"],
+        sinks, float(chosen["sink_ratio"]),
+    )  # fmt: skip
 
 
 def fields_of(data: DataChoice) -> dict[str, object]:

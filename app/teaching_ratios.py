@@ -79,7 +79,7 @@ def ratios_of(wanted: Measurement, job: Job) -> Ratios:
         GeloraError: data or model cannot be had, or no layer has a dimension.
     """
     sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=job.progress)
-    states = extract_hidden_states(wanted.model, sample, pooling=wanted.pooling, max_length=wanted.max_length, progress=job.progress)
+    states = extract_hidden_states(wanted.model, sample, **wanted.extraction(), progress=job.progress)
     reason = ""
     for layer, values in zip(states.layer_names, states.values, strict=True):
         job.progress("Distances of all pairs", 0, 0)

@@ -59,9 +59,9 @@ class Comparison:
 
 
 def of_profiles(first: IdProfile, second: IdProfile, estimator: str, names: tuple[str, str], kind: str) -> Comparison:
-    """Two profiles that both hold the estimator; kind: what they differ in ("pooling", "model", "dataset")."""
+    """Two profiles that both hold the estimator; kind: what they differ in ("pooling", "model", "dataset", "sinks")."""
     sides = [
-        Side(name, f"{kind.capitalize()} {name}", p.layer_names, p.estimates[estimator])
+        Side(name, name.capitalize() if kind == "sinks" else f"{kind.capitalize()} {name}", p.layer_names, p.estimates[estimator])
         for p, name in zip((first, second), names, strict=True)
     ]
     same = len(first.layer_names) == len(second.layer_names)
@@ -119,6 +119,36 @@ def _counted(side: Side) -> str:
 
 def _than(mean: float, name: str) -> str:
     return f"{abs(mean):.1f} {'higher' if mean > 0 else 'lower'} than {name}"
+
+
+def sink_notes(first: IdProfile, second: IdProfile) -> list[str]:
+    """What a difference between two treatments of attention sinks comes from, and where; both profiles are of the same texts."""
+    a, b = first.sinks, second.sinks
+    if a is None or b is None:
+        return ["One side was measured before sinks were recorded, so where they are is not known."]
+    layers, is_scaled = first.layer_names, "unit" in (a.treatment, b.treatment)
+    same = f"Both sides are the same texts, {a.n_tokens:,} tokens"
+    if not a.shares.any():
+        what = "all that differs is the length of the tokens" if is_scaled else "both sides are the same vectors"
+        return [f"{same}. None of these exceeds {a.ratio:g} times the median norm at any layer: {what}."]
+    most, largest = int(a.shares.argmax()), int(np.nanargmax(a.largest_norms))
+    said = [
+        f"{same}. At most {a.shares[most]:.1%} of these are sinks ({layers[most]}), the largest {a.largest_norms[largest]:.0f} times the "
+        f"median norm ({layers[largest]})."
+    ]
+    n_without = int((a.shares == 0).sum())
+    if n_without and first.pooling == "mean" and not is_scaled and not (a.left_out or b.left_out):
+        said.append(f"{n_without} of {len(layers)} layers have none, and there both sides are the same vectors.")
+    gaps = np.abs(b.first_direction - a.first_direction)
+    if np.isfinite(gaps).any():
+        at = int(np.nanargmax(gaps))
+        said.append(
+            f"At {layers[at]} one direction holds {a.first_direction[at]:.0%} of the variance on the first side, "
+            f"{b.first_direction[at]:.0%} on the second."
+        )
+    if a.left_out or b.left_out:
+        said.append(f"Texts of sinks alone are left out: {len(a.left_out):,} on the first side, {len(b.left_out):,} on the second.")
+    return [" ".join(said), "The interval takes the sides for independent; they are of the same texts, so it is rather too wide."]
 
 
 def undefined_reasons(comparison: Comparison) -> list[str]:

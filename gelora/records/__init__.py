@@ -27,7 +27,7 @@ from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import Budget, RankPlan
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
-from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SinkReport, default_sinks, resolved_sinks
+from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "SEPARATOR_WORDS",
     "SINKS",
     "SINK_RATIO",
+    "SINK_RATIOS",
     "STATUSES",
     "TASKS",
     "TASK_KINDS",
@@ -69,5 +70,6 @@ __all__ = [
     "check_choice",
     "check_range",
     "default_sinks",
+    "legal_sinks",
     "resolved_sinks",
 ]

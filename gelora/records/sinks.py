@@ -15,6 +15,8 @@ from gelora.records.checks import SINKS, check_choice, check_range
 
 SINK_RATIO = 5.0
 """A token is a sink in a layer where its norm exceeds this many medians of the layer's norms."""
+SINK_RATIOS = (float(np.nextafter(1, 2)), 1e9)
+"""The least and the largest legal ratio."""
 ONE_DIRECTION = 0.9
 """A layer is marked when more than this share of its variance lies in one direction."""
 _CHOSEN_SHARE = 0.05
@@ -26,6 +28,11 @@ def default_sinks(pooling: str) -> str:
     return "drop" if pooling in ("mean", "tokens") else "keep"
 
 
+def legal_sinks(pooling: str) -> tuple[str, ...]:
+    """What can be done about sinks, the pooling's default first; before the first token none lies that could take its place."""
+    return (default_sinks(pooling), *(s for s in SINKS if s != default_sinks(pooling) and (s, pooling) != ("drop", "cls")))
+
+
 def resolved_sinks(sinks: str | None, sink_ratio: float, pooling: str) -> str:
     """The treatment that is meant, checked; None is the pooling's default.
 
@@ -34,8 +41,8 @@ def resolved_sinks(sinks: str | None, sink_ratio: float, pooling: str) -> str:
     """
     chosen = default_sinks(pooling) if sinks is None else sinks
     check_choice("treatment of attention sinks", chosen, SINKS)
-    check_range("sink_ratio", sink_ratio, float(np.nextafter(1, 2)), 1e9)
-    if chosen == "drop" and pooling == "cls":
+    check_range("sink_ratio", sink_ratio, *SINK_RATIOS)
+    if chosen not in legal_sinks(pooling):
         raise InputError(
             "Pooling 'cls' takes the first token, and no token lies before it that could take its place; choose sinks 'keep' or 'unit', "
             "or another pooling."
