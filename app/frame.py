@@ -165,16 +165,13 @@ def sink_words(sinks: str, pooling: str) -> str:
 
 
 def _sinks_choice(pooling: str) -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
         st.selectbox(
-            "Attention sinks",
-            state.sink_choices(pooling),
-            key="sinks",
+            "Attention sinks", state.sink_choices(pooling), key="sinks", width=134, help=_SINKS_HELP,
             format_func=lambda sinks: sink_words(sinks, pooling),
-            help=_SINKS_HELP,
-        )
+        )  # fmt: skip
         st.number_input(
-            "from × median", *SINK_RATIOS, key="sink_ratio", step=0.5, format="%g", width=96,
+            "× median", *SINK_RATIOS, key="sink_ratio", step=0.5, format="%g", width=82,
             help="A token is a sink in a layer where its norm exceeds this many times the median norm of all the sample's tokens there.",
         )  # fmt: skip
 

@@ -15,7 +15,7 @@ from app.kept import Kept
 from app.redraw import in_place
 from gelora.geometry import BASELINES, sign_agreement
 from gelora.ranks import rank_agreement
-from gelora.records import IdProfile, RankPlan
+from gelora.records import ONE_DIRECTION, IdProfile, RankPlan
 from gelora.sensitivity import VARIATIONS
 
 _HIGH = 8.0  # curves so many times apart are hard to read on one linear axis
@@ -44,6 +44,31 @@ def hint_of_height(profile: IdProfile) -> None:
             f"{components.estimator_words(top)} lies {heights[top] / heights[low]:.0f} times as high as "
             f"{components.estimator_words(low)}; *Log axis* spreads the others."
         )
+
+
+def mark_words(profile: IdProfile) -> str:
+    """How the shade behind some layers is read; empty where there is none."""
+    is_marked = profile.sinks is not None and profile.sinks.one_direction_layers()
+    return f"Shaded: more than {ONE_DIRECTION:.0%} of the variance lies in *one direction*, whatever the cause. " if is_marked else ""
+
+
+def sinks(profile: IdProfile, is_stale: bool) -> None:
+    """What is to be said of attention sinks, and where the token that stands for a text is often one, what else can be taken."""
+    report = profile.sinks
+    if report is None:
+        return
+    for sentence in report.sentences(profile.layer_names):
+        st.caption(sentence)
+    if report.chosen_is_sink() is None or report.treatment != "keep" or is_stale:
+        return
+    if profile.pooling == "last":
+        st.button("Take the nearest token before it that is none", key="sinks_before", on_click=_choose, args=({"sinks": "drop"},))
+    elif profile.pooling == "cls":  # no token lies before the first
+        st.button("Take the mean without sinks", key="sinks_mean", on_click=_choose, args=({"pooling": "mean", "sinks": ""},))
+
+
+def _choose(choices: dict[str, str]) -> None:
+    st.session_state.update(choices)
 
 
 def layer_clicked() -> None:

@@ -35,6 +35,8 @@ def section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         layer = layer_selector(profile)
         view = st.pills("View", state.VIEWS, key="view", format_func=VIEW_WORDS.__getitem__, label_visibility="collapsed", wrap=True)
+    if profile.sinks is not None:
+        st.caption(profile.sinks.layer_sentence(layer))
     with st.container():
         if view is None:
             st.caption("A click on a marker of the curve, or on one of these views, opens the layer.")

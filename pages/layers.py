@@ -41,13 +41,13 @@ figures.show(
     how_to_read="a rise from one point to the next says that this block spreads the data over more dimensions, "
     "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
     "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
-    "The last row of ranks counts the estimators that give the rank most of them give. A click on a marker opens its layer below.",
+    "The last row of ranks counts the estimators that give the rank most of them give. "
+    f"{layer_parts.mark_words(profile)}A click on a marker opens its layer below.",
     on_select=layer_parts.layer_clicked,
 )
 with st.container():
     layer_parts.hint_of_height(profile)
-    for sentence in profile.sinks.sentences(profile.layer_names) if profile.sinks is not None else ():
-        st.caption(sentence)
+    layer_parts.sinks(profile, is_stale)
     if estimator == "twonn-mle":
         st.caption(
             "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow "

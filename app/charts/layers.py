@@ -34,9 +34,10 @@ from app.charts.look import (
 )
 from gelora.geometry import is_scale_dependent, rises
 from gelora.ranks import RankAgreement, rank_agreement
-from gelora.records import IdProfile, RankPlan
+from gelora.records import ONE_DIRECTION, IdProfile, RankPlan
 
 BASELINE_WORDS = {"shuffled": "shuffled", "gaussian": "Gaussian"}
+_MARKED, _MARK_WORDS = "rgba(213,94,0,0.13)", "one direction"
 _ROW = 23  # pixels of a row of ranks
 _MIDDLE = 56  # pixels between the two plots
 
@@ -81,6 +82,7 @@ def id_by_layer(
     for i, estimate in enumerate(profile.estimates[focus]):
         if estimate.dimension is None:
             figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
+    _mark_one_direction(figure, profile)
     if layer is not None:
         figure.add_vline(x=layer, line={"color": REFERENCE_COLOUR, "width": 1}, opacity=0.6, row=1, col=1)
     _add_rank_cells(figure, profile, ranks, n_points)
@@ -111,6 +113,11 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
     if is_focus:
         add_band(figure, estimates, x, colour)
     hover = []
+    marked = (
+        {}
+        if profile.sinks is None
+        else {profile.layer_names[i]: profile.sinks.first_direction[i] for i in profile.sinks.one_direction_layers()}
+    )
     for layer, estimate, flag in zip(profile.layer_names, estimates, scale, strict=True):
         if estimate.dimension is None:
             hover.append(f"{layer}: {name} is undefined. {estimate.note}")
@@ -118,6 +125,7 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
         interval = "" if estimate.ci_low is None else f", 95% interval {estimate.ci_low:.2f} to {estimate.ci_high:.2f}"
         said = f"{layer}: {name} says {estimate.dimension:.2f}{interval}, from {estimate.n_distinct} distinct vectors."
         said += " It moves by more than its interval at half the sample." if flag else ""
+        said += f"<br>One direction holds {marked[layer]:.0%} of the variance there." if layer in marked else ""
         hover.append(said + (f"<br>{estimate.note}" if estimate.note else ""))
     figure.add_trace(
         go.Scatter(
@@ -138,6 +146,26 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
         row=1,
         col=1,
     )
+
+
+def _mark_one_direction(figure: go.Figure, profile: IdProfile) -> None:
+    """Shade the layers of whose variance more than 90% lies in one direction; the words stand once, in the widest stretch."""
+    marked = profile.sinks.one_direction_layers() if profile.sinks is not None else ()
+    stretches: list[list[int]] = []
+    for layer in marked:
+        if stretches and stretches[-1][1] == layer - 1:
+            stretches[-1][1] = layer
+        else:
+            stretches.append([layer, layer])
+    for first, last in stretches:
+        figure.add_vrect(x0=first - 0.5, x1=last + 0.5, fillcolor=_MARKED, line_width=0, layer="below", row=1, col=1)
+    if stretches:
+        first, last = max(stretches, key=lambda ends: ends[1] - ends[0])
+        words = f"More than {ONE_DIRECTION:.0%} of the variance lies in one direction at {len(marked)} layers: their dimension says little."
+        figure.add_annotation(
+            x=(first + last) / 2, y=1.0, yref="y domain", yanchor="top", text=_MARK_WORDS, hovertext=words, showarrow=False,
+            font={"size": 11},
+        )  # fmt: skip
 
 
 def _free_sides(profile: IdProfile, estimator: str) -> list[str]:

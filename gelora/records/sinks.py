@@ -112,6 +112,17 @@ class SinkReport(Record):
         layer = int(self.chosen_shares.argmax())
         return layer, float(self.chosen_shares[layer])
 
+    def layer_sentence(self, layer: int) -> str:
+        """What sinks are at one layer: how many, how long, and how much of the variance lies in one direction."""
+        said = f"{self.shares[layer]:.1%} of the tokens are attention sinks" if self.shares[layer] else "No token is an attention sink"
+        if np.isfinite(self.largest_norms[layer]):
+            said += f", the largest norm is {self.largest_norms[layer]:.1f} times the median"
+        kept, pooled = self.first_direction_kept[layer], self.first_direction[layer]
+        if np.isfinite(pooled):
+            said += f"; one direction holds {pooled:.0%} of the variance"
+            said += f", {kept:.0%} with all tokens as they are" if np.isfinite(kept) and f"{kept:.0%}" != f"{pooled:.0%}" else ""
+        return f"{said}."
+
     def sentences(self, layer_names: Sequence[str]) -> list[str]:
         """What a person must know of sinks beside the curve, a sentence each; none where there is nothing to say."""
         said = []
