@@ -25,7 +25,7 @@ from app.charts.lines import (
     value_range,
 )
 from app.charts.look import GRID, LINE_GLYPH, REFERENCE_COLOUR, add_band, estimator_style, finish, with_alpha
-from gelora.geometry import LayerDifference, compare_profiles, layer_difference, summarize_differences
+from gelora.geometry import LayerDifference, compare_profiles, layer_difference, share_rows, summarize_differences
 from gelora.records import IdEstimate, IdProfile
 
 _CURVES, _DIFFERENCE, _MIDDLE = 280, 120, 56  # pixels: the two plots and what is between them
@@ -50,12 +50,15 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sides measured by one estimator; `differences` is second - first at every layer, None where depths differ."""
+    """Two sides measured by one estimator; `differences` is second - first at every layer, None where depths differ.
+
+    is_paired: their intervals are of the same half-samples' differences, not of two that are taken for independent."""
 
     estimator: str
     first: Side
     second: Side
     differences: tuple[LayerDifference, ...] | None
+    is_paired: bool = False
 
 
 def of_profiles(first: IdProfile, second: IdProfile, estimator: str, names: tuple[str, str], kind: str) -> Comparison:
@@ -65,7 +68,9 @@ def of_profiles(first: IdProfile, second: IdProfile, estimator: str, names: tupl
         for p, name in zip((first, second), names, strict=True)
     ]
     same = len(first.layer_names) == len(second.layer_names)
-    return Comparison(estimator, sides[0], sides[1], compare_profiles(first, second, estimator) if same else None)
+    if not same:
+        return Comparison(estimator, sides[0], sides[1], None)
+    return Comparison(estimator, sides[0], sides[1], compare_profiles(first, second, estimator), share_rows(first, second, estimator))
 
 
 def of_run(measurements: Sequence[dict[str, Any]]) -> Comparison:
@@ -148,7 +153,7 @@ def sink_notes(first: IdProfile, second: IdProfile) -> list[str]:
         )
     if a.left_out or b.left_out:
         said.append(f"Texts of sinks alone are left out: {len(a.left_out):,} on the first side, {len(b.left_out):,} on the second.")
-    return [" ".join(said), "The interval takes the sides for independent; they are of the same texts, so it is rather too wide."]
+    return [" ".join(said)]
 
 
 def undefined_reasons(comparison: Comparison) -> list[str]:

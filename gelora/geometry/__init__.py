@@ -16,6 +16,7 @@ from gelora.geometry.comparison import (
     comparability_notes,
     compare_profiles,
     layer_difference,
+    share_rows,
     summarize_differences,
     what_differs,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "resolution",
     "resolution_sentence",
     "rises",
+    "share_rows",
     "sign_agreement",
     "sign_sentence",
     "spread_half_width",

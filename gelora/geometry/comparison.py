@@ -49,10 +49,10 @@ class DifferenceSummary:
 def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tuple[LayerDifference, ...]:
     """The difference second - first at every layer, with a 95% interval.
 
-    The two are taken for independent: the interval is the difference -+ 1.96 sqrt(s1^2 + s2^2), with s the standard
-    deviation of a profile's half-samples at that layer. Where both saw the same texts, what moves both alike does not
-    cancel, so the interval is then rather too wide than too narrow. Without half-samples half the width of the
-    estimate's own interval takes the place of 1.96 s.
+    Of the same rows (`share_rows`) it is the difference -+ 1.96 standard deviations of the half-samples' differences, as for
+    a rise: what moves both alike cancels. Else the two are taken for independent: -+ 1.96 sqrt(s1^2 + s2^2), with s the
+    standard deviation of a profile's half-samples at that layer. Without half-samples half the width of the estimate's
+    own interval takes the place of 1.96 s.
 
     Raises:
         InputError: a profile does not hold the estimator, or they have different numbers of layers.
@@ -65,12 +65,28 @@ def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tup
             "layers can be subtracted only between models of the same depth."
         )
     widths = [_half_widths(profile, estimator) for profile in (first, second)]
-    pairs = zip(first.layer_names, first.estimates[estimator], second.estimates[estimator], *widths, strict=True)
+    paired: list[float | None] = [None] * len(first.layer_names)
+    if share_rows(first, second, estimator):
+        paired = [spread_half_width(moved) for moved in (second.subsamples[estimator] - first.subsamples[estimator]).T]
+    pairs = zip(first.layer_names, first.estimates[estimator], second.estimates[estimator], *widths, paired, strict=True)
     result = []
-    for layer, a, b, wide_a, wide_b in pairs:
-        half_width = None if wide_a is None or wide_b is None else float(np.hypot(wide_a, wide_b))
+    for layer, a, b, wide_a, wide_b, half_width in pairs:
+        if half_width is None and wide_a is not None and wide_b is not None:
+            half_width = float(np.hypot(wide_a, wide_b))
         result.append(layer_difference(layer, a, b, half_width))
     return tuple(result)
+
+
+def share_rows(first: IdProfile, second: IdProfile, estimator: str) -> bool:
+    """Whether row i is of the same text in both and halves were drawn of both, so that half-samples can be subtracted one by one.
+
+    Halves drawn with different seeds do no harm: their differences then spread as those of independent ones do.
+    """
+    halves = [profile.subsamples.get(estimator) for profile in (first, second)]
+    if halves[0] is None or halves[1] is None or halves[0].shape != halves[1].shape or "tokens" in (first.pooling, second.pooling):
+        return False
+    texts = [(p.sample_source.texts_digest, () if p.sinks is None else p.sinks.left_out) for p in (first, second)]
+    return texts[0] == texts[1]
 
 
 def layer_difference(layer: str, first: IdEstimate, second: IdEstimate, half_width: float | None) -> LayerDifference:

@@ -16,8 +16,9 @@ from gelora.records import IdProfile
 
 
 def higher(by: float, pooling: str = "last", curve=CURVE) -> IdProfile:
-    """The made-up profile, every dimension higher by so much."""
-    return replace(make_profile([None if v is None else v + by for v in curve]), pooling=pooling)
+    """The made-up profile, every dimension higher by so much; its half-samples the other way round."""
+    profile = make_profile([None if v is None else v + by for v in curve])
+    return replace(profile, pooling=pooling, subsamples={name: halves[::-1] for name, halves in profile.subsamples.items()})
 
 
 def compared(by: float):
@@ -41,7 +42,7 @@ def test_both_curves_and_their_difference_are_drawn_and_named():
 
 
 def test_the_sentence_counts_the_layers_beyond_the_interval():
-    """Half-samples at -+ 0.1 on both sides: a half-width of 1.96 * sqrt(2) * 0.1414 = 0.39."""
+    """The same texts with half-samples at -+ 0.1 and +- 0.1: differences of -+ 0.2, a half-width of 1.96 * 0.283 = 0.55."""
     assert finding(compared(3.1)) == (
         "Pooling last token reads 3.1 higher than mean on average, most at block 1 (+3.1); "
         "the difference exceeds its interval at 3 of 3 layers."

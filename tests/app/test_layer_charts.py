@@ -9,7 +9,7 @@ from made_profiles import CURVE, make_profile, plans_of
 
 from app.charts import layers as layer_charts, lines as line_ends, scales as scale_charts
 from gelora.geometry import ESTIMATORS
-from gelora.records import ScaleCurve
+from gelora.records import ScaleCurve, SinkReport
 from gelora.sensitivity import Sensitivity
 
 
@@ -37,6 +37,24 @@ def test_a_scale_dependent_layer_is_hollow_and_says_so():
     trace = curve_trace(layer_charts.id_by_layer(make_profile(), "twonn", plans_of(make_profile())), "TwoNN")
     assert trace.marker.symbol[3].endswith("-open") and trace.text[3] == "scale"
     assert not trace.marker.symbol[2].endswith("-open") and trace.text[2] == ""
+
+
+def test_layers_of_one_direction_are_shaded_and_named_once():
+    shares, first = np.array([0, 0.1, 0.1, 0]), np.array([0.2, 0.95, 0.97, 0.91])
+    report = SinkReport("keep", 5.0, 100, shares, np.array([2.0, 40, 50, 4]), first, first, np.empty(0))
+    profile = replace(make_profile(), sinks=replace(report, first_direction=np.array([0.2, 0.95, 0.97, 0.4])))
+    figure = layer_charts.id_by_layer(profile, "twonn", plans_of(profile))
+    (shade,) = figure.layout.shapes
+    assert (shade.x0, shade.x1, shade.layer) == (0.5, 2.5, "below")
+    assert [a.hovertext for a in figure.layout.annotations if a.text == "one direction"] == [
+        "More than 90% of the variance lies in one direction at 2 layers: their dimension says little."
+    ]
+    hover = curve_trace(figure, "MLE").hovertext
+    assert ["One direction holds" in text for text in hover] == [False, True, True, False] and "97%" in hover[2]
+    apart = replace(profile, sinks=report)
+    assert len(layer_charts.id_by_layer(apart, "twonn", plans_of(apart)).layout.shapes) == 1
+    plain = replace(profile, sinks=replace(report, first_direction=np.full(4, 0.5)))
+    assert not layer_charts.id_by_layer(plain, "twonn", plans_of(plain)).layout.shapes
 
 
 def test_rank_cells_show_each_estimators_rank():

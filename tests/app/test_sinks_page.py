@@ -19,7 +19,7 @@ WORDS = ("film", "story", "garden", "children", "values", "axis", "company", "pr
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """A decoder in which one word is fifty times as long as the others, and 100 distinct texts in which it is about every tenth."""
+    """A decoder in which one token, "y", is fifty times as long as the others, and 100 distinct texts: some begin with it, some end."""
     folder = tmp_path_factory.mktemp("planted")
     path = save_tiny_model("gpt2", folder / "model", n_layer=2)
     model, tokenizer = AutoModel.from_pretrained(path), AutoTokenizer.from_pretrained(path)
@@ -27,7 +27,7 @@ def planted(tmp_path_factory):
     model.save_pretrained(path)
     rng = np.random.default_rng(0)
     rows = [" ".join(["film", *rng.choice(WORDS, rng.integers(3, 14)), str(i)]) for i in range(100)]
-    rows[::12] = [f"{row} story" for row in rows[::12]]  # some end in it
+    rows[::12], rows[5::12] = [f"{row} story" for row in rows[::12]], [f"y {row}" for row in rows[5::12]]
     data = folder / "rows.jsonl"
     data.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
     return str(path), str(data)
@@ -98,7 +98,7 @@ def test_with_and_without_sinks_is_one_chart_that_says_where_they_differ(planted
     app = waited(app.button(key="measure_other").click().run())
     assert not app.exception and not app.error
     assert "with sinks" in sentences(app.markdown)
-    assert "Both sides are the same texts" in sentences(app.caption) and "rather too wide" in sentences(app.caption)
+    assert "Both sides are the same texts" in sentences(app.caption) and "over the same half-samples" in sentences(app.caption)
     app = app.selectbox(key="compare_to").set_value("drop").run()
     assert "That is the present treatment of sinks" in sentences(app.caption)
     app = app.selectbox(key="pooling").set_value("cls").run()  # which cannot leave a token out
@@ -114,3 +114,21 @@ def test_without_any_sink_both_sides_are_said_to_be_one(tiny):
     kept = replace(profile, sinks=replace(profile.sinks, treatment="keep"))
     assert sink_notes(profile, kept)[0].endswith("at any layer: both sides are the same vectors.")
     assert "is not known" in sink_notes(profile, replace(profile, sinks=None))[0]
+
+
+def test_a_last_token_that_is_often_a_sink_is_said_and_another_one_offered(planted):
+    app = measure(open_app(**choices(planted, pooling="last")))
+    assert "The token that the pooling takes is a sink in" in sentences(app.caption)
+    app = app.button(key="sinks_before").click().run()
+    assert app.session_state["sinks"] == "drop" and app.query_params["sinks"] == "drop"
+    app = measure(app)
+    assert not app.exception and "rows got another token." in sentences(app.caption)
+    assert "sinks_before" not in [button.key for button in app.button]
+    assert "% of the tokens are attention sinks, the largest norm is" in sentences(app.caption)  # at the layer looked at
+
+
+def test_a_first_token_that_is_a_sink_offers_the_mean(planted):
+    app = measure(open_app(**choices(planted, pooling="cls")))
+    assert "The token that the pooling takes is a sink in" in sentences(app.caption)
+    app = app.button(key="sinks_mean").click().run()
+    assert not app.exception and (app.session_state["pooling"], app.session_state["sinks"]) == ("mean", "")

@@ -10,7 +10,7 @@ from gelora.geometry import comparability_notes, compare_profiles, summarize_dif
 from gelora.records import IdEstimate, IdProfile
 
 
-def profile_of(make, curve, spread=0.0, intervals=True):
+def profile_of(make, curve, spread=0.0, intervals=True, digest="other"):
     """TwoNN on each layer; half-samples at the value -+ spread (standard deviation spread * sqrt 2), none when spread is 0."""
     states = make.states(np.zeros((len(curve), 3, 2)))
     ends = [(None, None) if d is None or not intervals else (d - 1, d + 1) for d in curve]
@@ -18,16 +18,28 @@ def profile_of(make, curve, spread=0.0, intervals=True):
     estimates = {"twonn": tuple(IdEstimate("twonn", d, *e, 3, 3, 0.1, n) for d, e, n in zip(curve, ends, notes, strict=True))}
     values = np.array([np.nan if d is None else d for d in curve])
     halves = {"twonn": np.stack([values - spread, values + spread])} if spread else {}
-    return IdProfile(states.layer_names, estimates, halves, states.model, states.sample_source, "mean", 128, 20, "euclidean")
+    source = replace(states.sample_source, texts_digest=digest)
+    return IdProfile(states.layer_names, estimates, halves, states.model, source, "mean", 128, 20, "euclidean")
 
 
 def test_the_interval_adds_the_variances_of_both_sides_half_samples(make):
     """Standard deviations 3 and 4 make one of 5: the classic triangle."""
-    first, second = profile_of(make, [5.0, 9.0], 3 / np.sqrt(2)), profile_of(make, [5.5, 29.0], 4 / np.sqrt(2))
+    first, second = profile_of(make, [5.0, 9.0], 3 / np.sqrt(2)), profile_of(make, [5.5, 29.0], 4 / np.sqrt(2), digest="of others")
     one, two = compare_profiles(first, second, "twonn")
     assert (one.layer, one.first, one.second, one.value) == ("embeddings", 5.0, 5.5, 0.5)
     assert one.ci_high - one.value == pytest.approx(1.959964 * 5, rel=1e-6) and not one.is_clear
     assert two.ci_low == pytest.approx(20 - 9.79982, rel=1e-6) and two.is_clear
+
+
+def test_of_the_same_texts_what_moves_both_alike_cancels(make):
+    """Half-samples at -+ 3 and -+ 4 differ by -+ 1, a standard deviation of sqrt 2; drawn tokens are no common rows."""
+    first, second = profile_of(make, [5.0], 3.0), profile_of(make, [5.5], 4.0)
+    (same,) = compare_profiles(first, second, "twonn")
+    assert same.ci_high - same.value == pytest.approx(1.959964 * np.sqrt(2))
+    (itself,) = compare_profiles(first, first, "twonn")
+    assert (itself.value, itself.ci_low, itself.ci_high, itself.is_clear) == (0, 0, 0, False)
+    (tokens,) = compare_profiles(first, replace(second, pooling="tokens"), "twonn")
+    assert tokens.ci_high - tokens.value == pytest.approx(1.959964 * 5 * np.sqrt(2))
 
 
 def test_the_other_way_round_is_the_negative(make):
