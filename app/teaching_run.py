@@ -62,7 +62,8 @@ class Harvest:
     """What step 6 draws of a run, recorded or the class's own.
 
     series: {metric: [(step, value)]}; references: what the metric is held against, by name; geometry: the measurements of
-    the dimension during training, the earliest first; metric: the name of the metric the run is judged by.
+    the dimension during training, the earliest first; metric: the name of the metric the run is judged by; n_held_out: rows it is
+    evaluated on, at most.
     """
 
     metric: str
@@ -71,6 +72,7 @@ class Harvest:
     geometry: list[dict[str, Any]]
     n_adapter_params: int
     total_steps: int
+    n_held_out: int
 
     @property
     def score(self) -> float | None:
@@ -92,7 +94,13 @@ def harvest(run: RunInfo, references: Mapping[str, float]) -> Harvest:
     """
     ordered = {name: references[name] for name in sorted(references, key=lambda name: not name.startswith(HEAD_ONLY))}
     return Harvest(
-        run.main_metric or "eval_loss", series_of(run), ordered, geometry_of(run), run.n_adapter_params or 0, run.total_steps or run.step
+        run.main_metric or "eval_loss",
+        series_of(run),
+        ordered,
+        geometry_of(run),
+        run.n_adapter_params or 0,
+        run.total_steps or run.step,
+        run.spec.training.n_eval,
     )
 
 
@@ -123,10 +131,9 @@ def recorded() -> RecordedRun:
     try:
         kept = json.loads(RECORDED.read_text(encoding="utf-8"))
         series = {name: [(int(step), float(value)) for step, value in points] for name, points in kept["series"].items()}
-        found = Harvest(
-            kept["metric"], series, kept["references"], kept["geometry"], int(kept["n_adapter_params"]), int(kept["total_steps"])
-        )
         spec = RunSpec.from_json(json.dumps(kept["spec"]))
+        sizes = int(kept["n_adapter_params"]), int(kept["total_steps"]), spec.training.n_eval
+        found = Harvest(kept["metric"], series, kept["references"], kept["geometry"], *sizes)
         return RecordedRun(spec, found, kept["date"], kept["machine"], kept["command"], float(kept["seconds"]), tuple(kept["curve"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         again = "python -m benchmarks.recorded_run"

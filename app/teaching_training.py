@@ -12,7 +12,7 @@ from app.run_reading import reference_scores, series_of
 from app.run_words import duration, main_metric, metric_word, waits_for
 from app.teaching_parts import draw, profile_or_wait, say
 from app.teaching_run import ESTIMATOR, Harvest, find_run, harvest, recorded, same_run, tour_spec
-from app.teaching_steps import GAINS, Question, gain_answer, last_layer_move, move_answer, run_finding, signed, verdict
+from app.teaching_steps import GAINS, Question, gain_answer, gain_margin, last_layer_move, move_answer, run_finding, signed, verdict
 from gelora.errors import GeloraError
 from gelora.records import RunSpec
 from gelora.runs import RunInfo, list_runs, start_run
@@ -186,4 +186,9 @@ def _gain_said(found: Harvest) -> str:
     if answer is None or answer >= len(GAINS) or head_only is None or found.score is None:
         return ""
     truth = gain_answer(found.score, head_only)
-    return f"Step 2: {GAINS[answer]}? " + ("So it is." if truth == answer else f"Measured: {GAINS[truth]}.")
+    said = f"Step 2: {GAINS[answer]}? " + ("So it is." if truth == answer else f"Measured: {GAINS[truth]}.")
+    if found.metric != "eval_accuracy":
+        return said
+    margin = gain_margin(found.score, head_only, found.n_held_out)
+    is_clear = abs(100 * (found.score - head_only)) > margin
+    return said + ("" if is_clear else f" One seed, {found.n_held_out:,} rows held out: under {margin:.0f} points may be chance.")

@@ -15,6 +15,7 @@ from app.teaching_steps import (
     agreement_finding,
     disputed_blocks,
     gain_answer,
+    gain_margin,
     move_answer,
     question,
     run_finding,
@@ -113,9 +114,16 @@ def test_the_gain_is_counted_in_points(score, answer):
     assert gain_answer(score, 0.6) == answer < len(GAINS)
 
 
+def test_two_accuracies_differ_within_what_their_rows_can_show():
+    rng = np.random.default_rng(0)
+    draws = rng.binomial(500, 0.67, 20_000) / 500 - rng.binomial(500, 0.65, 20_000) / 500
+    assert gain_margin(0.67, 0.65, 500) == pytest.approx(100 * 1.96 * draws.std(), rel=0.03)
+    assert gain_margin(0.67, 0.65, 2000) == pytest.approx(gain_margin(0.67, 0.65, 500) / 2)
+
+
 def harvest_of(before, after, references=None):
     lines = [{"step": step, "dimensions": [5.0, value]} for step, value in ((0, before), (9, after))]
-    return Harvest("eval_accuracy", {"eval_accuracy": [(9, 0.7)]}, references or {}, lines, 10, 9)
+    return Harvest("eval_accuracy", {"eval_accuracy": [(9, 0.7)]}, references or {}, lines, 10, 9, 500)
 
 
 @pytest.mark.parametrize("before, after, answer", [(5.0, 6.5, 0), (5.0, 5.4, 1), (5.0, 3.5, 2), (None, 5.0, None)])
