@@ -31,7 +31,7 @@ from gelora.sources import (
     model_structure,
 )
 
-_FORMAT = 4  # raise it when the same measurement would now give other numbers
+_FORMAT = 5  # raise it when the same measurement would now give other numbers
 
 
 class Measurements:

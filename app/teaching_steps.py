@@ -13,7 +13,7 @@ from app.charts.large import SHAPES
 from app.charts.look import estimator_style, minus
 from app.run_words import metric_word
 from app.teaching_run import Harvest
-from gelora.geometry import rises, sign_agreement, spread_half_width
+from gelora.geometry import half_sample_spread, halves_of, rises, sign_agreement
 from gelora.ranks import equivalent_uniform_rank
 from gelora.records import IdProfile, ModelStructure, RankPlan
 
@@ -119,10 +119,10 @@ def shape_of(profile: IdProfile, estimator: str) -> str:
 def change(profile: IdProfile, estimator: str, start: int, end: int) -> tuple[float, float]:
     """The change from one layer to another and the half-width of its 95% interval, paired over the half-samples; inf without them."""
     curve = profile.dimensions(estimator)
-    halves = profile.subsamples.get(estimator)
+    halves = halves_of(profile, estimator)
     moved = float(curve[end] - curve[start])
-    half_width = None if halves is None else spread_half_width(halves[:, end] - halves[:, start])
-    return moved, float("inf") if half_width is None else half_width
+    spread = None if halves is None else half_sample_spread(halves[:, end] - halves[:, start], profile.halves)
+    return moved, float("inf") if spread is None else spread.half_width()
 
 
 def _sign(profile: IdProfile, estimator: str, start: int, end: int) -> int:

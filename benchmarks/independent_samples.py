@@ -4,10 +4,17 @@ All distinct texts of a dataset go through the bundled model once; disjoint rand
 a person would measure one. Three questions, each row a block:
 
 "share"     how often do samples of N want a unit of rank (`peer`), and what share does one sample give it, averaged
-            (`ours`; `counted_on_halves` is the share of half-samples whose own rise asks for it); within 0.15
-"deviation" the standard deviation of a rise over samples (`peer`) and the one behind its interval, averaged (`ours`)
-"law"       the standard deviation over samples at several N (`peer`; root mean square over blocks) and what N = 1000
-            and the 1 / N law of the variance say (`ours`)
+            (`ours`; `counted_on_halves` is the share of half-samples whose own rise asks for it); within 0.15.
+            `standard_error` is that of the difference over the samples
+"deviation" the standard deviation of a rise over samples (`peer`) and the one behind its interval, averaged (`ours`;
+            root mean square); `all blocks` is the root mean square over blocks, and there `independent_halves` is the ratio
+            that the deviation of as many halves of separate draws would have, `interval_holds` how often a 95% interval
+            holds the mean over samples
+"law"       the standard deviation over samples at several sizes (`peer`; root mean square over blocks) and what N and the
+            1 / N law of the variance say (`ours`)
+
+A share is a probability given one sample, so its mean cannot be the frequency over samples: for a rise m with the right
+deviation s it is Phi(m / (s sqrt 2)) where the frequency is Phi(m / s), up to 8 points less far from one half.
 """
 
 import argparse
@@ -20,7 +27,7 @@ import numpy as np
 
 from benchmarks import record
 from gelora.errors import GeloraError
-from gelora.geometry import estimate_profile, resolution, rises
+from gelora.geometry import estimate_profile, rises
 from gelora.ranks import rise_shares, rise_units
 from gelora.ranks.allocation import rounded_rise
 from gelora.records import HiddenStates, IdProfile
@@ -28,7 +35,7 @@ from gelora.sources import extract_hidden_states, load_sample
 
 MODEL = "all-MiniLM-L6-v2"
 ESTIMATORS = ("twonn", "mle", "gride")
-N = 1000
+N = 500
 SIZES = (500, 1000, 2000, 4000)
 TOLERANCE = 0.15
 
@@ -38,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", help="datasets beside `docstrings`")
     parser.add_argument("--most", type=int, default=30_000, help="texts of a dataset at most (default 30000)")
+    parser.add_argument("--n", type=int, default=N, help=f"texts of a sample (default {N})")
     parser.add_argument("--json")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
@@ -45,10 +53,10 @@ def main() -> None:
         for dataset in ("docstrings", *options.files):
             states = extract_hidden_states(MODEL, load_sample(dataset, options.most), max_length=64, cache=False)
             name = dataset if dataset == "docstrings" else dataset.rsplit("/", 2)[-2]
-            profiles = [estimate_profile(part, ESTIMATORS) for part in disjoint(states, N)]
+            profiles = [estimate_profile(part, ESTIMATORS) for part in disjoint(states, options.n)]
             for estimator in ESTIMATORS:
                 rows += share_rows(name, estimator, profiles) + deviation_rows(name, estimator, profiles)
-            rows += law_rows(name, states, profiles)
+            rows += law_rows(name, states, profiles, options.n)
     except GeloraError as error:
         sys.exit(str(error))
     record.write("independent_samples", rows, options.json)
@@ -71,13 +79,15 @@ def share_rows(dataset: str, estimator: str, profiles: list[IdProfile]) -> list[
         halves = [pair for profile in profiles for pair in profile.subsamples[estimator][:, block - 1 : block + 1]]
         for unit in range(1, highest + 1):
             wanted = float(np.mean([(u[block] or 0) >= unit for u in units]))
-            share = float(np.mean([s[block][unit - 1] if len(s[block]) >= unit else 0.0 for s in shares]))
+            given = [s[block][unit - 1] if len(s[block]) >= unit else 0.0 for s in shares]
+            share = float(np.mean(given))
+            error = float(np.std([g - ((u[block] or 0) >= unit) for g, u in zip(given, units, strict=True)], ddof=1) / len(units) ** 0.5)
             counted = float(np.mean([rounded_rise(float(before), float(after), "ceil") >= unit for before, after in halves]))
             rows.append(
                 {
                     "case": f"share, {dataset}, {estimator}, block {block}, unit {unit}",
                     "ours": round(share, 3), "peer": round(wanted, 3), "peer_name": "independent samples that want it",
-                    "difference": round(share - wanted, 3), "counted_on_halves": round(counted, 3),
+                    "difference": round(share - wanted, 3), "standard_error": round(error, 3), "counted_on_halves": round(counted, 3),
                     "floor": TOLERANCE, "is_within": abs(share - wanted) <= TOLERANCE, "n_independent": len(profiles), "unit": "share",
                 }
             )  # fmt: skip
@@ -87,23 +97,37 @@ def share_rows(dataset: str, estimator: str, profiles: list[IdProfile]) -> list[
 def deviation_rows(dataset: str, estimator: str, profiles: list[IdProfile]) -> list[dict[str, Any]]:
     """A rise's standard deviation over samples, and the mean of those behind its intervals."""
     found = [rises(profile, estimator) for profile in profiles]
-    rows = []
-    for block in range(1, len(profiles[0].layer_names)):
-        over = float(np.std([rise[block - 1].value for rise in found], ddof=1))  # type: ignore[type-var]
-        behind = float(np.sqrt(np.mean([rise[block - 1].deviation ** 2 for rise in found])))  # type: ignore[operator]
-        rows.append(
-            {
-                "case": f"deviation, {dataset}, {estimator}, block {block}", "ours": round(behind, 3), "peer": round(over, 3),
-                "peer_name": "over independent samples", "ratio": round(behind / over, 2),
-                "n_independent": len(profiles), "unit": "dimensions",
-            }
-        )  # fmt: skip
-    return rows
+    values = np.array([[rise.value for rise in of_sample] for of_sample in found])
+    behind = np.array([[rise.spread.deviation for rise in of_sample] for of_sample in found])  # type: ignore[union-attr]
+    mean, over, ours = values.mean(axis=0), values.std(axis=0, ddof=1), np.sqrt(np.mean(behind**2, axis=0))
+    holds = np.mean([[r.ci_low <= m <= r.ci_high for r, m in zip(of_sample, mean, strict=True)] for of_sample in found])  # type: ignore[operator]
+    separate = np.mean([np.diff(p.subsamples[estimator][0::2], axis=1).var(axis=0, ddof=1) for p in profiles], axis=0)  # one of each pair
+    rows = [
+        _deviation_row(f"{dataset}, {estimator}, block {i}", float(a), float(b), len(profiles))
+        for i, (a, b) in enumerate(zip(ours, over, strict=True), 1)
+    ]
+    whole = _deviation_row(f"{dataset}, {estimator}, all blocks", _rms(ours), _rms(over), len(profiles))
+    return [
+        *rows,
+        {**whole, "independent_halves": round(float(np.sqrt(separate.mean())) / _rms(over), 2), "interval_holds": round(float(holds), 3)},
+    ]
 
 
-def law_rows(dataset: str, states: HiddenStates, at_n: list[IdProfile]) -> list[dict[str, Any]]:
+def _deviation_row(case: str, ours: float, over: float, n_independent: int) -> dict[str, Any]:
+    return {
+        "case": f"deviation, {case}", "ours": round(ours, 3), "peer": round(over, 3),
+        "peer_name": "over independent samples", "ratio": round(ours / over, 2),
+        "n_independent": n_independent, "unit": "dimensions",
+    }  # fmt: skip
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def law_rows(dataset: str, states: HiddenStates, at_n: list[IdProfile], n: int) -> list[dict[str, Any]]:
     """The spread of rises over samples of several sizes against what one sample of N predicts for that size."""
-    predicted = {e: float(np.sqrt(np.mean([found.rise**2 for p in at_n if (found := resolution(p, e))]))) / 1.96 for e in ESTIMATORS}
+    predicted = {e: _rms(np.array([r.spread.deviation for p in at_n for r in rises(p, e) if r.spread])) for e in ESTIMATORS}
     rows = []
     for size in SIZES:
         if 3 * size > states.values.shape[1]:
@@ -111,7 +135,7 @@ def law_rows(dataset: str, states: HiddenStates, at_n: list[IdProfile]) -> list[
         curves = [estimate_profile(part, ESTIMATORS, n_subsamples=0) for part in disjoint(states, size)]
         for estimator in ESTIMATORS:
             steps = np.diff([profile.dimensions(estimator) for profile in curves], axis=1)
-            over, law = float(np.sqrt(np.mean(np.var(steps, axis=0, ddof=1)))), predicted[estimator] * (N / size) ** 0.5
+            over, law = float(np.sqrt(np.mean(np.var(steps, axis=0, ddof=1)))), predicted[estimator] * (n / size) ** 0.5
             rows.append(
                 {
                     "case": f"law, {dataset}, {estimator}, N {size}", "ours": round(law, 3), "peer": round(over, 3),

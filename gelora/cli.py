@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--estimators", default="twonn,mle", help="comma-separated names, or all (default twonn,mle; see gelora estimators)"
     )
     measure.add_argument("--metric", choices=("euclidean", "cosine"), default="euclidean")
-    measure.add_argument("--n-subsamples", type=int, default=20, help="random halves behind the intervals; 0 for none (default 20)")
+    measure.add_argument("--n-subsamples", type=int, default=20, help="halves behind the intervals, in pairs; 0 for none (default 20)")
     measure.add_argument("--baselines", action="store_true", help="also measure shuffled features and a Gaussian of the same covariance")
     measure.add_argument("--scale-curves", action="store_true", help="also measure N/2, N/4, N/8 rows and farther neighbors")
     measure.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the forward pass")

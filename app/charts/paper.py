@@ -22,6 +22,7 @@ _POOLINGS = {
     "last": "each text as its last token",
     "tokens": "each vector a single token, special tokens excluded",
 }
+_HALVES = {"pairs": "complementary random half-samples", "independent": "random half-samples drawn without replacement"}
 
 
 def for_paper(figure: go.Figure, width_mm: float) -> go.Figure:
@@ -92,7 +93,7 @@ def methods_sentence(profile: IdProfile, estimators: list[str] | tuple[str, ...]
     variants = "; ".join(_variant(name, profile.n_neighbors) for name in estimators)
     halves = {len(profile.subsamples[name]) for name in estimators if name in profile.subsamples}
     own = [ESTIMATORS[name].label for name in estimators if ESTIMATORS[name].keeps_own_interval or name not in profile.subsamples]
-    intervals = f" Intervals are 95%, from {max(halves)} random half-samples drawn without replacement." if halves else ""
+    intervals = f" Intervals are 95%, from {max(halves)} {_HALVES[profile.halves]}." if halves else ""
     if own:
         intervals += f" The interval of {' and '.join(own)}, where there is one, is the estimator's own."
     texts = "token vectors from " if profile.pooling == "tokens" else f"{'distinct ' if source.distinct else ''}texts of "

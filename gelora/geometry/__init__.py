@@ -25,6 +25,7 @@ from gelora.geometry.curve import (
     Resolution,
     Rise,
     SignAgreement,
+    halves_of,
     is_scale_dependent,
     resolution,
     resolution_sentence,
@@ -34,7 +35,7 @@ from gelora.geometry.curve import (
 )
 from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
-from gelora.geometry.estimator import Estimator, spread_half_width
+from gelora.geometry.estimator import Estimator, Spread, half_sample_spread
 from gelora.geometry.gride import GRIDE, Plateau
 from gelora.geometry.map_measurement import Bound, MapMeasurement, Measured, measure_map
 from gelora.geometry.maps import MAP_KINDS, RANK_TOLERANCE, MapSpec, SmoothMap, numerical_rank
@@ -84,6 +85,7 @@ __all__ = [
     "SignAgreement",
     "SkdimEstimator",
     "SmoothMap",
+    "Spread",
     "Summary",
     "Trial",
     "TwoNN",
@@ -95,6 +97,8 @@ __all__ = [
     "comparability_notes",
     "compare_profiles",
     "estimate_profile",
+    "half_sample_spread",
+    "halves_of",
     "is_scale_dependent",
     "layer_difference",
     "measure_map",
@@ -110,7 +114,6 @@ __all__ = [
     "share_rows",
     "sign_agreement",
     "sign_sentence",
-    "spread_half_width",
     "summarize",
     "summarize_differences",
     "synthetic",

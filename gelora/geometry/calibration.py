@@ -15,7 +15,7 @@ from gelora.errors import DataError, InputError
 from gelora.geometry import synthetic
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval
-from gelora.geometry.half_samples import draw_halves, wide_enough
+from gelora.geometry.half_samples import check_n_subsamples, draw_halves, wide_enough
 from gelora.geometry.profile import checked_names, maker
 from gelora.geometry.scales import DistanceScales
 from gelora.records import NeighborGraph, Progress, check_choice
@@ -118,7 +118,7 @@ def calibrate(
         n_neighbors: k of the estimators that take one.
         interval: "own" is what `fit` gives (analytic, else from half-samples); "half-samples" is from half-samples for
             all, as a profile has it; "none" computes none beyond the analytic, which costs least.
-        n_subsamples: number of halves, at least 2.
+        n_subsamples: number of halves, even and at least 2.
         progress: called as progress(stage, answers so far, answers in all); may raise `Cancelled`.
 
     Returns:
@@ -135,7 +135,7 @@ def calibrate(
     names, cases, seeds = checked_names(estimators), tuple(cases), tuple(seeds)
     check_choice("interval", interval, INTERVALS)
     check_whole("n_neighbors", n_neighbors, 2)
-    check_whole("n_subsamples", n_subsamples, 2)
+    check_n_subsamples(n_subsamples, least=2)
     if not cases or not seeds:
         raise InputError(f"There are {len(cases)} cases and {len(seeds)} seeds; give at least one of each.")
     for seed in seeds:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.geometry.estimator import spread_half_width
+from gelora.geometry.curve import halves_of
+from gelora.geometry.estimator import half_sample_spread
 from gelora.records import IdEstimate, IdProfile
 
 
@@ -49,10 +50,10 @@ class DifferenceSummary:
 def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tuple[LayerDifference, ...]:
     """The difference second - first at every layer, with a 95% interval.
 
-    Of the same rows (`share_rows`) it is the difference -+ 1.96 standard deviations of the half-samples' differences, as for
-    a rise: what moves both alike cancels. Else the two are taken for independent: -+ 1.96 sqrt(s1^2 + s2^2), with s the
-    standard deviation of a profile's half-samples at that layer. Without half-samples half the width of the estimate's
-    own interval takes the place of 1.96 s.
+    Of the same rows (`share_rows`) it is the difference -+ t standard deviations by the half-samples' differences, as for a
+    rise: what moves both alike cancels. Else the two are taken for independent: -+ sqrt(w1^2 + w2^2), with w half the width
+    of the interval that a profile's half-samples give at that layer. Without half-samples half the width of the estimate's
+    own interval takes its place.
 
     Raises:
         InputError: a profile does not hold the estimator, or they have different numbers of layers.
@@ -67,7 +68,9 @@ def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tup
     widths = [_half_widths(profile, estimator) for profile in (first, second)]
     paired: list[float | None] = [None] * len(first.layer_names)
     if share_rows(first, second, estimator):
-        paired = [spread_half_width(moved) for moved in (second.subsamples[estimator] - first.subsamples[estimator]).T]
+        one, other = halves_of(first, estimator), halves_of(second, estimator)
+        spreads = [half_sample_spread(moved, first.halves) for moved in (other - one).T]  # type: ignore[operator]
+        paired = [None if spread is None else spread.half_width() for spread in spreads]
     pairs = zip(first.layer_names, first.estimates[estimator], second.estimates[estimator], *widths, paired, strict=True)
     result = []
     for layer, a, b, wide_a, wide_b, half_width in pairs:
@@ -78,12 +81,14 @@ def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tup
 
 
 def share_rows(first: IdProfile, second: IdProfile, estimator: str) -> bool:
-    """Whether row i is of the same text in both and halves were drawn of both, so that half-samples can be subtracted one by one.
+    """Whether row i is of the same text in both and halves were drawn of both alike, so that half-samples can be subtracted one by one.
 
     Halves drawn with different seeds do no harm: their differences then spread as those of independent ones do.
     """
     halves = [profile.subsamples.get(estimator) for profile in (first, second)]
-    if halves[0] is None or halves[1] is None or halves[0].shape != halves[1].shape or "tokens" in (first.pooling, second.pooling):
+    if halves[0] is None or halves[1] is None or halves[0].shape != halves[1].shape or first.halves != second.halves:
+        return False
+    if "tokens" in (first.pooling, second.pooling):
         return False
     texts = [(p.sample_source.texts_digest, () if p.sinks is None else p.sinks.left_out) for p in (first, second)]
     return texts[0] == texts[1]
@@ -166,10 +171,11 @@ def comparability_notes(first: IdProfile, second: IdProfile, estimator: str) -> 
 
 def _half_widths(profile: IdProfile, estimator: str) -> list[float | None]:
     """Half the width of each layer's 95% interval: from the half-samples where there are two, else the estimate's own."""
-    halves = profile.subsamples.get(estimator)
+    halves = halves_of(profile, estimator)
     widths: list[float | None] = []
     for layer, estimate in enumerate(profile.estimates[estimator]):
-        width = None if halves is None else spread_half_width(halves[:, layer])
+        spread = None if halves is None else half_sample_spread(halves[:, layer], profile.halves)
+        width = None if spread is None else spread.half_width()
         if width is None and estimate.ci_low is not None and estimate.ci_high is not None:
             width = (estimate.ci_high - estimate.ci_low) / 2
         widths.append(width)

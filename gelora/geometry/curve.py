@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.geometry.estimator import spread_half_width, z_value
+from gelora.geometry.estimator import Spread, half_sample_spread, halves_at_whole, z_value
 from gelora.geometry.registry import ESTIMATORS
 from gelora.records import IdEstimate, IdProfile
 
@@ -27,11 +27,8 @@ class Rise:
     ci_low: float | None
     ci_high: float | None
     note: str | None = None
-
-    @property
-    def deviation(self) -> float | None:
-        """The standard deviation behind the 95% interval: what `value` would vary by over samples of this size."""
-        return None if self.ci_low is None or self.ci_high is None else (self.ci_high - self.ci_low) / (2 * z_value(_CONFIDENCE))
+    spread: Spread | None = None
+    """What `value` would vary by over samples of this size: what is behind the interval."""
 
     @property
     def is_significant(self) -> bool:
@@ -43,15 +40,15 @@ def rises(profile: IdProfile, estimator: str) -> tuple[Rise, ...]:
     """The rise d_i - d_{i-1} over every block i, with a 95% interval.
 
     Both layers were measured on the same halves of the sample, so the interval is that of the paired difference:
-    value -+ 1.96 standard deviations of the half-samples' differences. What moves both layers alike cancels. Without
-    half-samples the two layers' own intervals are added as if independent.
+    value -+ t standard deviations by the halves' differences (`half_sample_spread`). What moves both layers alike
+    cancels. Without half-samples the two layers' own intervals are added as if independent.
 
     Raises:
         InputError: the profile does not hold the estimator.
     """
     profile.dimensions(estimator)  # checks the name
     curve = profile.estimates[estimator]
-    halves = profile.subsamples.get(estimator)
+    halves = halves_of(profile, estimator)
     result = []
     for block in range(1, len(curve)):
         before, after = curve[block - 1], curve[block]
@@ -61,13 +58,23 @@ def rises(profile: IdProfile, estimator: str) -> tuple[Rise, ...]:
             result.append(Rise(block, None, None, None, f"no dimension at {' and '.join(missing)} ({'; '.join(map(str, reasons))})"))
             continue
         value = after.dimension - before.dimension
-        half_width = _half_width(before, after, None if halves is None else halves[:, block] - halves[:, block - 1])
+        spread = _spread(before, after, None if halves is None else halves[:, block] - halves[:, block - 1], profile.halves)
         result.append(
             Rise(block, value, None, None, "no interval: a layer has none")
-            if half_width is None
-            else Rise(block, value, value - half_width, value + half_width)
+            if spread is None
+            else Rise(block, value, value - spread.half_width(), value + spread.half_width(), None, spread)
         )
     return tuple(result)
+
+
+def halves_of(profile: IdProfile, estimator: str) -> np.ndarray | None:
+    """What an interval is made from: the halves' answers at the scale of the whole, float64 [n_subsamples, n_layers + 1]; None without.
+
+    Raises:
+        InputError: the profile does not hold the estimator.
+    """
+    answers = profile.subsamples.get(estimator)
+    return None if answers is None else halves_at_whole(answers, profile.dimensions(estimator), profile.halves)
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,9 @@ class Resolution:
 
 
 def resolution(profile: IdProfile, estimator: str) -> Resolution | None:
-    """What rise the profile's sample size resolves by `estimator`: 1.96 standard deviations of a block's paired difference.
+    """What rise the profile's sample size resolves by `estimator`: half the width of a block's interval (root mean square over blocks).
 
-    The variance is the mean over blocks of those behind the intervals of `rises`. That it falls as 1 / N is an
+    That it falls as 1 / N is an
     assumption, which `benchmarks/independent_samples.py` holds against sentences; bias does not fall with it.
 
     Returns:
@@ -106,12 +113,10 @@ def resolution(profile: IdProfile, estimator: str) -> Resolution | None:
     Raises:
         InputError: the profile does not hold the estimator.
     """
-    deviations = [rise.deviation for rise in rises(profile, estimator) if rise.deviation is not None]
-    if not any(deviations):
+    half_widths = [rise.spread.half_width() for rise in rises(profile, estimator) if rise.spread is not None]
+    if not any(half_widths):
         return None
-    return Resolution(
-        estimator, z_value(_CONFIDENCE) * float(np.sqrt(np.mean(np.square(deviations)))), profile.estimates[estimator][0].n_samples
-    )
+    return Resolution(estimator, float(np.sqrt(np.mean(np.square(half_widths)))), profile.estimates[estimator][0].n_samples)
 
 
 def resolution_sentence(profile: IdProfile, estimators: Sequence[str] | None = None) -> str | None:
@@ -233,9 +238,9 @@ def is_scale_dependent(profile: IdProfile, estimator: str) -> np.ndarray:
     return result
 
 
-def _half_width(before: IdEstimate, after: IdEstimate, differences: np.ndarray | None) -> float | None:
-    half_width = None if differences is None else spread_half_width(differences)
-    if half_width is not None:
-        return half_width
+def _spread(before: IdEstimate, after: IdEstimate, differences: np.ndarray | None, halves: str) -> Spread | None:
+    spread = None if differences is None else half_sample_spread(differences, halves)
+    if spread is not None:
+        return spread
     ends = [end for e in (before, after) for end in (e.ci_low, e.ci_high) if end is not None]
-    return float(np.hypot(ends[1] - ends[0], ends[3] - ends[2])) / 2 if len(ends) == 4 else None
+    return Spread(float(np.hypot(ends[1] - ends[0], ends[3] - ends[2])) / (2 * z_value(_CONFIDENCE))) if len(ends) == 4 else None

@@ -10,10 +10,11 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, z_value
+from gelora.geometry.curve import halves_of
+from gelora.geometry.estimator import Estimator, half_sample_spread, z_value
 from gelora.geometry.gride import GrideCurve, scale_curve
 from gelora.geometry.profile import maker, measurable_cloud, same_layers
-from gelora.records import HiddenStates, IdEstimate, IdProfile, Progress, ScaleCurve
+from gelora.records import HiddenStates, IdProfile, Progress, ScaleCurve
 
 _MOST_PARTS = 8
 _LEAST_ROWS = 50
@@ -70,7 +71,7 @@ def add_scale_curves(
         gride.append(scale_curve(cloud))
         nearest[layer, 0] = cloud.lengths(1).mean()
         for name in names:
-            means[name][layer, 0], spreads[name][layer, 0] = _at_all_rows(profile.estimates[name][layer])
+            means[name][layer, 0], spreads[name][layer, 0] = _at_all_rows(profile, name, layer)
         for j, size in enumerate(sizes[1:], start=1):
             parts = [values[np.sort(rows[:size])] for rows in np.array_split(order, 2**j)]
             answers, lengths = _of_parts(parts, makers, profile, device)
@@ -87,11 +88,13 @@ def add_scale_curves(
     return replace(profile, scale_curves={**profile.scale_curves, **curves})
 
 
-def _at_all_rows(estimate: IdEstimate) -> tuple[float, float]:
+def _at_all_rows(profile: IdProfile, estimator: str, layer: int) -> tuple[float, float]:
     """The profile's own value and its standard deviation, NaN where there is none."""
+    estimate, halves = profile.estimates[estimator][layer], halves_of(profile, estimator)
     value = np.nan if estimate.dimension is None else estimate.dimension
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return value, np.nan
+    spread = None if halves is None else half_sample_spread(halves[:, layer], profile.halves)
+    if spread is not None or estimate.ci_low is None or estimate.ci_high is None:
+        return value, np.nan if spread is None else spread.deviation
     return value, (estimate.ci_high - estimate.ci_low) / (2 * z_value(0.95))
 
 

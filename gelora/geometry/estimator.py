@@ -5,6 +5,7 @@ Knows no formula of any estimator.
 
 import inspect
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,8 +13,8 @@ from scipy import special
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.half_samples import draw_halves
-from gelora.records import check_range
+from gelora.geometry.half_samples import check_n_subsamples, draw_halves
+from gelora.records import HALVES, check_choice, check_range
 
 
 class Estimator(ABC):
@@ -21,8 +22,8 @@ class Estimator(ABC):
 
     A subclass stores its parameters unchanged in `__init__`, checks them in `_check` and answers in `_dimension`.
     Every one has the parameter `confidence`. Where `interval` is "analytic", `_dimension` also sets `ci_low_` and
-    `ci_high_`. The others have the parameters `n_subsamples` and `seed` too: `fit` draws that many random halves of
-    the rows and takes dimension_ -+ z standard deviations of their answers. Halves are drawn without replacement;
+    `ci_high_`. The others have the parameters `n_subsamples` (even) and `seed` too: `fit` draws that many random halves of
+    the rows and takes dimension_ -+ t standard deviations by `half_sample_spread`. Halves are drawn without replacement;
     a bootstrap makes copies of rows, and a copy is a neighbor at distance zero.
 
     Attributes:
@@ -119,30 +120,79 @@ class Estimator(ABC):
     def _check_all(self) -> None:
         check_range("confidence", self.confidence, float(np.nextafter(0, 1)), float(np.nextafter(1, 0)))
         if self.interval != "analytic":
-            check_whole("n_subsamples", self.n_subsamples, 0)
+            check_n_subsamples(self.n_subsamples)
             check_whole("seed", self.seed, 0)
-            if self.n_subsamples == 1:
-                raise InputError("n_subsamples is 1; it must be 0 (no half-samples) or at least 2.")
         self._check()
 
 
 def half_sample_interval(dimension: float, answers: np.ndarray, confidence: float) -> tuple[float | None, float | None, str | None]:
-    """Low and high end around `dimension` from the halves' answers (NaN: none), and a note where there can be none."""
-    half_width = spread_half_width(answers, confidence)
-    if half_width is None:
+    """Low and high end around `dimension` from the answers of pairs of halves (NaN: none), and a note where there can be none."""
+    spread = half_sample_spread(halves_at_whole(answers, dimension, "pairs"), "pairs")
+    if spread is None:
         n_defined = int(np.isfinite(answers).sum())
-        reason = f"only {n_defined} of {len(answers)} half-samples have a dimension" if len(answers) else "no half-samples were drawn"
+        few = f"only {n_defined} of {len(answers)} half-samples have a dimension, no two of a pair"
+        reason = few if len(answers) else "no half-samples were drawn"
         return None, None, f"no interval: {reason}"
+    half_width = spread.half_width(confidence)
     return max(0.0, dimension - half_width), dimension + half_width, None
 
 
-def spread_half_width(answers: np.ndarray, confidence: float = 0.95) -> float | None:
-    """Half the width of a normal interval from the spread of half-samples' answers, or of their differences; NaN is none.
+@dataclass(frozen=True)
+class Spread:
+    """What an answer of all rows would vary by over samples of its size.
 
-    None where fewer than two are defined.
+    deviation: standard, in dimensions; degrees: of freedom that it was measured with, infinite where it counts as known.
     """
+
+    deviation: float
+    degrees: float = np.inf
+
+    def half_width(self, confidence: float = 0.95) -> float:
+        """Of the interval, by Student's law, which is wider than 1.96 deviations where those are measured on few pairs."""
+        return self.deviation * float(special.stdtrit(self.degrees, 0.5 + confidence / 2))
+
+
+def half_sample_spread(answers: np.ndarray, halves: str) -> Spread | None:
+    """The spread at all N rows, from the answers of halves or from their differences over a block.
+
+    "pairs" (A and B of `draw_halves` by turns): two independent samples of N / 2, so the variance of A - B is twice that
+    at N / 2, and four times that at N as variance falls with 1 / N: the mean of (A - B)^2 / 4, with a degree of freedom
+    a pair. "independent" (draws of their own, as profiles of earlier versions have them): the variance of the answers,
+    which is that at N for a mean over rows, sigma^2 / (N / 2) (1 - 1 / 2); an estimate from neighbors loses more than
+    that when half the rows go, so it is too wide (`python -m benchmarks.independent_samples` says by how much).
+
+    Args:
+        answers: float64 [n_subsamples], NaN where a half has none; of `halves_at_whole`, or their differences.
+        halves: one of HALVES, how they were drawn.
+
+    Returns:
+        None where no pair (of independent halves: no two) is defined.
+    """
+    check_choice("halves", halves, HALVES)
+    if halves == "pairs":
+        differences = answers[0::2] - answers[1::2]
+        defined = differences[np.isfinite(differences)]
+        return Spread(float(np.sqrt(np.mean(defined**2))) / 2, len(defined)) if len(defined) else None
     defined = answers[np.isfinite(answers)]
-    return z_value(confidence) * float(np.std(defined, ddof=1)) if len(defined) >= 2 else None
+    return Spread(float(np.std(defined, ddof=1))) if len(defined) >= 2 else None
+
+
+def halves_at_whole(answers: np.ndarray, dimension: np.ndarray | float, halves: str) -> np.ndarray:
+    """The answers of pairs of halves at the scale of the whole: times its dimension over their mean, layer by layer.
+
+    What falls as 1 / N is the variance of the logarithm of a dimension; half the rows also read another dimension (TwoNN
+    of sentences a tenth higher), which would be in the deviation twice. Answers of independent halves stay as they are.
+
+    Args:
+        answers: float64 [n_subsamples] or [n_subsamples, n_layers], NaN where a half has none.
+        dimension: that of all rows, a number or float64 [n_layers], NaN where undefined.
+        halves: one of HALVES.
+    """
+    if halves != "pairs":
+        return answers
+    defined = np.isfinite(answers)
+    total, count = np.where(defined, answers, 0.0).sum(axis=0), defined.sum(axis=0)
+    return answers * np.where(total > 0, dimension * count / np.where(total > 0, total, 1.0), 1.0)
 
 
 def z_value(confidence: float) -> float:

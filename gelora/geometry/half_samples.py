@@ -1,20 +1,37 @@
-"""Random halves of the rows, and the exact neighbor graph of a half, taken from the graph of the whole.
+"""Random halves of the rows, two and two the parts of one permutation, and the exact neighbor graph of a half.
 
 Knows nothing of layers or estimators.
 """
 
 import numpy as np
 
-from gelora.errors import DataError
+from gelora.errors import DataError, InputError
 from gelora.geometry.neighbors import Points, exact_rows
 from gelora.geometry.pairwise import Pairwise
 from gelora.records import NeighborGraph
 
 
 def draw_halves(n_samples: int, n_subsamples: int, seed: int) -> list[np.ndarray]:
-    """`n_subsamples` random halves (n_samples // 2 ascending row numbers, without replacement within a half)."""
+    """Random halves in pairs that share no row and hold all: the first and the second, the third and the fourth, ...
+
+    A half is n_samples // 2 ascending row numbers (the second of a pair takes the odd row too). Rows are drawn
+    independently, so the halves of a pair are independent samples, which two halves of separate draws, a quarter of the
+    rows in common, are not: see `half_sample_spread`.
+
+    Raises:
+        InputError: n_subsamples is odd.
+    """
+    check_n_subsamples(n_subsamples)
     rng = np.random.default_rng(seed)
-    return [np.sort(rng.permutation(n_samples)[: n_samples // 2]) for _ in range(n_subsamples)]
+    parts = (np.split(rng.permutation(n_samples), [n_samples // 2]) for _ in range(n_subsamples // 2))
+    return [np.sort(half) for pair in parts for half in pair]
+
+
+def check_n_subsamples(n_subsamples: object, least: int = 0) -> None:
+    """Raise InputError unless it is a number of halves: even, and not below `least` (0: none are drawn)."""
+    if not isinstance(n_subsamples, int | np.integer) or isinstance(n_subsamples, bool) or n_subsamples < least or n_subsamples % 2:
+        none = "0 (no half-samples) or " if least == 0 else ""
+        raise InputError(f"n_subsamples is {n_subsamples!r}; halves come in pairs, so it must be {none}an even number of at least 2.")
 
 
 def wide_enough(n_neighbors: int, n_points: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gelora.geometry.charted import charted_points
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import half_sample_interval, spread_half_width
+from gelora.geometry.estimator import half_sample_interval, half_sample_spread, halves_at_whole
 from gelora.geometry.half_samples import draw_halves
 from gelora.geometry.maps import MapSpec, SmoothMap, numerical_rank
 from gelora.geometry.twonn import TwoNN
@@ -132,8 +132,8 @@ def _dimensions(points: np.ndarray, images: np.ndarray, seed: int) -> tuple[Meas
         for value, (low, high, _) in zip(whole, ends, strict=True)
     )
     difference = whole[1] - whole[0]
-    half_width = spread_half_width(answers[1] - answers[0])
-    half_width = np.nan if half_width is None else half_width
+    spread = half_sample_spread(np.subtract(*halves_at_whole(answers.T, np.array(whole), "pairs").T), "pairs")
+    half_width = np.nan if spread is None else spread.half_width()
     return before, after, Measured(difference, difference - half_width, difference + half_width)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval
-from gelora.geometry.half_samples import draw_halves, wide_enough
+from gelora.geometry.half_samples import check_n_subsamples, draw_halves, wide_enough
 from gelora.geometry.neighbors import METRICS
 from gelora.geometry.registry import ESTIMATORS
 from gelora.records import HiddenStates, IdEstimate, IdProfile, Progress, check_choice
@@ -42,19 +42,18 @@ def estimate_profile(
     when the estimator cannot answer.
 
     Intervals: "twonn-mle" has the Gamma posterior's, which takes ratios for independent and is too narrow (see TwoNN).
-    The others have dimension -+ 1.96 standard deviations of the estimates on random halves of the rows. Halves drawn
-    without replacement from N rows spread, for a mean over independent rows, with variance
-    (sigma^2 / m) (1 - m / N) = sigma^2 / N at m = N / 2: just that of the estimate from all rows. An estimate from
-    neighbors changes more than a mean when half the rows go, so these intervals err on the side of caution (5% to
-    30% too wide on uniform points). A bootstrap with replacement would repeat rows, and a repeated row is a neighbor
-    at distance zero. No interval sees bias; compare the half-sample values with the full one (`is_scale_dependent`).
+    The others have dimension -+ t standard deviations (Student's law: 2.23 at 10 pairs): the rows are parted at random into two
+    samples of N / 2 that are independent, and a quarter of the mean squared difference of their two estimates, each
+    relative to the mean of all halves, is the relative variance at N (`halves_at_whole`, `half_sample_spread`). A bootstrap
+    with replacement would repeat rows, and a repeated row is a neighbor at distance zero. No interval sees bias; compare
+    the half-sample values with the full one (`is_scale_dependent`).
 
     Args:
         states: hidden states of all layers, more than n_neighbors + 1 rows.
         estimators: names out of ESTIMATORS.
         n_neighbors: k of the estimators that take one, at least 2.
         metric: "euclidean", or "cosine" (the chord between unit rows).
-        n_subsamples: number of halves: 0, or at least 2. With 0 the profile's `subsamples` is empty and an interval
+        n_subsamples: number of halves: 0, or even, two and two complementary. With 0 the profile's `subsamples` is empty and an interval
             is the estimator's own analytic one (optimistic: it takes ratios for independent) or none.
         seed: of the halves and of what an estimator draws.
         device: "cpu", "cuda" or "cuda:N", for the search of neighbors.
@@ -67,9 +66,7 @@ def estimate_profile(
     names = checked_names(estimators)
     check_whole("n_neighbors", n_neighbors, 2)
     check_whole("seed", seed, 0)
-    check_whole("n_subsamples", n_subsamples, 0)
-    if n_subsamples == 1:
-        raise InputError("n_subsamples is 1; it must be 0 (no half-samples) or at least 2.")
+    check_n_subsamples(n_subsamples)
     check_choice("metric", metric, METRICS)
     n_layers, n_samples, _ = states.values.shape
     if n_samples <= n_neighbors + 1:
@@ -100,6 +97,7 @@ def estimate_profile(
         n_neighbors=int(n_neighbors),
         metric=metric,
         sinks=states.sinks,
+        halves="pairs",
     )
 
 
@@ -115,10 +113,14 @@ def merge_profiles(one: IdProfile, other: IdProfile) -> IdProfile:
     subsamples = {**one.subsamples, **other.subsamples}
     if len({len(halves) for halves in subsamples.values()}) > 1:
         raise InputError("Two profiles with different numbers of half-samples cannot be one.")
+    drawn = {profile.halves for profile in (one, other) if profile.subsamples}
+    if len(drawn) > 1:
+        raise InputError("Independent half-samples, of an earlier version, and pairs cannot be one profile; measure the earlier anew.")
     return replace(
         one,
         estimates={**one.estimates, **other.estimates},
         subsamples=subsamples,
+        halves=next(iter(drawn), one.halves),
         scale_curves={**one.scale_curves, **other.scale_curves},
         baselines={kind: {**one.baselines.get(kind, {}), **other.baselines.get(kind, {})} for kind in {**one.baselines, **other.baselines}},
     )

@@ -18,8 +18,8 @@ _LEAST_SHARE = 0.05
 def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0) -> dict[int, tuple[float, ...]]:
     """The share of samples of this size that would want at least 1, 2, ... units of rank above the offset, by block.
 
-    It is read off the interval of `rises`, so the two cannot contradict each other: the rise over a block is normal
-    around the one measured on all rows, with the standard deviation behind its 95% interval, and the share of a unit
+    It is read off the interval of `rises`, so the two cannot contradict each other: the rise over a block follows
+    Student's law around the one measured on all rows, with the spread behind its 95% interval, and the share of a unit
     is the probability of a rise that the rule rounds to it. Under `ceil` the first unit has a share of 0.975 exactly
     where the interval begins at 0, and the last unit of the plan's own rank one of at least a half. Halves of the rows
     set the deviation alone: an estimate of half the rows sits elsewhere (TwoNN of sentences reads higher), so counting
@@ -43,7 +43,7 @@ def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "c
     curve = profile.dimensions(estimator)
     result: dict[int, tuple[float, ...]] = {}
     for rise in rises(profile, estimator):
-        if rise.value is None or rise.deviation is None:
+        if rise.value is None or rise.spread is None:
             result[rise.block] = ()
             continue
         before, after = float(curve[rise.block - 1]), float(curve[rise.block])
@@ -52,8 +52,8 @@ def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "c
         shares: list[float] = []
         while True:
             above = scale * rise.value - first - len(shares)
-            deviation = scale * rise.deviation
-            share = float(special.ndtr(above / deviation)) if deviation > 0 else float(len(shares) < units)
+            deviation = scale * rise.spread.deviation
+            share = float(special.stdtr(rise.spread.degrees, above / deviation)) if deviation > 0 else float(len(shares) < units)
             if len(shares) >= units and share < _LEAST_SHARE:
                 break
             shares.append(share)

@@ -22,7 +22,7 @@ from gelora.records.checks import (
     check_range,
 )
 from gelora.records.data import DataChoice, HiddenStates, ReadReport, Sample, SampleSource
-from gelora.records.geometry import IdEstimate, IdProfile, NeighborGraph, ScaleCurve
+from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import Budget, RankPlan
@@ -31,6 +31,7 @@ from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkRep
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
+    "HALVES",
     "LORA_INITS",
     "METHODS",
     "METHODS_WITH_PLAN",

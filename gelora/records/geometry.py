@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.record_json import Record, read_only
+from gelora.record_json import ADDED, Record, read_only
 from gelora.records.checks import check_choice
 from gelora.records.data import SampleSource
 from gelora.records.model import ModelStructure
 from gelora.records.sinks import SinkReport
+
+HALVES = ("independent", "pairs")
+"""How half-samples were drawn: each by itself, or two and two the complementary parts of one permutation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +107,9 @@ class IdProfile(Record):
     the same random half of the rows in every layer of a row, NaN where undefined. scale_curves: by kind and estimator,
     such as "decimation:twonn"; baselines: {"shuffled" | "gaussian": {estimator: float64 [n_layers + 1]}}, the answers
     on the same layers with every feature shuffled across samples, and on Gaussians of the layers' covariances. sinks:
-    what was done about attention sinks, None in profiles of versions that kept them all.
+    what was done about attention sinks, None in profiles of versions that kept them all. halves: how the halves were drawn,
+    one of HALVES: "pairs" (rows 0 and 1, 2 and 3, ... of `subsamples` are complementary halves), or "independent" of
+    each other, as versions without this field drew them.
     """
 
     layer_names: tuple[str, ...]
@@ -119,6 +124,7 @@ class IdProfile(Record):
     scale_curves: dict[str, ScaleCurve] = field(default_factory=dict)
     baselines: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     sinks: SinkReport | None = None
+    halves: str = field(default="independent", metadata=ADDED)
 
     def __post_init__(self) -> None:
         for estimator, curve in self.estimates.items():
@@ -127,6 +133,7 @@ class IdProfile(Record):
         object.__setattr__(self, "subsamples", {key: read_only(value, np.float64) for key, value in self.subsamples.items()})
         baselines = {key: {e: read_only(v, np.float64) for e, v in curves.items()} for key, curves in self.baselines.items()}
         object.__setattr__(self, "baselines", baselines)
+        check_choice("halves", self.halves, HALVES)
         layered = [curve.dimensions for curve in self.scale_curves.values()]
         layered += [curve for curves in baselines.values() for curve in curves.values()]
         if any(len(array) != len(self.layer_names) for array in layered):

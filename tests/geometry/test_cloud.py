@@ -47,7 +47,7 @@ def test_a_subset_equals_a_cloud_of_its_rows(metric, rng):
     X[100:120] = X[:20]
     whole = PointCloud(X, metric)
     whole.graph(60)
-    for rows in draw_halves(150, 3, seed=4):
+    for rows in draw_halves(150, 4, seed=4):
         part, own = whole.subset(rows), PointCloud(X[rows], metric)
         assert (part.n_points, part.n_samples) == (own.n_points, own.n_samples)
         np.testing.assert_allclose(part.values * part.unit, own.values * own.unit, rtol=1e-15)

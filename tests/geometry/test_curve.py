@@ -1,5 +1,8 @@
 """What estimators say of the same block together, and what is said when there is no interval."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,8 +63,8 @@ def test_a_rise_without_any_interval_is_never_clear(make):
 def test_profiles_of_the_same_layers_merge(make):
     values = np.stack([synthetic.gaussian(120, d, 10, seed=d) for d in (3, 5)])
     states = make.states(values)
-    both = estimate_profile(states, ["twonn", "mle"], n_subsamples=3)
-    merged = merge_profiles(estimate_profile(states, ["twonn"], n_subsamples=3), estimate_profile(states, ["mle"], n_subsamples=3))
+    both = estimate_profile(states, ["twonn", "mle"], n_subsamples=2)
+    merged = merge_profiles(estimate_profile(states, ["twonn"], n_subsamples=2), estimate_profile(states, ["mle"], n_subsamples=2))
     assert merged.digest() == both.digest()
 
 
@@ -70,9 +73,32 @@ def test_profiles_of_the_same_layers_merge(make):
 )
 def test_unlike_profiles_do_not_merge(make, options, says):
     states = make.states(np.random.default_rng(0).standard_normal((2, 60, 5)))
-    one = estimate_profile(states, ["twonn"], n_subsamples=3)
+    one = estimate_profile(states, ["twonn"], n_subsamples=2)
     with pytest.raises(InputError, match=says):
-        merge_profiles(one, estimate_profile(states, ["mle"], **{"n_subsamples": 3, **options}))
+        merge_profiles(one, estimate_profile(states, ["mle"], **{"n_subsamples": 2, **options}))
+
+
+def test_halves_of_pairs_and_independent_ones_do_not_merge(make):
+    states = make.states(np.random.default_rng(0).standard_normal((2, 60, 5)))
+    one, other = (estimate_profile(states, [name], n_subsamples=2) for name in ("twonn", "mle"))
+    with pytest.raises(InputError, match=r"Independent half-samples, of an earlier version"):
+        merge_profiles(replace(one, halves="independent"), other)
+    bare = replace(one, halves="independent", subsamples={})  # has none, so they cannot be unlike
+    assert merge_profiles(bare, other).halves == merge_profiles(other, bare).halves == "pairs"
+
+
+def test_a_file_from_before_the_pairs_is_read_by_its_own_law(make):
+    """The rise's interval is the halves' standard deviation there, and half the root mean squared difference of pairs here."""
+    states = make.states(np.random.default_rng(0).standard_normal((2, 60, 5)))
+    profile = estimate_profile(states, ["twonn"], n_subsamples=8)
+    written = json.loads(profile.to_json())
+    del written["halves"]
+    old = IdProfile.from_json(json.dumps(written))
+    halves, whole = profile.subsamples["twonn"], profile.dimensions("twonn")
+    of_halves, scaled = np.diff(halves, axis=1)[:, 0], np.diff(halves * whole / halves.mean(axis=0), axis=1)[:, 0]
+    assert old.halves == "independent" and profile.halves == "pairs"
+    assert rises(old, "twonn")[0].spread.deviation == pytest.approx(of_halves.std(ddof=1))
+    assert rises(profile, "twonn")[0].spread.deviation == pytest.approx(np.sqrt(np.mean((scaled[0::2] - scaled[1::2]) ** 2) / 4))
 
 
 def test_resolution_is_what_an_interval_needs_to_exclude_zero(make):

@@ -11,6 +11,8 @@ from gelora.geometry.neighbors import distinct_points, search
 from gelora.geometry.pairwise import NumpyPairwise
 from gelora.records import IdProfile
 
+T4, T5, T10 = 2.776445, 2.570582, 2.228139  # 97.5% of Student's law, by pairs of halves
+
 
 def layers(n=150, dimensions=(3, 5, 4), width=24):
     return np.stack([synthetic.gaussian(n, d, width, seed=i) for i, d in enumerate(dimensions)]).astype(np.float32)
@@ -18,7 +20,7 @@ def layers(n=150, dimensions=(3, 5, 4), width=24):
 
 def test_every_value_equals_the_reference(make, reference):
     values = layers()
-    profile = estimate_profile(make.states(values), ("twonn", "twonn-mle", "mle"), n_neighbors=10, n_subsamples=3)
+    profile = estimate_profile(make.states(values), ("twonn", "twonn-mle", "mle"), n_neighbors=10, n_subsamples=4)
     np.testing.assert_allclose(profile.dimensions("twonn"), [reference.twonn(v) for v in values], rtol=1e-9)
     for i, layer in enumerate(values):
         mu = np.divide(*reference.neighbors(layer, 2)[0].T[::-1])
@@ -59,7 +61,7 @@ def test_graph_of_a_half_equals_its_own_graph(name, metric, n_wide, rng):
     X = some_point_set(name, rng)
     points = distinct_points(X, metric)
     graph, points = search(points, min(n_wide, len(points) - 1))
-    for half in draw_halves(len(X), 5, seed=1):
+    for half in draw_halves(len(X), 6, seed=1):
         derived = half_graph(graph, points, NumpyPairwise(points.values, 10**6), half, 5)
         direct = neighbor_graph(X[half], 5, metric)
         np.testing.assert_array_equal(derived.distances, direct.distances)
@@ -98,7 +100,8 @@ def test_subsamples_are_the_estimates_of_the_same_halves_in_every_layer(make):
     values = layers()
     profile = estimate_profile(make.states(values), ("twonn", "mle"), n_neighbors=6, n_subsamples=4, seed=9)
     halves = draw_halves(150, 4, 9)
-    assert all(len(np.unique(half)) == 75 for half in halves)
+    assert all(len(np.unique(half)) == 75 for half in halves) and profile.halves == "pairs"
+    assert all(not set(one) & set(other) for one, other in zip(halves[0::2], halves[1::2], strict=True))
     for s, half in enumerate(halves):
         for layer, rows in enumerate(values):
             assert profile.subsamples["twonn"][s, layer] == pytest.approx(TwoNN().fit(rows[half]).dimension_, rel=1e-12)
@@ -109,7 +112,7 @@ def test_intervals_are_those_of_the_half_samples(make):
     profile = estimate_profile(make.states(layers()), ("twonn", "twonn-mle", "mle"), n_subsamples=8)
     for name in ("twonn", "mle"):
         for estimate, spread in zip(profile.estimates[name], profile.subsamples[name].T, strict=True):
-            half_width = 1.959964 * spread.std(ddof=1)
+            half_width = T4 * estimate.dimension / spread.mean() * np.sqrt(np.mean((spread[0::2] - spread[1::2]) ** 2) / 4)
             assert (estimate.ci_low, estimate.ci_high) == pytest.approx((estimate.dimension - half_width, estimate.dimension + half_width))
     own = TwoNN("mle").fit(layers()[1])
     assert (profile.estimates["twonn-mle"][1].ci_low, profile.estimates["twonn-mle"][1].ci_high) == (own.ci_low_, own.ci_high_)
@@ -123,8 +126,11 @@ def test_half_sample_intervals_cover_what_other_samples_give(make):
         dimensions = profile.dimensions(name)
         covered = [e.ci_low <= dimensions.mean() <= e.ci_high for e in profile.estimates[name]]
         assert np.mean(covered) >= 0.88  # 95% less two and a half standard errors
-        ratio = profile.subsamples[name].std(axis=0, ddof=1).mean() / dimensions.std(ddof=1)
-        assert 0.8 < ratio < 1.7
+        behind = np.array([e.ci_high - e.ci_low for e in profile.estimates[name]]) / (2 * T10)
+        ratio = np.sqrt(np.mean(behind**2)) / dimensions.std(ddof=1)
+        assert 0.8 < ratio < 1.25  # 60 samples know their own deviation to 9%
+        independent = profile.subsamples[name][0::2].std(axis=0, ddof=1)
+        assert np.sqrt(np.mean(independent**2)) > np.sqrt(np.mean(behind**2))  # why halves come in pairs
 
 
 def test_without_half_samples_intervals_are_analytic(make):
@@ -144,7 +150,7 @@ def test_seed_decides(make):
     states = make.states(layers())
 
     def subsamples(seed):
-        return estimate_profile(states, ["twonn"], n_subsamples=3, seed=seed).subsamples["twonn"]
+        return estimate_profile(states, ["twonn"], n_subsamples=4, seed=seed).subsamples["twonn"]
 
     np.testing.assert_array_equal(subsamples(1), subsamples(1))
     assert not np.array_equal(subsamples(1), subsamples(2))
@@ -201,11 +207,11 @@ def test_layer_on_a_grid_is_undefined_for_the_estimator_that_cannot_answer(make)
 
 
 def test_halves_too_small_for_the_neighbors_fall_back_to_the_formula(make):
-    profile = estimate_profile(make.states(layers(n=30)), ("twonn", "mle"), n_neighbors=20, n_subsamples=5)
+    profile = estimate_profile(make.states(layers(n=30)), ("twonn", "mle"), n_neighbors=20, n_subsamples=6)
     assert np.isnan(profile.subsamples["mle"]).all()
     assert np.isfinite(profile.subsamples["twonn"]).all()
     estimate = profile.estimates["mle"][0]
-    assert "0 of 5 half-samples" in estimate.note
+    assert "0 of 6 half-samples" in estimate.note
     assert estimate.ci_low < estimate.dimension < estimate.ci_high
     assert rises(profile, "mle")[0].ci_low < rises(profile, "mle")[0].value
     assert not is_scale_dependent(profile, "mle").any()
@@ -224,6 +230,7 @@ def test_fewer_samples_than_neighbors_is_an_error_at_once(make, n):
         ({"estimators": []}, "No estimator"),
         ({"n_neighbors": 1}, "n_neighbors is 1"),
         ({"n_subsamples": 1}, "n_subsamples is 1"),
+        ({"n_subsamples": 5}, "n_subsamples is 5; halves come in pairs, so it must be 0 .* or an even number"),
         ({"n_subsamples": -1}, "n_subsamples is -1"),
         ({"metric": "dot"}, "dot"),
         ({"device": "gpu"}, "gpu"),
@@ -254,7 +261,9 @@ def test_rises_are_paired_differences(make):
     result = rises(profile, "twonn")
     assert [r.block for r in result] == [1, 2]
     for rise in result:
-        half_width = 1.959964 * (halves[:, rise.block] - halves[:, rise.block - 1]).std(ddof=1)
+        scaled = halves * dimensions / halves.mean(axis=0)
+        of_halves = scaled[:, rise.block] - scaled[:, rise.block - 1]
+        half_width = T5 * np.sqrt(np.mean((of_halves[0::2] - of_halves[1::2]) ** 2) / 4)
         assert rise.value == pytest.approx(dimensions[rise.block] - dimensions[rise.block - 1])
         assert (rise.ci_low, rise.ci_high) == pytest.approx((rise.value - half_width, rise.value + half_width), abs=1e-6)
 
@@ -269,7 +278,7 @@ def test_what_moves_both_layers_alike_cancels_in_a_rise(make):
 
 
 def test_rise_without_an_end_says_which_and_why(make):
-    profile = estimate_profile(make.states(with_broken_layers()), ["twonn"], n_subsamples=3)
+    profile = estimate_profile(make.states(with_broken_layers()), ["twonn"], n_subsamples=4)
     result = rises(profile, "twonn")
     assert [r.value for r in result] == [None] * 4
     assert result[0].note == "no dimension at embeddings (1 distinct vector of 150: too few for a dimension)"

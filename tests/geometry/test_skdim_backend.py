@@ -77,7 +77,7 @@ def test_half_samples_give_an_interval_and_nothing_is_printed_or_warned(name, X)
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
         warnings.simplefilter("error")
-        estimate = SkdimEstimator(name, n_subsamples=5).fit(X)
+        estimate = SkdimEstimator(name, n_subsamples=6).fit(X)
     assert said.getvalue() == ""
     assert 0 < estimate.ci_low_ < estimate.dimension_ < estimate.ci_high_ < 3 * estimate.dimension_
 
