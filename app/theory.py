@@ -13,6 +13,14 @@ from gelora.geometry import CHARTED, MAP_KINDS, MapSpec, needed_width
 SHAPES = {"segment": "segment, d = 1", "spiral": "spiral, d = 1", "disc": "disc, d = 2"}
 UPDATES = {"random": "random factors", "run": "a run's adapter"}
 MAX_WIDTH = 60
+SINK_NORMS = (1.0, 2.0, 3.5, 5.0, 7.0, 12.0, 25.0, 50.0, 100.0, 200.0)  # of a text's first token, in norms of the others
+
+
+def _sink_norm(text: str) -> float:
+    if float(text) not in SINK_NORMS:
+        raise ValueError(text)
+    return float(text)
+
 
 # key of the widget and the URL -> default, and what reads it from text
 CHOICES: dict[str, tuple[object, Callable[[str], object]]] = {
@@ -21,6 +29,8 @@ CHOICES: dict[str, tuple[object, Callable[[str], object]]] = {
     "th_radius": (0.08, real_in(0.01, 0.5)),
     "th_two_d": (5, number_in(1, 30)),
     "th_two_n": (1000, number_in(100, 2000)),
+    "th_sink_d": (10, number_in(2, 12)),
+    "th_sink_norm": (100.0, _sink_norm),
     "th_manifold": ("clifford torus", one_of(*CHARTED)),
     "th_d": (5, number_in(1, 20)),
     "th_kind": ("linear", one_of(*MAP_KINDS)),

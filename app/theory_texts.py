@@ -30,6 +30,21 @@ TWONN = Words(
     "Facco, d'Errico, Rodriguez & Laio, Scientific Reports 7, 12140 (2017).",
 )
 
+SINKS = Words(
+    "What attention sinks do to it",
+    "In nearly every recent decoder a few tokens, the first of a text and some delimiters, carry activations many times the rest: heads "
+    "that have nothing to look for look there. Pooled with the others, such a token $s$ is nearly the same long vector in every text, "
+    "divided by the text's length $T$. The mean then lies near one line, and its place on it says how long the text is.",
+    (r"\bar h = \frac{1}{T} \Bigl(s + \sum_{t=2}^{T} h_t\Bigr) \approx \frac{s}{T} + \text{what is left of the text}",),
+    "Raise the norm from 1. Which estimator gives way most, and why does TwoNN hold out longest?",
+    "MLE, which looks at 20 neighbors. Texts of one length have the sink at nearly one place, so a text's two nearest neighbors are "
+    "often of its own length, and among these the content still decides who is near; 20 of them are not to be found there. So where "
+    "estimators that look at different numbers of neighbors disagree, look for sinks before looking for geometry. "
+    "With few dimensions the length adds one instead. A token just under the threshold stays in: five medians are a convention.",
+    "Xiao et al., [arXiv 2309.17453](https://arxiv.org/abs/2309.17453); Sun et al., Massive Activations, "
+    "[arXiv 2402.17762](https://arxiv.org/abs/2402.17762); what it does to the dimension is measured here.",
+)
+
 MAP = Words(
     "Why a block that raises the ID needs rank",
     "A smooth map cannot make new dimensions: its image has at most as many as its Jacobian has rank on the tangent space, "

@@ -63,6 +63,49 @@ def local_dimension(radii: np.ndarray, slopes: np.ndarray, radius: float, truth:
     return figure
 
 
+class Line(NamedTuple):
+    """What an estimator reads at each place of an axis (None: nothing), with its name, colour, dash and marker."""
+
+    name: str
+    values: tuple[float | None, ...]
+    colour: str
+    dash: str
+    symbol: str
+    is_thin: bool
+
+
+def dimension_by_norm(norms: Sequence[float], lines: Sequence[Line], norm: float, truth: int, ratio: float) -> go.Figure:
+    """Dimensions against the norm of a text's first token, the chosen norm, the true dimension and the threshold of a sink marked."""
+    figure = go.Figure()
+    for line in lines:
+        figure.add_trace(
+            go.Scatter(
+                x=list(norms), y=list(line.values), mode="lines" if line.is_thin else "lines+markers", name=line.name,
+                showlegend=not line.is_thin, line={"color": line.colour, "width": 1.2 if line.is_thin else 2.5, "dash": line.dash},
+                marker={"color": line.colour, "size": 7, "symbol": line.symbol},
+                hovertext=[
+                    f"First token of norm {n:g}: {line.name} {'is undefined' if v is None else f'reads {v:.2f}'}."
+                    for n, v in zip(norms, line.values, strict=True)
+                ],
+                hoverinfo="text",
+            )
+        )  # fmt: skip
+    _level(figure, norms[0], norms[-1], truth, f"true dimension, {truth}")
+    top = 1.12 * max(v for line in lines for v in (*line.values, float(truth)) if v is not None)
+    for place, name, dash in ((ratio, f"a sink from here on: {ratio:g} medians", "dot"), (norm, f"chosen: {norm:g}", "solid")):
+        figure.add_trace(
+            go.Scatter(
+                x=[place] * 2, y=[0, top], mode="lines", name=name, line={"color": RISE_COLOUR, "width": 2, "dash": dash},
+                hovertext=[name] * 2, hoverinfo="text",
+            )
+        )  # fmt: skip
+    _finish(figure, 380, n_names=4)
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200]
+    figure.update_xaxes(title_text="norm of the first token / the others'", type="log", tickvals=ticks, ticktext=[str(t) for t in ticks])
+    figure.update_yaxes(title_text="intrinsic dimension", range=[0, top])
+    return figure
+
+
 class Spectrum(NamedTuple):
     """Singular values or eigenvalues, one row a point or a single row, with the name, colour, dash and marker of their line."""
 
