@@ -26,6 +26,7 @@ from app.teaching_steps import (
     shape_of,
     share_answer,
     share_finding,
+    sink_finding,
     size_answer,
     size_finding,
     size_range,
@@ -110,7 +111,7 @@ def agreement(question: Question, guess: int) -> None:
     found = agreement_finding(profile, names)
     say(verdict(guess, agreement_answer(profile, names), question.answers), found)
     figure = large.several_curves(profile, names, disputed_blocks(profile, names))
-    draw(figure, 4, found, "one line an estimator, all from the same vectors.")
+    draw(figure, 4, found, f"one line an estimator, all from the same vectors.{sink_finding(profile)}")
 
 
 def ranks(question: Question, guess: int) -> None:

@@ -182,6 +182,18 @@ def agreement_finding(profile: IdProfile, names: Sequence[str]) -> str:
     return said
 
 
+def sink_finding(profile: IdProfile) -> str:
+    """What was done about attention sinks, which draw estimators apart; empty where that was not recorded."""
+    sinks = profile.sinks
+    if sinks is None:
+        return ""
+    longest = float(np.nanmax(sinks.largest_norms, initial=0.0))
+    if not sinks.shares.any():
+        return f" No token is an attention sink: the longest is {longest:.1f} times its layer's median, so none bends the lines."
+    done = {"drop": "left out here", "keep": "kept here, which draws the lines apart", "unit": "scaled to the length of all here"}
+    return f" Some tokens are up to {longest:.0f} times as long as the rest: attention sinks, {done[sinks.treatment]}."
+
+
 # step 5
 
 

@@ -5,6 +5,7 @@ Knows when that work is done and draws what came of it; what is probed is `gelor
 
 from dataclasses import dataclass
 
+import numpy as np
 import streamlit as st
 
 from app import figures, measuring, progress, state
@@ -107,7 +108,7 @@ def real_block() -> None:
     probed, shown = chosen["_probed"]
     if probed != wanted:
         st.warning(f"Probed: {probed.sentence()}. The choices have changed since.", icon=":material/history:")
-    _draw(shown, profile if probed == wanted else None)
+    _draw(shown, probed, profile if probed == wanted else None)
 
 
 @st.fragment(run_every=0.4)
@@ -133,7 +134,23 @@ def rank_words(found: BlockJacobian) -> str:
     )
 
 
-def _draw(found: BlockJacobian, profile: IdProfile | None) -> None:
+def sink_words(found: BlockJacobian, ratio: float) -> str:
+    """Whether a point is an attention sink on entering the block, in one sentence."""
+    of = f"the median of the {found.n_tokens:,} tokens of these texts"
+    sinks = [
+        f"{token!r} at position {at} ({norm:.0f})"
+        for token, at, norm in zip(found.tokens, found.positions, found.norms, strict=True)
+        if norm > ratio
+    ]
+    if not sinks:
+        return f"No point is an attention sink: on entering the block the longest has {np.nanmax(found.norms, initial=0.0):.1f} times {of}."
+    return (
+        f"Attention sinks among the points, by their norm over {of}: {', '.join(sinks)}. There J is that of a state which says little of "
+        "its text."
+    )
+
+
+def _draw(found: BlockJacobian, wanted: Probing, profile: IdProfile | None) -> None:
     st.markdown(f"**Block {found.block}: {rank_words(found)}**")
     marks = []
     if profile is not None and "twonn" in profile.estimates:
@@ -156,9 +173,10 @@ def _draw(found: BlockJacobian, profile: IdProfile | None) -> None:
         how_to_read=f"a line a point; each value is a lower bound of the Jacobian's own, those above {_TOLERANCE:g} of the largest count "
         "(the pass is in float32).",
     )
+    st.caption(sink_words(found, wanted.measurement.sink_ratio))
     with st.expander("Where the points are"):
-        for text, position, token in zip(found.texts, found.positions, found.tokens, strict=True):
-            st.text(f"position {position}, token {token!r}: {text[:160]}")
+        for text, position, token, norm in zip(found.texts, found.positions, found.tokens, found.norms, strict=True):
+            st.text(f"position {position}, token {token!r}, norm {norm:.1f} x median: {text[:160]}")
 
 
 def _beside(found: BlockJacobian, profile: IdProfile) -> list[Mark]:

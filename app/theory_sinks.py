@@ -86,9 +86,7 @@ def sinks() -> None:
     chosen = st.session_state
     with st.container(horizontal=True):
         st.slider("Dimension d of the texts", 2, 12, key="th_sink_d", width=240)
-        st.select_slider(
-            "Norm of the first token (the others: 1)", SINK_NORMS, key="th_sink_norm", width=280, format_func=lambda n: f"{n:g}"
-        )
+        st.select_slider("Norm of the first token (others: 1)", SINK_NORMS, key="th_sink_norm", width=280, format_func="{:g}".format)
     d, norm = chosen["th_sink_d"], chosen["th_sink_norm"]
     found, at = readings(d), SINK_NORMS.index(norm)
     held = one_direction(pooled(made_texts(d), norm, "keep"))

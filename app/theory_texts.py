@@ -35,7 +35,7 @@ SINKS = Words(
     "In nearly every recent decoder a few tokens, the first of a text and some delimiters, carry activations many times the rest: heads "
     "that have nothing to look for look there. Pooled with the others, such a token $s$ is nearly the same long vector in every text, "
     "divided by the text's length $T$. The mean then lies near one line, and its place on it says how long the text is.",
-    (r"\bar h = \frac{1}{T} \Bigl(s + \sum_{t=2}^{T} h_t\Bigr) \approx \frac{s}{T} + \text{what is left of the text}",),
+    (r"\bar h = \frac{1}{T} \Bigl(s + \sum_{t=2}^{T} h_t\Bigr) \approx \frac{s}{T}",),
     "Raise the norm from 1. Which estimator gives way most, and why does TwoNN hold out longest?",
     "MLE, which looks at 20 neighbors. Texts of one length have the sink at nearly one place, so a text's two nearest neighbors are "
     "often of its own length, and among these the content still decides who is near; 20 of them are not to be found there. So where "

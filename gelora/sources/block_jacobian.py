@@ -33,7 +33,9 @@ class BlockJacobian:
     singular_values: float64 [n_points, n_probes], descending; each is a lower bound of J's own singular value of that
     place, and equal to it when n_probes is hidden_size; ranks: int64 [n_points], how many of them are above
     RANK_TOLERANCE times the largest: a lower bound of J's rank, at most n_probes; update_values, update_ranks: the same
-    of J - I, the derivative of what the block adds; texts, positions, tokens: where the points are.
+    of J - I, the derivative of what the block adds; texts, positions, tokens: where the points are; norms: float64
+    [n_points], norm of the point's state on entering the block over the median norm there of all `n_tokens` tokens of these
+    texts: far above 1 at an attention sink.
     """
 
     block: int
@@ -46,6 +48,8 @@ class BlockJacobian:
     texts: tuple[str, ...]
     positions: tuple[int, ...]
     tokens: tuple[str, ...]
+    norms: np.ndarray
+    n_tokens: int
     seconds: float
 
 
@@ -127,6 +131,7 @@ def probe_loaded_block(
     updates: list[np.ndarray] = []
     positions: list[int] = []
     tokens: list[str] = []
+    norms: list[np.ndarray] = []
     for index in chosen:
         length = int(texts.lengths[index])
         position = int(rng.integers(1, length - 1)) if length > 2 else int(rng.integers(length))
@@ -142,8 +147,10 @@ def probe_loaded_block(
         seen.append(full)
         updates.append(update)
         positions.append(position)
+        norms.append(at_point.norms)
         tokens.append(str(tokenizer.convert_ids_to_tokens(int(inputs["input_ids"][0, position]))))
     values, update_values = np.array(seen), np.array(updates)
+    median = float(np.median(np.concatenate(norms)))
     return BlockJacobian(
         block=block,
         n_probes=values.shape[1],
@@ -155,6 +162,8 @@ def probe_loaded_block(
         texts=tuple(sample.texts[i] for i in chosen),
         positions=tuple(positions),
         tokens=tuple(tokens),
+        norms=np.array([of_text[position] for of_text, position in zip(norms, positions, strict=True)]) / (median or np.nan),
+        n_tokens=sum(map(len, norms)),
         seconds=time.perf_counter() - began,
     )
 
@@ -185,6 +194,7 @@ class _Point:
                 "(texts, tokens, hidden_size); this model's blocks cannot be probed."
             )
         self._states = states.detach()
+        self.norms = self._states[0].double().norm(dim=-1).cpu().numpy()  # of all tokens, float64 [n_tokens]
         self.state, self.width = self._states[:, position].clone(), int(states.shape[2])  # [_ROWS, width], all rows alike
 
     def __call__(self, state: "torch.Tensor") -> "torch.Tensor":

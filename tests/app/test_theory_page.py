@@ -1,4 +1,4 @@
-"""The Theory page: its seven cards through Streamlit's runner, their controls, and a real block probed in the background."""
+"""The Theory page: its eight cards through Streamlit's runner, their controls, and a real block probed in the background."""
 
 import json
 import re
@@ -20,8 +20,9 @@ from gelora.errors import InputError
 from gelora.geometry import Bound
 
 ENTRY = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
-TITLES = ["What intrinsic dimension is", "What TwoNN does", "Why a block that raises the ID needs rank", "The same on a real block",
-          "What a LoRA update of rank r is", "Fisher information and local dimensionality", "What the theorem does not say"]  # fmt: skip
+TITLES = ["What intrinsic dimension is", "What TwoNN does", "What attention sinks do to it",
+          "Why a block that raises the ID needs rank", "The same on a real block", "What a LoRA update of rank r is",
+          "Fisher information and local dimensionality", "What the theorem does not say"]  # fmt: skip
 
 
 def open_page(**choices):
@@ -44,15 +45,43 @@ def chosen(**changes):
     return {key: default for key, (default, _) in CHOICES.items()} | changes
 
 
-def test_seven_cards_each_with_formula_question_answer_and_source():
+def test_eight_cards_each_with_formula_question_answer_and_source():
     app = open_page()
     assert not app.exception and not app.error
     assert [heading.value for heading in app.subheader] == [f"{i} · {title}" for i, title in enumerate(TITLES, start=1)]
-    assert len(app.latex) >= 7
-    assert sum(text == "To the class:" for text in bold(app)) == 7
-    assert sum(expander.label == "Answer" for expander in app.expander) == 7
+    assert len(app.latex) >= 8
+    assert sum(text == "To the class:" for text in bold(app)) == 8
+    assert sum(expander.label == "Answer" for expander in app.expander) == 8
     assert not any(expander.proto.expanded for expander in app.expander)
-    assert sum(caption.value.startswith("Source: ") for caption in app.caption) == 7
+    assert sum(caption.value.startswith("Source: ") for caption in app.caption) == 8
+
+
+def test_a_sink_draws_the_estimators_apart_and_left_out_they_agree(tiny):
+    """The card's own pooling is the library's, and its question's answer what it shows."""
+    import torch
+
+    from app import theory_sinks
+    from gelora.sources.sink_pooling import SinkPooling
+    from gelora.sources.tokenized import TokenizedSample
+
+    texts = theory_sinks.made_texts(10)
+    table = torch.zeros(len(texts.lengths), int(texts.lengths.max()), texts.points.shape[1] + 1)
+    for i, (point, length) in enumerate(zip(texts.points, texts.lengths, strict=True)):
+        table[i, 1:length, :-1] = torch.from_numpy(point)
+    table[:, 0, -1] = torch.from_numpy(100 * texts.first_norms)
+    batch = np.arange(len(table))
+    for treatment in ("keep", "drop", "unit"):
+        pooling = SinkPooling(TokenizedSample({}, texts.lengths, "mean"), treatment, 5.0, 0, table.shape[2])
+        pooling.put(batch, torch.stack([pooling.take(batch, "cpu")(0, table)]))
+        assert not len(pooling.settle())
+        np.testing.assert_allclose(pooling.result()[0][0], theory_sinks.pooled(texts, 100, treatment), atol=1e-5)
+    found, last = theory_sinks.readings(10), -1
+    lost = {name: 1 - found["keep"][name][last] / found["drop"][name][last] for name in theory_sinks.ESTIMATED}
+    assert lost["mle"] > 0.5 > lost["gride"] > lost["twonn"] > 0.1
+    app = open_page(th_sink_norm="99", th_sink_d="6")
+    assert app.session_state["th_sink_norm"] == 100.0 and "for a true 6; one direction holds" in said(app, "With a first token of norm 100")
+    app.slider(key="th_sink_d").set_value(10).run()
+    assert "one direction holds 100% of the variance. Left out above 5 medians: TwoNN 9.0" in said(app, "With a first token of norm 100")
 
 
 def test_a_rank_below_the_dimension_takes_dimensions_away_and_the_sentence_follows():
@@ -106,6 +135,7 @@ def test_a_real_block_is_probed_and_marked_when_the_choices_change(tiny):
     app.run()
     assert not app.exception and not app.error
     assert "J has rank 30 of 32 at 2 points" in said(app, "Block 1:")
+    assert any(caption.value.startswith("No point is an attention sink: on entering the block") for caption in app.caption)
     app.number_input(key="th_block").set_value(2).run()
     assert any("The choices have changed since" in warning.value for warning in app.warning)
 

@@ -88,6 +88,23 @@ def test_a_norm_at_the_end_of_a_block_takes_two_directions(sample):
     assert list(probed("llama", sample)[2].ranks) == [HIDDEN_SIZE] * 2
 
 
+def test_a_point_is_as_long_as_its_state_on_entering_the_block_beside_the_median_of_all_tokens(sample):
+    network, tokenizer, found = probed("gpt2", sample)
+    assert found.norms.max() < 5
+    network.get_input_embeddings().weight.data[tokenizer.convert_tokens_to_ids(found.tokens[0])] *= 50
+    options = {"n_points": 2, "n_probes": 2, "max_length": 12, "seed": 3, "progress": silent}
+    found = probe_loaded_block(network, tokenizer, sample, 2, **options)
+    entering = []
+    for text in found.texts:
+        with torch.no_grad():
+            states = network(**tokenizer([text], truncation=True, max_length=12, return_tensors="pt"), output_hidden_states=True)
+        entering.append(states.hidden_states[1][0].norm(dim=-1).numpy())
+    median = np.median(np.concatenate(entering))
+    expected = [norms[position] / median for norms, position in zip(entering, found.positions, strict=True)]
+    np.testing.assert_allclose(found.norms, expected, rtol=1e-4)
+    assert found.norms[0] > 5 and found.n_tokens == sum(map(len, entering))
+
+
 def test_no_more_probes_than_coordinates_and_the_model_is_left_as_it_was(sample):
     network, _, found = probed("llama", sample, n_probes=1000)
     assert found.n_probes == HIDDEN_SIZE
