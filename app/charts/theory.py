@@ -92,7 +92,7 @@ def dimension_by_norm(norms: Sequence[float], lines: Sequence[Line], norm: float
         )  # fmt: skip
     _level(figure, norms[0], norms[-1], truth, f"true dimension, {truth}")
     top = 1.12 * max(v for line in lines for v in (*line.values, float(truth)) if v is not None)
-    for place, name, dash in ((ratio, f"a sink from here on: {ratio:g} medians", "dot"), (norm, f"chosen: {norm:g}", "solid")):
+    for place, name, dash in ((ratio, f"a sink from here on: {ratio:g} medians", "dot"), (norm, f"norm {norm:g}", "solid")):
         figure.add_trace(
             go.Scatter(
                 x=[place] * 2, y=[0, top], mode="lines", name=name, line={"color": RISE_COLOUR, "width": 2, "dash": dash},
