@@ -55,6 +55,8 @@ def finding(profile: IdProfile, estimator: str) -> str:
         return f"Block {best.block} raises the dimension by {best.value:.1f} [{best.ci_low:.1f}, {best.ci_high:.1f}].{more}"
     if len(undefined) == len(profile.layer_names):
         return f"Not measurable: {undefined[0].note}"
+    if all(r.spread is None for r in all_rises):
+        return "No rise has an interval, since no half-samples were measured: ranks above the offset may be rounding or noise."
     return "No rise exceeds its interval: ranks above the offset are rounding or noise."
 
 

@@ -139,7 +139,9 @@ def units_and_shares(profile: IdProfile | None, estimator: str) -> tuple[dict[in
     units = rise_units(profile, estimator, rounding, scale)
     if st.session_state["doubt"] == "estimators":
         return units, estimator_shares(profile, None, rounding, scale), len(profile.estimates)
-    return units, rise_shares(profile, estimator, rounding, scale), len(profile.subsamples.get(estimator, ()))
+    shares = rise_shares(profile, estimator, rounding, scale)
+    n_halves = len(profile.subsamples.get(estimator, ()))
+    return units, shares, n_halves or int(any(shares.values()))  # without halves an estimator's own interval gives shares too
 
 
 def plans_by_estimator(profile: IdProfile) -> tuple[dict[str, RankPlan], str | None]:

@@ -7,10 +7,11 @@ import streamlit as st
 
 from app import components, planning, state
 from app.charts.look import STRATEGY_COLOURS
-from app.charts.wall import wall_data
+from app.charts.wall import SOLID_FROM, wall_data
 from app.rank_memory import fits_sentence
 from app.rank_wall import WallAnswer, rank_wall
 from app.redraw import in_place
+from app.run_words import listed
 from gelora.errors import InputError
 from gelora.ranks import STRATEGIES
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
@@ -51,7 +52,8 @@ def choices(profile: IdProfile | None) -> None:
 
 _DOUBT_HELP = (
     "Each unit of rank above the offset is as solid as its share: the probability of such a rise under its own interval "
-    "(half-samples), or the share of the measured estimators that give the unit."
+    "(half-samples), or the share of the measured estimators that give the unit. It is hatched below 97.5% (its rise's 95% interval "
+    "does not exclude what is below the unit), or below 80% of the estimators."
 )
 
 
@@ -82,6 +84,20 @@ def _let_go() -> None:
     """Leave the budget, and stay at the offset that it gave."""
     st.session_state["offset"] = st.session_state.get("_matched_offset", st.session_state["offset"])
     state.leave_budget()
+
+
+def finding(profile: IdProfile) -> str:
+    """What stands over the wall, in the terms that its bricks are solid by: the rises' intervals, or the estimators' agreement."""
+    if st.session_state["doubt"] == state.DOUBTS[0]:
+        return components.finding(profile, planning.focus(profile))
+    units, shares, n_estimators = planning.units_and_shares(profile, planning.focus(profile))
+    least = SOLID_FROM["estimators"]
+    agreed = [str(block) for block, of_block in shares.items() if of_block and of_block[0] >= least and units.get(block)]
+    where = f"a rise of block{'s' if len(agreed) > 1 else ''} {listed(agreed)}" if agreed else "no rise"
+    return (
+        f"At least {least:.0%} of {n_estimators} estimators agree on {where}. They read one sample, so agreement is no interval: "
+        "half-samples say what another sample would give."
+    )
 
 
 @in_place

@@ -177,6 +177,7 @@ def made_wall(n_blocks: int, offset: int) -> dict[str, Any]:
         "least_offset": 0,
         "shares_of": "half-samples",
         "n_shares": 20,
+        "solid_from": 0.975,
         "uniform": [{"r": r, "params": r * 4 * 8192 * n_blocks} for r in (1, 2, 4, 8, 16)],
         "n_model_params": 200_000_000 * n_blocks,
         "bytes_per_param": 4,

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import components, measuring, planning, rank_files, rank_memory, rank_parts, rank_tables
+from app import components, measuring, rank_files, rank_memory, rank_parts, rank_tables
 from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
@@ -20,7 +20,7 @@ with stage:
             "**Planned from the configuration alone.** No dimension is measured, so every block gets the same; the sidebar measures."
         )
     else:
-        st.markdown(f"**{components.finding(profile, planning.focus(profile))}**")
+        st.markdown(f"**{rank_parts.finding(profile)}**")
         components.resolution(profile)
     rank_parts.wall(profile, plan, rule, rank_files.plan_beside(plan), is_stale)
     with st.container(horizontal=True, vertical_alignment="center"):

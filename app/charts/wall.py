@@ -14,6 +14,9 @@ from gelora.ranks import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM, uniform_com
 from gelora.records import IdProfile, RankPlan
 
 UNIFORM = (1, 2, 4, 8, 16)
+SOLID_FROM = {"half-samples": 0.975, "estimators": 0.8}
+"""From which share a unit of the rise is drawn as solid: where the 95% interval of its rise excludes what is below it (so no brick
+is solid where no rise exceeds its interval), or where four estimators of five agree."""
 
 
 def wall_data(
@@ -52,6 +55,7 @@ def wall_data(
         "least_offset": least_offset,
         "shares_of": shares_of,
         "n_shares": n_shares,
+        "solid_from": SOLID_FROM[shares_of],
         "uniform": [{"r": r, "params": budget.n_adapter_params} for r, budget in uniform_comparison(plan, UNIFORM)],
         "n_model_params": plan.n_model_params,
         "bytes_per_param": BYTES_PER_PARAM,

@@ -265,7 +265,8 @@ function lookOf(element, data) {
 function keyOf(data) {
   const entries = [["offset", "offset"], ["rise", data.n_shares ? "rise, supported" : "rise"]];
   if (data.n_shares) {
-    entries.push(["doubt", `paler, hatched: supported by fewer than 80 % of ${data.shares_of === "estimators" ? `${data.n_shares} estimators` : "resamples"}`]);
+    const of = data.shares_of === "estimators" ? `${data.n_shares} estimators` : "resamples";
+    entries.push(["doubt", `paler, hatched: supported by fewer than ${+(100 * data.solid_from).toFixed(1)} % of ${of}`]);
     entries.push(["ghost", "dotted: supported by some, not in the plan"]);
   }
   if (data.blocks.some((block) => block.modules.some((group) => group.fixed != null))) entries.push(["hand", "set by hand"]);

@@ -104,7 +104,7 @@ function brickShapes(frame, courses) {
     const sides = across(brick);
     if (brick.kind === "offset") add("offset", box(...sides, brick.from - 1, brick.level));
     if (brick.kind === "rise") add(brick.share, box(...sides, brick.from - 1, brick.level));
-    if (brick.kind === "rise" && brick.share < 0.8) add("hatch", hatched(frame, ...sides, brick.from - 1, brick.level));
+    if (brick.kind === "rise" && brick.share < frame.data.solid_from) add("hatch", hatched(frame, ...sides, brick.from - 1, brick.level));
     if (brick.kind === "ghost") add("ghost", box(...sides, brick.from - 0.95, brick.level - 0.05));
   }
   const shared = { type: "path", xref: "x", yref: "y2", layer: LAYER };

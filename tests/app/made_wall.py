@@ -61,6 +61,7 @@ def made_wall(
         "least_offset": 0,
         "shares_of": "half-samples",
         "n_shares": 0 if kind == "plain" else 20,
+        "solid_from": 0.975,
         "uniform": [{"r": r, "params": r * cost * n_blocks} for r in UNIFORM],
         "n_model_params": 22_713_216,
         "bytes_per_param": 4,

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from made_profiles import make_profile
 from test_pages import measure, measurement_of, open_app, sentences, waited
 
 from app.charts import ranks as rank_charts
 from app.charts.wall import wall_data
+from app.components import finding
+from gelora.geometry import rises
 from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, match_budget, plan_at_budget, rise_shares, rise_units, uniform_ranks
 from gelora.records import IdProfile, RankPlan
 
@@ -276,6 +279,47 @@ def test_what_the_wall_draws_is_the_plan_at_every_offset():
         assert json.loads(json.dumps(data)) == data
     assert data["blocks"][1]["value"] == pytest.approx(2.4) and data["blocks"][0]["value"] is None
     assert "offset alone" in data["blocks"][0]["note"] and data["curve"]["values"][0] is None
+
+
+def solid_bricks(data: dict) -> list[tuple[int, int]]:
+    """Block and unit of every brick of a rise that the wall draws without hatching: see app/frontend/wall_figure.js."""
+    return [
+        (block["block"], unit)
+        for block in data["blocks"]
+        for unit in range(1, block["rise"] + 1)
+        if not data["n_shares"] or (block["shares"] + [0] * unit)[unit - 1] >= data["solid_from"]
+    ]
+
+
+@pytest.mark.parametrize("rounding", ["ceil", "round", "round-each"])
+@pytest.mark.parametrize("halves", ["pairs", "independent", None])
+def test_a_brick_is_solid_exactly_where_a_rise_exceeds_its_interval(halves, rounding):
+    rng, n_solid = np.random.default_rng(0), 0
+    for _ in range(40):
+        curve = list(rng.uniform(5, 15, 4))
+        spread = rng.normal(scale=rng.uniform(0.05, 4), size=(8, 4))
+        profile = dataclasses.replace(make_profile(curve), halves=halves or "pairs")
+        profile = dataclasses.replace(profile, subsamples={"twonn": np.array(curve) + spread} if halves else {})
+        plan = allocate_ranks(profile, rounding=rounding)
+        units, shares = rise_units(profile, rounding=rounding), rise_shares(profile, rounding=rounding)
+        solid = solid_bricks(wall_data(plan, profile=profile, units=units, shares=shares, n_shares=8))
+        significant = [rise.block for rise in rises(profile, "twonn") if rise.is_significant]
+        first_units = [block for block, unit in solid if unit == 1]
+        assert first_units == significant if rounding == "ceil" else set(first_units) <= set(significant)
+        assert not solid or "No rise exceeds" not in finding(profile, "twonn")
+        n_solid += len(solid)
+    assert n_solid
+
+
+def test_a_profile_without_any_interval_says_so_over_its_bricks():
+    bare = dataclasses.replace(make_profile(), subsamples={})
+    kept = {name: tuple(dataclasses.replace(e, ci_low=None, ci_high=None) for e in curve) for name, curve in bare.estimates.items()}
+    assert "No rise has an interval" in finding(dataclasses.replace(bare, estimates=kept), "twonn")
+
+
+def test_bricks_by_agreement_stand_under_a_sentence_of_agreement(ranks):
+    app = ranks(doubt="estimators")
+    assert "estimators agree on" in sentences(app.markdown) and "exceeds its interval" not in sentences(app.markdown)
 
 
 def test_what_a_budget_lays_on_a_block_is_extra_and_what_a_hand_lays_is_fixed():

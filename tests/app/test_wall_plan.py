@@ -68,6 +68,28 @@ def test_the_browser_reckons_as_the_rule_does(arithmetic, parts, here, offset):
             assert edit == (rank - 1 if level == rank else rank + 1 if level > rank else None)
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("solid_from", [0.975, 0.8])
+def test_a_unit_is_hatched_below_the_share_that_the_page_calls_solid(browser, solid_from):
+    page = browser.new_page()
+    for script in ("wall_plan.js", "wall_layout.js", "wall_figure.js"):
+        page.add_script_tag(content=(FRONTEND / script).read_text())
+    data = made_wall(1, 1) | {"solid_from": solid_from}
+    shares = [1.0, 0.975, 0.9749, 0.8, 0.7999, 0.0]
+    is_hatched = [
+        page.evaluate(
+            """([data, share]) => brickShapes(
+              { data, look: { rise: "rgb(9,9,9)", offset: "rgb(9,9,9)", edge: "rgb(9,9,9)" }, unitPixels: 30, columnPixels: 60 },
+              [{ block: { block: 1, rank: 2 }, kind: "rise", share, level: 2, from: 2, params: 1 }],
+            ).some((shape) => shape.name === "hatch")""",
+            [data, share],
+        )
+        for share in shares
+    ]
+    page.close()
+    assert is_hatched == [share < solid_from for share in shares]
+
+
 def test_an_answer_is_checked_against_what_was_shown():
     data = made_wall(3, 2)
     assert rank_wall.wall_answer(data, None, None) == (2, None)
