@@ -91,7 +91,7 @@ def sinks() -> None:
     found, at = readings(d), SINK_NORMS.index(norm)
     held = one_direction(pooled(made_texts(d), norm, "keep"))
     st.markdown(
-        f"**With a first token of norm {norm:g}: {_said(found['keep'], at)} for a true {d}; one direction holds {held:.0%} of the "
+        f"**With a first token of norm {norm:g}: {_said(found['keep'], at)} for a true {d}; one direction holds {held:.1%} of the "
         f"variance. Left out above {SINK_RATIO:g} medians: {_said(found['drop'], at)}.**"
     )
     lines = [

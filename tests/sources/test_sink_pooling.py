@@ -1,5 +1,7 @@
 """Attention sinks: found by the exact median whatever the batches, left out or replaced, and nothing else is touched."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -36,9 +38,10 @@ def measure(architecture, model, sample=None, **options):
     )
 
 
-def by_hand(architecture, model, texts=TEXTS):
-    """For each text alone its states [n_layers + 1, n_tokens, width], and which tokens are sinks, by the definition."""
-    tokenizer, states = tiny_tokenizer(architecture), []
+@functools.cache
+def by_hand(architecture, texts=TEXTS):
+    """The planted model, for each text alone its states [n_layers + 1, n_tokens, width], and which tokens are sinks, by the definition."""
+    model, tokenizer, states = with_planted_sinks(architecture), tiny_tokenizer(architecture), []
     last = []
     blocks = model.h if architecture == "gpt2" else model.layers
     hook = blocks[-1].register_forward_hook(lambda _, __, out: last.append(out[0] if isinstance(out, tuple) else out))
@@ -49,14 +52,13 @@ def by_hand(architecture, model, texts=TEXTS):
     hook.remove()
     norms = [np.linalg.norm(s, axis=-1) for s in states]
     medians = np.median(np.concatenate(norms, axis=1), axis=1)
-    return states, [n > 5 * medians[:, None] for n in norms]
+    return model, states, [n > 5 * medians[:, None] for n in norms]
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "gpt2"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_the_mean_leaves_out_exactly_the_sinks_whatever_the_batches(architecture, batch_size):
-    model = with_planted_sinks(architecture)
-    states, sinks = by_hand(architecture, model)
+    model, states, sinks = by_hand(architecture)
     found = measure(architecture, model, batch_size=batch_size)
     assert 0 < np.concatenate(sinks, axis=1).mean() < 0.3
     fine = [i for i, s in enumerate(sinks) if not s.all(axis=1).any()]
@@ -104,8 +106,7 @@ def test_without_sinks_drop_and_keep_are_the_same_bits(pooling):
 
 
 def test_drawn_tokens_that_are_sinks_are_replaced_by_others_and_the_rest_stays():
-    model = with_planted_sinks("gpt2")
-    states, sinks = by_hand("gpt2", model)
+    model, states, sinks = by_hand("gpt2")
     anywhere = [s.any(axis=0) for s in sinks]
     before, after = (measure("gpt2", model, sample_of(n_samples=60), pooling="tokens", sinks=t) for t in ("keep", "drop"))
     old, new = {tuple(t) for t in before.tokens.tolist()}, {tuple(t) for t in after.tokens.tolist()}
@@ -118,8 +119,7 @@ def test_drawn_tokens_that_are_sinks_are_replaced_by_others_and_the_rest_stays()
 
 def test_the_last_token_gives_way_to_the_nearest_before_it_that_is_no_sink():
     texts = ("film garden story", "film garden river", "film story story", *TEXTS)
-    model = with_planted_sinks("gpt2")
-    states, sinks = by_hand("gpt2", model, texts)
+    model, states, sinks = by_hand("gpt2", texts)
     kept, found = (measure("gpt2", model, sample_of(texts), pooling="last", sinks=t) for t in (None, "drop"))
     assert kept.sinks.treatment == "keep" and kept.sinks.chosen_is_sink() is not None
     fine = {i: np.flatnonzero(~s.any(axis=0)) for i, s in enumerate(sinks)}
@@ -130,8 +130,7 @@ def test_the_last_token_gives_way_to_the_nearest_before_it_that_is_no_sink():
 
 
 def test_unit_scales_every_token_before_pooling():
-    model = with_planted_sinks("qwen2")
-    states, _ = by_hand("qwen2", model)
+    model, states, _ = by_hand("qwen2")
     found = measure("qwen2", model, sinks="unit")
     expected = np.stack([(s / np.linalg.norm(s, axis=-1, keepdims=True)).mean(axis=1) for s in states], axis=1)
     np.testing.assert_allclose(found.values, expected, atol=1e-4)
@@ -162,35 +161,35 @@ def test_the_first_token_cannot_be_replaced():
         resolved_sinks("drop", 1.0, "mean")
 
 
-def test_a_planted_sink_hides_the_dimension_and_dropping_it_or_unit_length_shows_it():
-    """Texts whose mean lies on a d-dimensional plane; the first token is a sink of one direction and nearly one norm."""
+@pytest.mark.parametrize("d", [3, 6])
+def test_a_planted_sink_hides_the_dimension_and_dropping_it_or_unit_length_shows_it(d):
+    """Texts whose mean lies on a d-sphere, beside the same cloud without a sink; the sink is a first token of nearly one vector.
+
+    A sphere has no border: the same 800 points in a cube of 6 sides read 5.0 by both estimators, sinks or not.
+    """
     rng = np.random.default_rng(2)
-    d, n, width = 3, 800, 24
-    basis = np.linalg.qr(rng.normal(size=(width - 1, d)))[0]
-    basis[-1] = 0
-    lengths = rng.integers(8, 40, n)
-    texts = TokenizedSample({}, lengths, "mean")
-    means = rng.uniform(-1, 1, (n, d)) @ basis.T + 3 * (np.arange(width - 1) == width - 2)
-    sinks = 1e5 * rng.uniform(0.8, 1.2, n)
-    read = {}
+    n, width = 800, d + 2
+    points = rng.normal(size=(n, d + 1))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    lengths = rng.integers(12, 40, n)
+    texts, order = TokenizedSample({}, lengths, "mean"), np.arange(n)
+    table = torch.zeros(n, int(lengths.max()), width)
+    for i, length in enumerate(lengths):
+        table[i, 1:length, : d + 1] = torch.from_numpy(points[i])
+    table[:, 0, -1] = torch.from_numpy(1e5 * rng.uniform(0.8, 1.2, n))
+    read = {"alone": (MLE().fit(points).dimension_, CorrelationDimension().fit(points).dimension_)}
     for treatment in ("keep", "drop", "unit"):
         pooling = SinkPooling(texts, treatment, 5.0, 0, width)
-        order = texts.order()
-        table = torch.zeros(n, int(lengths.max()), width)
-        for place, i in enumerate(order):
-            table[place, : lengths[i], :-1] = torch.from_numpy(means[i]).float()
-            table[place, 0] = 0
-            table[place, 0, -1] = sinks[i]
         pooling.put(order, torch.stack([pooling.take(order, "cpu")(0, table)]))
-        again = pooling.settle()
-        assert not len(again)
+        assert not len(pooling.settle())
         values, _, report = pooling.result()
         read[treatment] = (MLE().fit(values[0]).dimension_, CorrelationDimension().fit(values[0]).dimension_)
         if treatment == "drop":
             assert report.first_direction_kept[0] > 0.99 > 0.5 > report.first_direction[0]
+    assert read["alone"] == pytest.approx((d, d), rel=0.1)
     assert max(read["keep"]) < 1.3
-    assert read["drop"][0] == pytest.approx(d, rel=0.12) and read["drop"][1] == pytest.approx(d, rel=0.25)
-    assert read["unit"][0] == pytest.approx(d, rel=0.25)
+    assert read["drop"] == pytest.approx(read["alone"], rel=1e-3)
+    assert read["unit"] == pytest.approx(read["alone"], rel=0.1)
 
 
 def report_of(norms, first, chosen=()):
