@@ -22,6 +22,8 @@ with stage:
     else:
         st.markdown(f"**{rank_parts.finding(profile)}**")
         components.resolution(profile)
+        for sentence in profile.sinks.one_direction_sentences(profile.layer_names) if profile.sinks is not None else ():
+            st.warning(sentence, icon=":material/warning:")
     rank_parts.wall(profile, plan, rule, rank_files.plan_beside(plan), is_stale)
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Use these ranks" if plan.strategy == rule.strategy else f"Use these ranks ({STRATEGIES[plan.strategy].label})"

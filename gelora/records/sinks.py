@@ -151,7 +151,9 @@ class SinkReport(Record):
             said.append(f"The token that the pooling takes is a sink in {share:.0%} of the rows at {layer_names[layer]}.{after}")
         if self.left_out:
             said.append(f"{len(self.left_out):,} texts are left out, since all of their tokens are sinks in some layer.")
-        if self.one_direction_layers():
-            where_all = ", ".join(layer_names[i] for i in self.one_direction_layers())
-            said.append(f"More than 90% of the variance lies in one direction at {where_all}: the dimension there says little.")
-        return said
+        return [*said, *self.one_direction_sentences(layer_names)]
+
+    def one_direction_sentences(self, layer_names: Sequence[str]) -> list[str]:
+        """Which layers have nearly all variance in one direction, in one sentence; none where there is no such layer."""
+        where = ", ".join(layer_names[i] for i in self.one_direction_layers())
+        return [f"More than 90% of the variance lies in one direction at {where}: the dimension there says little."] if where else []

@@ -23,12 +23,14 @@ from app.teaching_steps import (
     shape_of,
     share_answer,
     share_finding,
+    sink_finding,
     size_answer,
     size_answers,
     size_range,
     verdict,
 )
 from gelora.ranks import allocate_ranks
+from gelora.records import SinkReport
 
 
 def profile_of(curve, spread=0.1, other=None):
@@ -94,6 +96,16 @@ def test_estimators_that_contradict_each_other_are_said_to():
     assert disputed_blocks(profile, ["twonn", "mle"]) == [3]
     assert agreement_answer(profile, ["twonn", "mle"]) == 2
     assert "Block 3 rises by TwoNN and falls by MLE." in agreement_finding(profile, ["twonn", "mle"])
+
+
+def test_step_4_says_whether_tokens_are_sinks():
+    profile = make_profile()
+    assert sink_finding(profile) == ""
+    norms, half = np.array([2.0, 3.0, 148.0, np.nan]), np.full(4, 0.5)
+    report = SinkReport("keep", 5.0, 100, np.array([0, 0, 0.06, 0]), norms, half, half, np.empty(0))
+    assert "up to 148 times as long as the rest: attention sinks, kept here" in sink_finding(dataclasses.replace(profile, sinks=report))
+    none = dataclasses.replace(report, shares=np.zeros(4), largest_norms=norms.clip(max=4.0))
+    assert "the longest is 4.0 times its layer's median" in sink_finding(dataclasses.replace(profile, sinks=none))
 
 
 def test_other_levels_of_one_shape_and_the_same_numbers():

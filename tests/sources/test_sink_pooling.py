@@ -1,5 +1,6 @@
 """Attention sinks: found by the exact median whatever the batches, left out or replaced, and nothing else is touched."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -203,7 +204,17 @@ def test_the_report_names_the_block_where_sinks_emerge_and_layers_of_one_directi
     assert report_of([2.0, 3.0, 4.9], [0.1] * 3).emergence_block() is None
     assert report_of([np.nan, 3.0, 4.9], [0.1] * 3, [0.0, 0.2, 0.06]).chosen_is_sink() == (1, 0.2)
     assert SinkReport.from_json(report.to_json()) == report
-    assert any("emerge in block 2" in sentence for sentence in report.sentences(["e", "1", "2", "3"]))
+    names = ["e", "1", "2", "3"]
+    assert any("emerge in block 2" in sentence for sentence in report.sentences(names))
+    assert "at 2: the dimension there says little" in report.sentences(names)[-1]
+    assert report_of([2.0] * 2, [0.2, np.nan]).one_direction_sentences(names) == []
+    assert report.layer_sentence(2) == (
+        "5.0% of the tokens are attention sinks, the largest norm is 120.0 times the median; one direction holds 99% of the variance."
+    )
+    assert report.layer_sentence(3).endswith("140.0 times the median.")
+    none = dataclasses.replace(report, shares=np.zeros(4), first_direction=np.full(4, 0.25))
+    assert none.layer_sentence(0).startswith("No token is an attention sink, the largest norm is 2.0 times")
+    assert none.layer_sentence(0).endswith("holds 25% of the variance, 20% with all tokens as they are.")
 
 
 def test_a_profile_of_before_is_still_read(tmp_path):
