@@ -19,8 +19,9 @@ from app.shelf import Shelf
 from gelora.errors import GeloraError, InputError
 from gelora.ranks import export_lora_config, plan_from_adapter
 from gelora.records import SINK_RATIO, IdProfile, RankPlan
+from gelora.sources import decoded, kind_of, unpacked
 
-KINDS = ["json", "safetensors", "bin"]
+KINDS = ["json", "gz", "safetensors", "bin"]
 
 
 @st.cache_resource(show_spinner=False)
@@ -132,6 +133,10 @@ def bring_in(plan: RankPlan) -> None:
             f"Beside lies the **{label}** of {other.model_id}: {len(other.modules)} modules, ranks {min(other.ranks.values())} to "
             f"{max(other.ranks.values())}, {other.n_adapter_params:,} parameters."
         )
+        for part in other.also_trained:
+            st.caption(f"Beside these the adapter trains {part.words}.")
+        if other.also_trained:
+            st.caption(f"In all PEFT trains {other.n_trained_params:,} parameters of it.")
         for block, note in other.block_notes.items():
             st.caption(f"{f'Block {block}' if block else 'The whole'}: {note}")
         with st.container(horizontal=True):
@@ -179,12 +184,16 @@ def _take_in(files: Mapping[str, bytes]) -> str:
     Raises:
         GeloraError: it is neither a profile, a plan nor an adapter of this model.
     """
-    if len(files) == 1 and next(iter(files)).endswith(".json"):
+    if len(files) == 1 and next(iter(files)).endswith((".json", ".json.gz")):
         (name, content), *_ = files.items()
+        content = unpacked(name, content)
+        what = kind_of(content)
+        if what is not None:
+            raise InputError(f"{name} is {what}. Give a profile, a plan or an adapter_config.json.")
         try:
-            text = content.decode()
+            text = decoded(name, content, None)[0]
             fields = json.loads(text)
-        except (UnicodeDecodeError, ValueError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{name} is not JSON ({error}); give a profile, a plan or an adapter_config.json.") from error
         kind = fields.get("record") if isinstance(fields, dict) else None
         if kind == "IdProfile":

@@ -13,7 +13,7 @@ from app.rank_wall import WallAnswer, rank_wall
 from app.redraw import in_place
 from app.run_words import listed
 from gelora.errors import InputError
-from gelora.ranks import STRATEGIES
+from gelora.ranks import STRATEGIES, parameter_note
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
 BUDGETS = {"uniform": "as one rank everywhere", "params": "as parameters", "mb": "as megabytes of the file"}
@@ -188,6 +188,9 @@ def notes(plan: RankPlan) -> None:
         by_note.setdefault(note, []).append(block)
     for note, blocks in by_note.items():
         st.info(f"Block{'s' if len(blocks) > 1 else ''} {', '.join(map(str, blocks))}: {note}.", icon=":material/info:")
+    as_parameters = parameter_note(plan)
+    if as_parameters:
+        st.info(as_parameters, icon=":material/info:")
     skipped = [block for block, rank in plan.block_ranks().items() if rank == 0]
     if skipped:
         numbers = ", ".join(map(str, skipped))

@@ -165,7 +165,7 @@ def _cost(made: RankPlan, options: argparse.Namespace, sources: PlanSources) -> 
 
 
 def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
-    from gelora.ranks import budget_by_block, equivalent_uniform_rank, plan_budget, uniform_comparison
+    from gelora.ranks import budget_by_block, equivalent_uniform_rank, parameter_note, plan_budget, uniform_comparison
 
     by_block, edited = budget_by_block(made), {module.block for module in made.modules if module.name in made.edits}
     rows = []
@@ -180,6 +180,13 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     budget = plan_budget(made, cost["budget"]["n_head_params"])
     head = f" and {budget.n_head_params:,} of the head" if budget.n_head_params else ""
     print(f"{budget.n_adapter_params:,} adapter parameters{head}, {budget.share:.3%} of the model, {budget.adapter_bytes / 1e6:.2f} MB.")
+    for part in made.also_trained:
+        print(f"Beside these the adapter trains {part.words}.")
+    if made.also_trained:
+        print(f"In all PEFT trains {made.n_trained_params:,} parameters of it.")
+    as_parameters = parameter_note(made)
+    if as_parameters:
+        print(as_parameters)
     if made.shortfall and made.shortfall < 0:
         print(f"{-made.shortfall:,} over the budget of {made.target_params:,}, by your own ranks.")
     elif made.shortfall and made.edits:

@@ -19,7 +19,7 @@ from gelora.ranks.budget import (
     uniform_comparison,
 )
 from gelora.ranks.edits import edit_ranks, undo_edits
-from gelora.ranks.lora_form import lora_arguments
+from gelora.ranks.lora_form import lora_arguments, parameter_note
 from gelora.ranks.matching import match_budget
 from gelora.ranks.memory import memory_estimate
 from gelora.ranks.renewal import check_renewable, plan_with_ranks, renewed_plan, rule_ranks
@@ -95,6 +95,7 @@ __all__ = [
     "lora_arguments",
     "match_budget",
     "memory_estimate",
+    "parameter_note",
     "plan_at_budget",
     "plan_budget",
     "plan_with_ranks",

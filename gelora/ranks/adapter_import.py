@@ -1,80 +1,70 @@
-"""Anybody's LoRA adapter as a `RankPlan`: which rank and alpha it gives the modules of a model.
+"""Anybody's LoRA adapter as a `RankPlan`: which rank and alpha it gives the modules of a model, and what else it trains.
 
-Knows no weights of the model; what an adapter's files say, `adapter_files` knows, whom its names mean, `adapter_names`.
+Knows no weights of the model. What an adapter's files say, `adapter_files` knows, whom its names mean, `adapter_names`,
+what PEFT makes of its config, `adapter_trial`, and what is worth saying, `adapter_notes`.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks.adapter_files import AdapterConfig, AdapterFiles, LoraShape, read_adapter
-from gelora.ranks.adapter_names import by_pattern, listed, met, modules_by_config, modules_by_name
+from gelora.ranks.adapter_config import AdapterConfig
+from gelora.ranks.adapter_files import AdapterFiles, LoraShape, read_adapter
+from gelora.ranks.adapter_models import full_names, models_for
+from gelora.ranks.adapter_names import another_model, modules_by_name, reading_of, single_expert
+from gelora.ranks.adapter_notes import Found, also_trained, notes_of
+from gelora.ranks.adapter_trial import Trial
 from gelora.ranks.allocation import SCALING
+from gelora.ranks.expressions import Expressions
 from gelora.ranks.lora_form import matches
+from gelora.ranks.lora_names import listed
 from gelora.records import ModelStructure, RankPlan, TargetModule
 from gelora.sources import TARGETS, select_modules
 
-WHOLE_ADAPTER = 0
-"""The key, before that of the first block, under which `block_notes` says what concerns the adapter as a whole."""
 
+def plan_from_adapter(adapter: str | Path | Mapping[str, Any], structure: ModelStructure, model_config: Any = None) -> RankPlan:
+    """The ranks and alphas that a LoRA adapter gives the linear maps in the blocks of a model, and what else it trains.
 
-def plan_from_adapter(adapter: str | Path | Mapping[str, Any], structure: ModelStructure) -> RankPlan:
-    """The ranks and alphas that a LoRA adapter gives the linear maps in the blocks of a model.
-
-    Weights, where there are any, say which modules have which rank, and the config their alphas; without weights the
-    config says it all, read as PEFT reads it. A plan means alpha / r: of an adapter that scales otherwise (rsLoRA,
-    AdaLoRA), the plan's alphas are those that give the adapter's own factor.
+    PEFT applies the adapter's config to the model on the meta device, so that modules, ranks and counts are those that it
+    makes: of experts under their names from transformers 4, above the smaller side of a matrix, outside the blocks. Where
+    there are weights, these say which modules have which rank, and the config their alphas. A plan means alpha / r: of an
+    adapter that scales otherwise (rsLoRA, AdaLoRA), the plan's alphas are those that give the adapter's own factor.
 
     Args:
         adapter: a folder with adapter_config.json, adapter_model.safetensors (or .bin) or both; the path of an
-            adapter_config.json, which is then read alone; the path of a file of weights, for which a config beside it is
-            read too; or the fields of a config.
+            adapter_config.json (also packed with gzip), which is then read alone; the path of a file of weights, for which
+            a config beside it is read too; or the fields of a config.
         structure: the model that the adapter is for.
+        model_config: the model's transformers config; None to find it by the structure's model_id. Where there is none,
+            PEFT adapts the linear maps of the structure alone, and a note says so.
 
     Returns:
-        A plan of strategy "imported" with the adapted modules only. Its `block_notes` say, under 0 for the adapter as a
-        whole, what a plan leaves out: modules outside the blocks, modules saved whole, DoRA and the like.
+        A plan of strategy "imported" with the adapted modules only. Its `also_trained` counts what a plan leaves out
+        (modules outside the blocks, modules trained whole, magnitude vectors of DoRA, ...), so that `n_trained_params` is
+        what PEFT counts. Its `block_notes` say, under 0 for the adapter as a whole, what else is worth knowing.
 
     Raises:
-        InputError: there is no adapter, its files are damaged, it is no LoRA, or a rank is no legal one for its module.
-        ModelError: it adapts modules that the model lacks or has in another shape, or none in its blocks.
+        InputError: there is no adapter, its files are damaged, it is no LoRA, a rank is no legal one, or an expression in it
+            takes too long to read.
+        ModelError: it adapts modules that the model lacks or has in another shape, or none in its blocks, or PEFT refuses it.
     """
     files = read_adapter(adapter)
-    config, layers = files.config, files.layers
-    modules = {module.name: module for module in structure.modules}
-    notes: defaultdict[int, list[str]] = defaultdict(list)
-    if layers is not None:
-        if not layers:
-            raise InputError(f"{files.name} adapts no module, it only trains modules whole; give one with lora_A and lora_B.")
-        layers = _with_parameter_names(files, layers, structure)
-        names, outside = modules_by_name(files, layers, structure)
-        _check_shapes(files, {name: layers[full] for name, full in names.items()}, modules)
-        ranks = {name: layers[full].r // modules[name].n_experts for name, full in names.items()}
-    elif config and config.pruned_ranks:
-        names, outside = modules_by_name(files, config.pruned_ranks, structure)
-        ranks = {name: config.pruned_ranks[full] for name, full in names.items()}
-    elif config:
-        names, outside = modules_by_config(files, config, structure)
-        ranks = {name: int(r) for name, r in by_pattern(config.rank_pattern, config.r, names).items()}
+    if files.layers is not None:
+        found = _in_weights(files, files.layers, structure, model_config)
+    elif files.config is not None:
+        found = _in_config(files, files.config, structure, model_config)
     else:
         raise InputError(f"{files.name} has neither a config nor weights.")
-    for name, rank in ranks.items():
-        lowest = 0 if config and config.peft_type == "ADALORA" else 1
-        if not lowest <= rank <= modules[name].smaller_side:
-            raise InputError(
-                f"{files.name} gives {name} rank {rank}; a map of {modules[name].in_features} to {modules[name].out_features} "
-                f"can have {lowest} to {modules[name].smaller_side}. PEFT may allow more, a plan does not: give an adapter of legal ranks."
-            )
-    chosen = tuple(module for module in structure.modules if module.name in ranks)
-    notes[WHOLE_ADAPTER] = _about_the_whole(files, structure, names, outside)
-    if config and layers is not None:
-        _note_other_ranks(config, names, ranks, modules, notes)
+    chosen = tuple(module for module in structure.modules if module.name in found.ranks)
+    if not chosen:
+        raise another_model(files, list(found.outside), structure)
     return RankPlan(
         modules=chosen,
-        ranks={module.name: ranks[module.name] for module in chosen},
-        alphas={module.name: alpha for module, alpha in zip(chosen, _alphas(config, names, ranks, chosen), strict=True)},
+        ranks={module.name: found.ranks[module.name] for module in chosen},
+        alphas={module.name: found.alphas[module.name] for module in chosen},
         strategy="imported",
         offset=None,
         rounding=None,
@@ -84,7 +74,98 @@ def plan_from_adapter(adapter: str | Path | Mapping[str, Any], structure: ModelS
         revision=structure.revision,
         n_model_params=structure.n_params,
         profile_digest=None,
-        block_notes={block: "; ".join(said) for block, said in sorted(notes.items()) if said},
+        block_notes=notes_of(files, found, structure, chosen),
+        also_trained=also_trained(files, found, structure),
+    )
+
+
+def _in_config(files: AdapterFiles, config: AdapterConfig, structure: ModelStructure, model_config: Any) -> Found:
+    """What PEFT makes of the config alone; of an AdaLoRA that has pruned, with the ranks that are left."""
+    reading = reading_of(files, config, structure, models_for(config, structure, model_config))
+    trial = reading.try_out()
+    if not trial.layers:
+        raise InputError(
+            f"{files.name} adapts nothing in {structure.model_id}: layers_to_transform, layers_pattern, exclude_modules and "
+            "modules_to_save leave out all that target_modules names; correct its config."
+        )
+    if config.pruned_ranks:
+        names, outside, _ = modules_by_name(files, config.pruned_ranks, structure, [reading.model])
+        trial = _pruned(trial, config.pruned_ranks)
+    else:
+        full = full_names(reading.model, structure)
+        names = {name: full[name] for name in full if full[name] in trial.layers}
+        outside = [name for name in trial.layers if name not in set(names.values())]
+    modules = {module.name: module for module in structure.modules}
+    for name in names:
+        made, planned = trial.layers[names[name]], modules[name].n_params_per_rank * trial.layers[names[name]].r
+        if made.n_params != planned:
+            raise ModelError(f"PEFT makes {made.n_params:,} parameters for {name}, where a plan counts {planned:,}; give another adapter.")
+    return Found(
+        names=names,
+        ranks={name: trial.layers[full].r for name, full in names.items()},
+        alphas={name: _alpha(config, trial.layers[full].r, trial.layers[full].alpha) for name, full in names.items()},
+        outside={name: trial.layers[name].n_params for name in outside},
+        trial=trial,
+        absent=reading.absent,
+        unmet=reading.unmet(trial),
+        model=reading.model,
+    )
+
+
+def _pruned(trial: Trial, left: Mapping[str, int]) -> Trial:
+    layers = {}
+    for name, made in trial.layers.items():
+        r = left.get(name, made.r)
+        layers[name] = replace(made, r=r, n_params=made.n_params // made.r * r, n_more=r)
+    return replace(trial, layers=layers)
+
+
+def _in_weights(files: AdapterFiles, layers: Mapping[str, LoraShape], structure: ModelStructure, model_config: Any) -> Found:
+    """What the weights hold, with the config's alphas; what it makes beside them is counted by PEFT where it can."""
+    if not layers:
+        raise InputError(f"{files.name} adapts no module, it only trains modules whole; give one with lora_A and lora_B.")
+    config = files.config
+    layers = _with_parameter_names(files, layers, structure)
+    models = models_for(config, structure, model_config) if config else ()
+    names, outside, model = modules_by_name(files, layers, structure, models)
+    modules = {module.name: module for module in structure.modules}
+    _check_shapes(files, {name: layers[full] for name, full in names.items()}, modules)
+    ranks = {name: layers[full].r // modules[name].n_experts for name, full in names.items()}
+    trial, refusal, absent, unmet = None, "", [], []
+    if config:
+        try:
+            reading = reading_of(files, config, structure, [model] if model else models_for(config, structure, model_config))
+            trial, model, absent = reading.try_out(), reading.model, reading.absent
+            unmet = reading.unmet(trial)
+        except ModelError as error:
+            refusal = str(error)
+    n_single = 0
+    if trial and model and any(map(single_expert, outside)):
+        full = full_names(model, structure)
+        experts = _made_of_single(files, layers, trial, {full[m.name]: m for m in structure.modules if m.n_experts > 1})
+        names |= {module: name for module, name in experts.items()}
+        ranks |= {module: trial.layers[name].r for module, name in experts.items()}
+        held = {name.rpartition(".")[0] for name in experts.values()}
+        fused = [name for name in outside if (single := single_expert(name)) and any(matches(single[0], holder) for holder in held)]
+        outside, n_single = [name for name in outside if name not in set(fused)], sum(layers[name].n_params for name in fused)
+    patterns = config.alpha_pattern if config else {}
+    keys = Expressions(files.where).first_fitting("alpha_pattern", patterns, names.values())
+    alphas = {}
+    for name, full_name in names.items():
+        made = trial.layers.get(full_name) if trial else None
+        alpha = made.alpha if made else patterns.get(keys.get(full_name, ""), config.lora_alpha if config else 0)
+        alphas[name] = _alpha(config, ranks[name], alpha) if config else SCALING * ranks[name]
+    return Found(
+        names=names,
+        ranks=ranks,
+        alphas=alphas,
+        outside={name: layers[name].n_params for name in outside},
+        trial=trial,
+        absent=absent,
+        unmet=unmet,
+        model=model,
+        refusal=refusal,
+        n_single=n_single,
     )
 
 
@@ -116,6 +197,23 @@ def _with_parameter_names(files: AdapterFiles, layers: Mapping[str, LoraShape], 
     return renamed
 
 
+def _made_of_single(
+    files: AdapterFiles, layers: Mapping[str, LoraShape], trial: Trial, experts: Mapping[str, TargetModule]
+) -> dict[str, str]:
+    """{module: full name} of the experts' parameters that PEFT makes of the weights of single experts, as it reads them."""
+    n_there = Counter(single for name in layers if (single := single_expert(name)))
+    made = {module.name: full for full, module in experts.items() if full in trial.layers}
+    for full in made.values():
+        holder = full.rpartition(".")[0]
+        counts = {n for (own, _), n in n_there.items() if matches(own, holder) or own == holder}
+        if counts and counts != {experts[full].n_experts}:
+            raise ModelError(
+                f"{files.name} has weights for {listed(sorted(counts))} experts of {holder}, of which this model has "
+                f"{experts[full].n_experts}. Choose the model that it was made for."
+            )
+    return made
+
+
 def _check_shapes(files: AdapterFiles, layers: Mapping[str, LoraShape], modules: Mapping[str, TargetModule]) -> None:
     wrong = [
         f"{name} {shape.in_features} to {shape.out_features} (here {modules[name].in_features} to {modules[name].out_features})"
@@ -130,56 +228,11 @@ def _check_shapes(files: AdapterFiles, layers: Mapping[str, LoraShape], modules:
         )
 
 
-def _alphas(
-    config: AdapterConfig | None, names: Mapping[str, str], ranks: Mapping[str, int], chosen: tuple[TargetModule, ...]
-) -> list[float]:
-    """The alphas for which alpha / r is the factor that the adapter's own class uses."""
-    if config is None:
-        return [SCALING * ranks[module.name] for module in chosen]
-    if config.peft_type == "ADALORA":  # alpha / init_r, whatever is left of the rank; without an alpha, 1
-        factor = config.lora_alpha / config.r if config.lora_alpha > 0 else 1.0
-        return [factor * ranks[module.name] for module in chosen]
-    alphas = by_pattern(config.alpha_pattern, config.lora_alpha, names)
-    return [float(alphas[m.name]) * (ranks[m.name] ** 0.5 if config.use_rslora else 1.0) for m in chosen]
-
-
-def _about_the_whole(files: AdapterFiles, structure: ModelStructure, names: Mapping[str, str], outside: list[str]) -> list[str]:
-    config = files.config
-    if config is None:
-        said = [f"there is no adapter_config.json, so the alphas are not known; alpha / r = {SCALING:g} is assumed"]
-    else:
-        said = list(config.options)
-        base, model_id = config.base_model or structure.model_id, structure.model_id
-        if base != model_id and not base.endswith(f"/{model_id}") and not model_id.endswith(f"/{base}"):
-            said.append(f"the adapter's base model is {base}, the plan is for {model_id}")
-        patterns = dict.fromkeys([*config.rank_pattern, *config.alpha_pattern])
-        unmet = sorted(set(patterns) - set(met(patterns, names.values())))
-        if unmet:
-            said.append(f"patterns that mean none of these modules: {listed(unmet)}")
-        if files.layers is None and isinstance(config.target_modules, str) and config.target_modules.lower() == "all-linear":
-            said.append("all-linear also means linear maps outside the blocks, if there are any besides the head; they are left out")
-    whole = list(files.whole_modules) or (config.modules_to_save if config else [])
-    if whole:
-        said.append(f"trained whole, and not counted here: {listed(list(whole))}")
-    if outside:
-        what = "named" if files.layers is None else "adapted"
-        said.append(f"{what} too, but left out, as no linear map in the blocks: {listed(outside)}")
-    return said
-
-
-def _note_other_ranks(
-    config: AdapterConfig,
-    names: Mapping[str, str],
-    ranks: Mapping[str, int],
-    modules: Mapping[str, TargetModule],
-    notes: defaultdict[int, list[str]],
-) -> None:
-    """Say, block by block, where the config gives another rank than the weights have."""
-    if config.peft_type == "ADALORA":
-        return
-    for name, r in by_pattern(config.rank_pattern, config.r, names).items():
-        if r != ranks[name]:
-            notes[modules[name].block].append(f"{name.rpartition('.')[2]} has rank {ranks[name]} in the weights, {int(r)} in the config")
+def _alpha(config: AdapterConfig, r: int, alpha: float) -> float:
+    """The alpha for which alpha / r is the factor that the adapter's own class uses."""
+    if config.is_adalora:  # alpha / init_r, whatever is left of the rank; without an alpha, 1
+        return config.lora_alpha / config.r * r if config.lora_alpha > 0 else float(r)
+    return float(alpha) * (r**0.5 if config.use_rslora else 1.0)
 
 
 def _as_choice(structure: ModelStructure, chosen: tuple[TargetModule, ...]) -> str:

@@ -84,9 +84,14 @@ def uniform_comparison(plan: RankPlan, rs: Sequence[int] = (1, 2, 4, 8)) -> list
 
 
 def equivalent_uniform_rank(plan: RankPlan) -> float:
-    """The rank, whole or not, that would cost as much as the plan if every module of it had that one rank."""
+    """The rank, whole or not, that would cost as much as the plan if every module of it had that one rank.
+
+    It counts as a module's smaller side where it is above that, unless the plan itself, an imported one, has such ranks.
+    """
     target = plan.n_adapter_params
     full, slope = 0, sum(module.n_params_per_rank for module in plan.modules)
+    if any(plan.ranks[module.name] > module.smaller_side for module in plan.modules):
+        return target / slope
     # The cost of a uniform rank is piecewise linear: its slope falls where a module reaches its smaller side.
     for module in sorted(plan.modules, key=lambda module: module.smaller_side):
         if full + slope * module.smaller_side >= target:

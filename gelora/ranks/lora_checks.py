@@ -103,7 +103,7 @@ def check_saved(peft_model: PeftModel, saved: set[str], task_type: str | None) -
 
 def adapted_layers(peft_model: PeftModel) -> dict[str, LoraLayer]:
     """{name in the base model of what is adapted: PEFT's layer around it}."""
-    return {_adapted_name(name, m): m for name, m in peft_model.get_base_model().named_modules() if isinstance(m, LoraLayer)}
+    return {adapted_name(name, m): m for name, m in peft_model.get_base_model().named_modules() if isinstance(m, LoraLayer)}
 
 
 def trainable(peft_model: PeftModel) -> tuple[dict[str, int], dict[str, int]]:
@@ -138,7 +138,7 @@ def is_inside(name: str, outer: str) -> bool:
     return name == outer or name.startswith(f"{outer}.")
 
 
-def _adapted_name(name: str, layer: LoraLayer) -> str:
+def adapted_name(name: str, layer: LoraLayer) -> str:
     """What a layer of PEFT's adapts; several parameters of one module are adapted by layers around each other.
 
     A linear map that is adapted through its weight goes by its own name.

@@ -45,6 +45,18 @@ def lora_arguments(plan: RankPlan, names: Mapping[str, str] | None = None) -> di
     }
 
 
+def parameter_note(plan: RankPlan) -> str | None:
+    """A sentence on modules that a LoRA config has to name as parameters, since PEFT takes their names for those of experts."""
+    named = [module.name for module in plan.modules if module.as_parameter and plan.ranks[module.name] > 0]
+    if not named:
+        return None
+    leaves = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in named))
+    return (
+        f"PEFT takes {leaves} of this model for experts by name: the LoRA config has the weights of {len(named)} modules in "
+        "target_parameters, which PEFT trains without dropout and without DoRA."
+    )
+
+
 def matches(name: str, key: str) -> bool:
     """PEFT's rule for a name in `target_modules` and in a pattern: equal to the key, or its end from a dot on."""
     return key == name or key.endswith(f".{name}")

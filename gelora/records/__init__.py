@@ -25,7 +25,7 @@ from gelora.records.data import DataChoice, HiddenStates, ReadReport, Sample, Sa
 from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
-from gelora.records.plans import Budget, RankPlan
+from gelora.records.plans import AlsoTrained, Budget, RankPlan
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
 from gelora.records.training import RunSpec, TrainingConfig
@@ -48,6 +48,7 @@ __all__ = [
     "STATUSES",
     "TASKS",
     "TASK_KINDS",
+    "AlsoTrained",
     "BlockTraits",
     "Budget",
     "DataChoice",

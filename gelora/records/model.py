@@ -31,7 +31,7 @@ class TargetModule(Record):
 
     @property
     def smaller_side(self) -> int:
-        """The highest rank that a map of this shape can have."""
+        """The highest rank that an update of a map of this shape can have; factors of a higher one cost more and reach no further."""
         return min(self.in_features, self.out_features)
 
 

@@ -3,9 +3,25 @@
 from dataclasses import dataclass, field
 
 from gelora.errors import InputError
-from gelora.record_json import Record
+from gelora.record_json import ADDED, Record
 from gelora.records.checks import check_range
 from gelora.records.model import TargetModule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlsoTrained(Record):
+    """What an imported adapter trains beside the ranks of its plan: in words, by full names of modules, as parameters."""
+
+    what: str
+    modules: tuple[str, ...]
+    n_params: int
+
+    @property
+    def words(self) -> str:
+        """`1,536 parameters in modules outside the blocks (tower.layers.0.q_proj, tower.layers.0.v_proj and 4 more)`."""
+        more = f" and {len(self.modules) - 2} more" if len(self.modules) > 2 else ""
+        names = f" ({', '.join(self.modules[:2])}{more})" if self.modules else ""
+        return f"{self.n_params:,} parameters in {self.what}{names}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,7 +31,9 @@ class RankPlan(Record):
     offset, rounding, estimator and scale (the factor on the rises) are those of the GeLoRA rule, None for strategies that
     do not have them; seed is that of a random plan. target_params is the budget that the plan was made to meet, None
     where there was none. `edits` holds, for every module that a person gave another rank by hand, the rank before that.
-    `block_notes` says, by block number, why a block got its rank where that is not plain from the curve.
+    `block_notes` says, by block number, why a block got its rank where that is not plain from the curve. `also_trained`
+    holds what an imported adapter trains beside these ranks. A rank is at most the smaller side of its matrix, except in an
+    imported plan: PEFT trains higher ones, and they cost what PEFT makes of them.
     """
 
     modules: tuple[TargetModule, ...]
@@ -35,13 +53,14 @@ class RankPlan(Record):
     seed: int | None = None
     target_params: int | None = None
     edits: dict[str, int] = field(default_factory=dict)
+    also_trained: tuple[AlsoTrained, ...] = field(default=(), metadata=ADDED)
 
     def __post_init__(self) -> None:
         names = [module.name for module in self.modules]
         if not names or set(names) != set(self.ranks) or set(names) != set(self.alphas) or len(names) != len(set(names)):
             raise InputError("A RankPlan needs exactly one rank and one alpha for each of its modules, and at least one module.")
         for module in self.modules:
-            limit = min(module.in_features, module.out_features)
+            limit = None if self.strategy == "imported" else module.smaller_side
             check_range(f"The rank of {module.name}", self.ranks[module.name], 0, limit)
             if self.ranks[module.name] > 0 and not self.alphas[module.name] > 0:
                 raise InputError(f"The alpha of {module.name} is {self.alphas[module.name]}; it must be positive.")
@@ -63,6 +82,11 @@ class RankPlan(Record):
     def n_adapter_params(self) -> int:
         """Parameters of the adapters: r * (in_features + out_features), summed over the modules."""
         return sum(self.ranks[module.name] * module.n_params_per_rank for module in self.modules)
+
+    @property
+    def n_trained_params(self) -> int:
+        """Parameters of the adapters, and of what an imported adapter trains beside them."""
+        return self.n_adapter_params + sum(part.n_params for part in self.also_trained)
 
     @property
     def shortfall(self) -> int | None:

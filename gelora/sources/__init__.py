@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from gelora.sources.cell_values import has_text as has_text, is_missing as is_missing
     from gelora.sources.column_roles import mean_length as mean_length, text_columns as text_columns
-    from gelora.sources.file_bytes import ENCODINGS as ENCODINGS
+    from gelora.sources.file_bytes import ENCODINGS as ENCODINGS, decoded as decoded, kind_of as kind_of, unpacked as unpacked
     from gelora.sources.files import FILE_ENDINGS as FILE_ENDINGS, READABLE as READABLE, names_a_file as names_a_file
     from gelora.sources.head_sizes import head_size as head_size
     from gelora.sources.heads import (
@@ -90,7 +90,7 @@ _FILE_OF = {
     **dict.fromkeys(("Table", "read_table"), "tables"),
     **dict.fromkeys(("FILE_ENDINGS", "READABLE", "names_a_file"), "files"),
     **dict.fromkeys(("mean_length", "text_columns"), "column_roles"),
-    **dict.fromkeys(("ENCODINGS",), "file_bytes"),
+    **dict.fromkeys(("ENCODINGS", "decoded", "kind_of", "unpacked"), "file_bytes"),
     **dict.fromkeys(("has_text", "is_missing"), "cell_values"),
     **dict.fromkeys(("DrawnToken", "drawn_tokens"), "token_rows"),
     **dict.fromkeys(("TokenizedSample", "tokenize"), "tokenized"),

@@ -54,14 +54,15 @@ def check_kind(name: str, content: bytes, is_parquet: bool) -> None:
     Raises:
         InputError: an image, an archive, a web page, a Git LFS pointer, or Parquet where text is expected.
     """
-    what = _kind_of(content)
+    what = kind_of(content)
     if what is None and content.startswith(b"PAR1") and not is_parquet:
         what = "a Parquet file; let its name end in .parquet"
     if what is not None:
         raise InputError(f"{name!r} is {what}. Give a file of rows: CSV, JSON Lines, JSON, Parquet or one text a line.")
 
 
-def _kind_of(content: bytes) -> str | None:
+def kind_of(content: bytes) -> str | None:
+    """What the bytes are by their beginning, and what to do with them; None where they may be text or rows."""
     if content.startswith(b"PK\x03\x04"):
         if b"xl/" in content[:4000] or b"xl/workbook" in content:
             return "an Excel workbook; save its sheet as CSV"

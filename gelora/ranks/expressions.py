@@ -1,0 +1,92 @@
+"""Regular expressions out of a stranger's file, which PEFT would give to Python's `re`: answered here under a time limit.
+
+Knows PEFT's way of putting an expression round each field's text. One such text can keep `re` busy for hours on a single
+name, and nothing can stop it; `regex` looks at a clock. So no expression from a file ever reaches `re` with a name.
+"""
+
+import re
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import regex
+
+from gelora.errors import InputError
+
+SECONDS = 2.0
+"""How long all expressions of one adapter may take together; those of a 70B model's longest config take a tenth of it."""
+
+_WHOLE = {"target_modules": "{}", "exclude_modules": "{}"}  # fields whose text has to fit the whole name
+_FORMS = _WHOLE | {
+    "rank_pattern": r"(.*\.)?({})$",
+    "alpha_pattern": r"(.*\.)?({})$",
+    "modules_to_save": r"(^|.*\.){}($|\..*)",
+    "layers_pattern": r"(?:^|.*?\.){}\.(?P<idx>\d+)\.",
+}
+"""What PEFT makes of a text in each field before it matches a module's name from its beginning."""
+
+_LITERAL = re.compile(r"(?:\w|-|\\[^\w\s])+")  # words with escaped dots: what `re.escape` writes
+_ONLY_IN_REGEX = re.compile(r"(?<!\\)\{(?!\d*,?\d*\})|(?<=\[)\[")  # fuzzy counts and POSIX sets, which `re` reads as letters
+
+
+class Expressions:
+    """The expressions in one adapter's config, compiled once; all of them share one limit of time."""
+
+    def __init__(self, where: str, seconds: float = SECONDS) -> None:
+        """`where` names the file in sentences."""
+        self._where = where
+        self._seconds = self._left = seconds
+        self._compiled: dict[tuple[str, str], Any] = {}
+
+    def check(self, field: str, text: str) -> None:
+        """Raise InputError unless `re` takes the text, as PEFT puts it, for a regular expression."""
+        whole = _FORMS[field].replace("{}", text)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of what a later `re` will read otherwise
+                re.compile(whole)
+            self._compiled[field, text] = regex.compile(_ONLY_IN_REGEX.sub(r"\\\g<0>", whole), regex.V0)
+        except (re.error, regex.error, OverflowError, RecursionError) as error:
+            raise InputError(
+                f"In {self._where} {field}: {_short(text)} is no regular expression ({error}), as which PEFT reads it; correct it."
+            ) from error
+
+    def fits(self, field: str, text: str, name: str) -> bool:
+        """Whether PEFT would say that the text in this field means the name."""
+        return self._match(field, text, name) is not None
+
+    def layer_number(self, text: str, name: str) -> int | None:
+        """The number after the text of a layers_pattern in a name, or None."""
+        found = self._match("layers_pattern", text, name)
+        return None if found is None else int(found["idx"])
+
+    def first_fitting(self, field: str, patterns: Iterable[str], names: Iterable[str]) -> dict[str, str]:
+        """{name: the first of the patterns that it fits}, PEFT's rule for r and alpha; names that fit none are left out."""
+        patterns = list(patterns)
+        found = ((name, next((key for key in patterns if self.fits(field, key, name)), None)) for name in names)
+        return {name: key for name, key in found if key is not None}
+
+    def _match(self, field: str, text: str, name: str) -> Any:
+        if field in ("rank_pattern", "alpha_pattern") and _LITERAL.fullmatch(text):
+            ending = re.sub(r"\\(.)", r"\1", text)
+            return True if name == ending or name.endswith(f".{ending}") else None
+        if (field, text) not in self._compiled:
+            self.check(field, text)
+        pattern, started = self._compiled[field, text], time.monotonic()
+        match = pattern.fullmatch if field in _WHOLE else pattern.match
+        try:
+            if self._left <= 0:
+                raise TimeoutError
+            found = match(name, timeout=self._left)
+        except TimeoutError as error:
+            raise InputError(
+                f"In {self._where} {field} has the expression {_short(text)}, which takes longer than {self._seconds:g} s to compare "
+                f"with module names such as {name}, and PEFT might never end; write it more simply, or name the modules."
+            ) from error
+        self._left -= time.monotonic() - started
+        return found
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 80 else repr(text[:77] + "...")
