@@ -41,7 +41,7 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
-    from gelora.ranks import allocate_ranks, budget_params, plan_from_adapter, uniform_ranks
+    from gelora.ranks import allocate_ranks, budget_params, uniform_ranks
     from gelora.sources import select_modules
 
     targets = options.target_modules
@@ -50,6 +50,8 @@ def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
             raise InputError(
                 "--adapter takes the ranks as they are; --strategy, --offset, --scale, --match and --target-modules make new ones."
             )
+        from gelora.ranks import plan_from_adapter
+
         return plan_from_adapter(options.adapter, sources.structure)
     if not options.match and options.strategy == "gelora":
         return allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)

@@ -7,6 +7,7 @@ what PEFT makes of its config, `adapter_trial`, and what is worth saying, `adapt
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gelora.errors import InputError, ModelError
 from gelora.ranks.adapter_config import AdapterConfig
 from gelora.ranks.adapter_files import AdapterFiles, LoraShape, read_adapter
 from gelora.ranks.adapter_models import full_names, models_for
-from gelora.ranks.adapter_names import another_model, modules_by_name, reading_of, single_expert
+from gelora.ranks.adapter_names import another_model, modules_by_name, names_now, reading_of, single_expert
 from gelora.ranks.adapter_notes import Found, also_trained, notes_of
 from gelora.ranks.adapter_trial import Trial
 from gelora.ranks.allocation import SCALING
@@ -125,8 +126,13 @@ def _in_weights(files: AdapterFiles, layers: Mapping[str, LoraShape], structure:
     if not layers:
         raise InputError(f"{files.name} adapts no module, it only trains modules whole; give one with lora_A and lora_B.")
     config = files.config
+    models = models_for(config, structure, model_config) if config else iter(())
+    likeliest = next(models, None)
+    if likeliest is not None:
+        now = names_now(likeliest, layers)
+        layers = {now[name]: shape for name, shape in layers.items()}
+        models = chain([likeliest], models)
     layers = _with_parameter_names(files, layers, structure)
-    models = models_for(config, structure, model_config) if config else ()
     names, outside, model = modules_by_name(files, layers, structure, models)
     modules = {module.name: module for module in structure.modules}
     _check_shapes(files, {name: layers[full] for name, full in names.items()}, modules)

@@ -15,7 +15,7 @@ from gelora.errors import HubError, InputError, ModelError
 from gelora.ranks.adapter_config import AdapterConfig
 from gelora.ranks.lora_names import base_prefix
 from gelora.records import ModelStructure
-from gelora.sources import find_model, is_decoder_type, load_config, without_weights
+from gelora.sources import find_blocks, find_model, is_decoder_type, load_config, without_weights
 
 _CLASSES = {
     "CAUSAL_LM": ("AutoModelForCausalLM", "AutoModelForImageTextToText"),
@@ -109,9 +109,9 @@ def _of_class(model_config: Any, name: str) -> nn.Module | None:
 
 
 def _holds(model: nn.Module, structure: ModelStructure) -> bool:
-    """Whether the model has every map of the structure: another one may go by its name."""
+    """Whether the model has the structure's blocks and every map of it: another one may go by its name."""
     there = {name for name, _ in model.named_modules()} | {name for name, _ in model.named_parameters()}
-    return set(full_names(model, structure).values()) <= there
+    return len(find_blocks(model)[1]) == structure.n_layers and set(full_names(model, structure).values()) <= there
 
 
 def _prefixes(config: AdapterConfig, structure: ModelStructure) -> list[str]:

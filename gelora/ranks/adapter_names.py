@@ -53,6 +53,25 @@ def single_expert(name: str) -> tuple[str, str] | None:
     return None if found is None else (found["holder"], found["leaf"])
 
 
+def names_now(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """{name in the weights: name in the model}, where transformers has renamed modules since (Mixtral's block_sparse_moe).
+
+    A name that the model has stays, and so does one that means nothing in it under either name.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    there = {name for name, _ in model.named_modules()}
+    renamings = [each for each in get_model_conversion_mapping(model) if isinstance(each, WeightRenaming)]
+    result = {}
+    for name in names:
+        now = rename_source_key(f"{name}.weight", renamings, [])[0].removesuffix(".weight")
+        single = single_expert(now)
+        is_there = now in there or (single is not None and single[0] in there)
+        result[name] = now if name not in there and is_there else name
+    return result
+
+
 def reading_of(files: AdapterFiles, config: AdapterConfig, structure: ModelStructure, models: Iterable[nn.Module]) -> Reading:
     """The config read against that model, of those it may be for, in which most of its names and patterns mean something.
 

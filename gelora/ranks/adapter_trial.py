@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import AdaLoraConfig, LoraConfig
+from peft import AdaLoraConfig, LoraConfig, get_peft_model
 from peft.tuners.adalora import AdaLoraModel
 from peft.tuners.lora import LoraLayer, LoraModel
 from peft.tuners.tuners_utils import NoMatchingPeftModuleError
 from torch import nn
+from transformers import PreTrainedModel
 
 from gelora.errors import ModelError
 from gelora.ranks.adapter_config import AdapterConfig
@@ -92,11 +93,14 @@ class Reading:
         Raises:
             ModelError: PEFT refuses it; the sentence has PEFT's own reason.
         """
+        # For a model with a head PEFT has classes that wrap it once more; the bare tuner makes the others of any module.
+        is_headed = self.config.task_type in HEADS_BY_TASK and isinstance(self.model, PreTrainedModel)
         make: Any = AdaLoraModel if self.config.is_adalora else LoraModel
         with warnings.catch_warnings(), torch.device("meta"):
             warnings.simplefilter("ignore")  # what PEFT would say to a person it will say when the adapter is used
             try:
-                tuner = make(self.model, self._literal_config(), ADAPTER)
+                config = self._literal_config()
+                tuner = get_peft_model(self.model, config).base_model if is_headed else make(self.model, config, ADAPTER)
             except NoMatchingPeftModuleError:
                 return Trial({}, {}, 0, 0)
             except (ValueError, RuntimeError, OverflowError, TypeError) as error:

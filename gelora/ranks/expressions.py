@@ -1,7 +1,7 @@
 """Regular expressions out of a stranger's file, which PEFT would give to Python's `re`: answered here under a time limit.
 
 Knows PEFT's way of putting an expression round each field's text. One such text can keep `re` busy for hours on a single
-name, and nothing can stop it; `regex` looks at a clock. So no expression from a file ever reaches `re` with a name.
+name, and no thread can stop it; `regex` looks at a clock. So no expression from a file ever reaches `re` with a name.
 """
 
 import re
@@ -33,10 +33,10 @@ _ONLY_IN_REGEX = re.compile(r"(?<!\\)\{(?!\d*,?\d*\})|(?<=\[)\[")  # fuzzy count
 class Expressions:
     """The expressions in one adapter's config, compiled once; all of them share one limit of time."""
 
-    def __init__(self, where: str, seconds: float = SECONDS) -> None:
-        """`where` names the file in sentences."""
+    def __init__(self, where: str, seconds: float | None = None) -> None:
+        """`where` names the file in sentences; `seconds` is the limit, `SECONDS` where it is None."""
         self._where = where
-        self._seconds = self._left = seconds
+        self._seconds = self._left = SECONDS if seconds is None else seconds
         self._compiled: dict[tuple[str, str], Any] = {}
 
     def check(self, field: str, text: str) -> None:
@@ -80,6 +80,7 @@ class Expressions:
                 raise TimeoutError
             found = match(name, timeout=self._left)
         except TimeoutError as error:
+            self._left = 0.0
             raise InputError(
                 f"In {self._where} {field} has the expression {_short(text)}, which takes longer than {self._seconds:g} s to compare "
                 f"with module names such as {name}, and PEFT might never end; write it more simply, or name the modules."

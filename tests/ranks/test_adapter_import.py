@@ -2,8 +2,10 @@
 
 import copy
 import dataclasses
+import gzip
 import json
 import math
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -16,13 +18,14 @@ from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel, PrefixTuningCo
 from peft.tuners.lora import LoraLayer
 from peft.utils.other import get_pattern_key
 from safetensors.torch import load, save_file
-from tiny_models import tiny_config, tiny_model
+from tiny_models import ARCHITECTURES, EXTRA_ARCHITECTURES, tiny_config, tiny_model
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from gelora import ranks
 from gelora.errors import InputError, ModelError
-from gelora.ranks import apply_plan, plan_from_adapter, train_head_alone, uniform_ranks
-from gelora.ranks.adapter_import import WHOLE_ADAPTER
-from gelora.ranks.adapter_names import by_pattern
+from gelora.ranks import apply_plan, train_head_alone, uniform_ranks
+from gelora.ranks.adapter_notes import WHOLE_ADAPTER
+from gelora.ranks.expressions import Expressions
 from gelora.records import ModelStructure, RankPlan
 from gelora.sources import select_modules, structure_of
 
@@ -62,6 +65,12 @@ CONFIGS = {
     "full names": ("modernbert", "classes", {"target_modules": ["model.layers.0.attn.Wqkv", "model.layers.2.attn.Wo"]}),
     "biases": ("bert", "bare", {"target_modules": ["key"], "bias": "lora_only", "lora_bias": True}),
 }  # fmt: skip
+
+
+def plan_from_adapter(adapter, structure: ModelStructure) -> RankPlan:
+    """With the config of the tiny model of that name; of any other one nothing is at hand but the structure."""
+    is_tiny = structure.model_id in (*ARCHITECTURES, *EXTRA_ARCHITECTURES)
+    return ranks.plan_from_adapter(adapter, structure, tiny_config(structure.model_id) if is_tiny else None)
 
 
 def structure(architecture: str) -> ModelStructure:
@@ -168,7 +177,7 @@ def test_weights_and_config_give_what_peft_put_into_the_model(structures, tmp_pa
     for adapter in (folder, folder / "adapter_config.json"):
         plan = plan_from_adapter(adapter, structures[architecture])
         assert close(in_plan(plan), truth), adapter
-        assert plan.n_adapter_params <= model.get_nb_trainable_parameters()[0]
+        assert plan.n_trained_params == model.get_nb_trainable_parameters()[0], adapter
         assert [m.name for m in select_modules(structures[architecture], plan.target_modules)] == list(plan.ranks)
 
 
@@ -176,7 +185,8 @@ def test_weights_and_config_give_what_peft_put_into_the_model(structures, tmp_pa
 def test_a_config_written_by_hand_gives_what_peft_would_make_of_it(structures, case):
     architecture, head, options = CONFIGS[case]
     model = adapted(architecture, head, **copy.deepcopy(options))
-    plan = plan_from_adapter({"peft_type": "LORA"} | options, structures[architecture])
+    plan = plan_from_adapter({"peft_type": "LORA", "task_type": HEADS[head][1]} | options, structures[architecture])
+    assert plan.n_trained_params == model.get_nb_trainable_parameters()[0]
     assert close(in_plan(plan), in_peft(model, structures[architecture]))
 
 
@@ -201,7 +211,8 @@ def test_of_patterns_that_overlap_the_weights_are_the_truth_and_the_config_is_re
     st.sampled_from(["model.layers.1.self.q", "layers.11.self.q", "layers.1.self.k", "q", "layers.1.self.qq"]),
 )
 def test_patterns_mean_what_they_mean_to_peft(patterns, full):
-    assert by_pattern(patterns, 0, {"x": full}) == {"x": patterns.get(get_pattern_key(patterns.keys(), full), 0)}
+    found = Expressions("a config").first_fitting("rank_pattern", patterns, [full])
+    assert found.get(full, full) == get_pattern_key(patterns.keys(), full)
 
 
 @pytest.mark.parametrize("steps", [0, 6])
@@ -241,31 +252,39 @@ def test_parameters_of_experts_are_found_by_the_nesting_of_their_wrappers(tmp_pa
         assert plan.n_adapter_params == adapter.get_nb_trainable_parameters()[0]
         without = plan_from_adapter(path, dataclasses.replace(structure, modules=maps))
         assert list(without.ranks) == [f"layers.{i}.self_attn.q_proj" for i in range(3)]
-        assert "experts" in without.block_notes[WHOLE_ADAPTER]
+        assert [part.what for part in without.also_trained] == ["modules in the blocks that are no linear map of their own"]
+        assert without.n_trained_params == plan.n_adapter_params
 
 
 # --- what is worth knowing ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("case", "words"),
+    ("case", "lines"),
     [
-        ("head and embeddings", "lm_head"),
-        ("head and embeddings", "embed_tokens"),
-        ("saved whole", "trained whole, and not counted here"),
-        ("saved whole", "pooler"),
-        ("DoRA", "magnitude vector"),
-        ("rsLoRA with patterns", "alpha / sqrt(r)"),
-        ("all-linear under a classifier", "pooler.dense"),
-        ("biases", "biases are trained too"),
+        ("head and embeddings", ["modules outside the blocks: 5,632 (lm_head, model.embed_tokens)"]),
+        ("saved whole", ["modules trained whole: 1,122 (classifier, pooler)"]),
+        ("DoRA", ["magnitude vectors of DoRA: 144"]),
+        (
+            "all-linear under a classifier",
+            ["modules outside the blocks: 512 (bert.pooler.dense)", "modules trained whole: 66 (classifier)"],
+        ),
+        ("biases", ["biases of lora_B: 96", "biases of the model: 96"]),
     ],
 )
-def test_what_the_plan_leaves_out_is_said(structures, tmp_path, case, words):
+def test_what_a_plan_does_not_hold_is_counted_in_lines_of_its_own(structures, tmp_path, case, lines):
     architecture, head, options = CONFIGS[case]
     folder = saved(adapted(architecture, head, **options), tmp_path)
-    assert words in plan_from_adapter(folder, structures[architecture]).block_notes[WHOLE_ADAPTER]
-    if words != "pooler.dense":  # of a long list of names PEFT keeps the shortest endings that tell them apart
-        assert words in plan_from_adapter(folder / "adapter_config.json", structures[architecture]).block_notes[WHOLE_ADAPTER]
+    for path in (folder, folder / "adapter_config.json"):
+        parts = plan_from_adapter(path, structures[architecture]).also_trained
+        said = [f"{part.what}: {part.n_params:,}" + (f" ({', '.join(sorted(part.modules))})" if part.modules else "") for part in parts]
+        assert said == lines
+
+
+def test_another_way_of_scaling_is_said(structures, tmp_path):
+    architecture, head, options = CONFIGS["rsLoRA with patterns"]
+    folder = saved(adapted(architecture, head, **options), tmp_path)
+    assert "alpha / sqrt(r)" in plan_from_adapter(folder, structures[architecture]).block_notes[WHOLE_ADAPTER]
 
 
 def test_another_base_model_is_a_note_unless_only_its_owner_is_missing(structures):
@@ -279,7 +298,10 @@ def test_names_that_many_architectures_share_are_a_note_and_a_refusal_only_when_
     config = {"peft_type": "LORA", "target_modules": ["q_proj", "lm_head", "c_attn"], "rank_pattern": {"c_attn": 2}}
     plan = plan_from_adapter(config, structures["llama"])
     assert list(plan.ranks) == [f"layers.{i}.self_attn.q_proj" for i in range(3)]
-    assert "lm_head, c_attn" in plan.block_notes[0] and "patterns that mean none of these modules: c_attn" in plan.block_notes[0]
+    assert [part.modules for part in plan.also_trained] == [("lm_head",)]
+    assert (
+        "nothing in this model: c_attn" in plan.block_notes[0] and "patterns that mean none of these modules: c_attn" in plan.block_notes[0]
+    )
     with pytest.raises(ModelError, match="c_attn") as error:
         plan_from_adapter(config | {"base_model_name_or_path": "gpt2"}, structures["llama"])
     assert "its base model is gpt2" in str(error.value) and "lm_head" not in str(error.value)
@@ -299,9 +321,6 @@ GOOD = {"peft_type": "LORA", "target_modules": ["q_proj"], "r": 2}
         ('{"model_type": "bert"}', "no peft_type"),
         (json.dumps(GOOD | {"r": "8"}), "r is '8'; it must be a whole number"),
         (json.dumps(GOOD | {"r": True}), "r is True; it must be a whole number"),
-        (json.dumps(GOOD | {"r": 0}), "rank 0; a map of 32 to 32 can have 1 to 32"),
-        (json.dumps(GOOD | {"r": 33}), "gives layers.0.self_attn.q_proj rank 33; a map of 32 to 32 can have 1 to 32"),
-        (json.dumps(GOOD | {"target_modules": ["q_proj", "k_proj"], "r": 17}), "k_proj rank 17; a map of 32 to 16 can have 1 to 16"),
         (json.dumps(GOOD | {"lora_alpha": float("nan")}), "lora_alpha is nan; it must be a number"),
         (json.dumps(GOOD | {"lora_alpha": 0}), "The alpha of layers.0.self_attn.q_proj is 0.0; it must be positive"),
         (json.dumps(GOOD | {"rank_pattern": {"q_proj": 2.5}}), "rank_pattern is .* whole numbers"),
@@ -320,6 +339,51 @@ def test_a_file_that_is_no_config_of_a_lora_is_one_sentence(structures, tmp_path
     with pytest.raises(InputError, match=said) as error:
         plan_from_adapter(tmp_path, structures["llama"])
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_a_config_with_a_byte_order_mark_or_packed_is_read(structures, tmp_path):
+    text = json.dumps(GOOD).encode()
+    forms = {"adapter_config.json": [b"\xef\xbb\xbf" + text, text.decode().encode("utf-16"), gzip.compress(text)]}
+    forms["adapter_config.json.gz"] = [gzip.compress(text)]
+    for name, contents in forms.items():
+        for content in contents:
+            (tmp_path / name).write_bytes(content)
+            for adapter in (tmp_path, tmp_path / name):
+                assert set(plan_from_adapter(adapter, structures["llama"]).ranks.values()) == {2}
+        (tmp_path / name).unlink()
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 134\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("adapter_config.json", LFS, "is a Git LFS pointer, not the data themselves; fetch them with `git lfs pull`"),
+        ("adapter_model.safetensors", LFS, "is a Git LFS pointer, not the data themselves; fetch them with `git lfs pull`"),
+        ("adapter_model.bin", LFS, "is a Git LFS pointer, not the data themselves; fetch them with `git lfs pull`"),
+        ("adapter_config.json", b"<!DOCTYPE html><html>", "is a web page"),
+        ("adapter_model.safetensors", b"<html>", "is a web page"),
+        ("adapter_model.safetensors", gzip.compress(b"x"), "is packed with gzip; unpack it first"),
+        ("adapter_config.json", gzip.compress(b"{}")[:-9], "packed with gzip and damaged"),
+        ("adapter_config.json", b'{"peft_type": "\xe9"}', "is not UTF-8 text"),
+        ("adapter_config.json", json.dumps(GOOD | {"target_modules": []}).encode(), "target_modules is an empty list"),
+        ("adapter_config.json", json.dumps(GOOD | {"layers_pattern": "h"}).encode(), "layers_pattern stands without layers_to_transform"),
+        ("adapter_config.json", json.dumps(GOOD | {"task_type": "POETRY"}).encode(), "task_type is 'POETRY'"),
+        ("adapter_config.json", json.dumps(GOOD | {"bias": "some"}).encode(), "bias is 'some'; it must be none, all or lora_only"),
+        ("adapter_config.json", json.dumps(GOOD | {"trainable_token_indices": ["a"]}).encode(), "trainable_token_indices is ['a']"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(structures, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(said)) as error:
+        plan_from_adapter(tmp_path, structures["llama"])
+    assert str(tmp_path / name) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_rank_that_peft_refuses_is_refused_with_its_reason(structures):
+    with pytest.raises(ModelError, match=r"PEFT cannot make this adapter on LlamaForCausalLM .*positive integer.*correct its config"):
+        plan_from_adapter(GOOD | {"r": 0}, structures["llama"])
 
 
 @pytest.mark.parametrize(
@@ -361,14 +425,12 @@ def test_a_config_that_leaves_out_all_that_it_names(structures, rest):
         plan_from_adapter(GOOD | rest, structures["llama"])
 
 
-@pytest.mark.parametrize(
-    "targets", [["query"], ".*query", ["q_proj", "model.layers.7.self_attn.q_proj"], ["q_proj", "7.self_attn.q_proj"], []]
-)
+@pytest.mark.parametrize("targets", [["query"], ".*query", ["q_proj", "model.layers.7.self_attn.q_proj"], ["q_proj", "7.self_attn.q_proj"]])
 def test_a_config_of_another_model_is_refused_and_its_modules_named(structures, targets):
     with pytest.raises(ModelError, match="does not fit llama") as error:
         plan_from_adapter(GOOD | {"target_modules": targets, "base_model_name_or_path": "b"}, structures["llama"])
     assert "its base model is b" in str(error.value)
-    assert not targets or (targets if isinstance(targets, str) else targets[-1]) in str(error.value)
+    assert (targets if isinstance(targets, str) else targets[-1]) in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["model.layers.7.self_attn.q_proj", "7.self_attn.q_proj"])
@@ -401,10 +463,7 @@ def test_a_model_that_peft_has_no_usual_modules_for(structures):
         plan_from_adapter({"peft_type": "LORA"}, structures["modernbert"])
 
 
-def test_weights_above_the_rank_of_their_module_and_weights_without_blocks(structures, tmp_path):
-    folder = saved(adapted("llama", "causal", target_modules=["k_proj"], r=17), tmp_path / "high")
-    with pytest.raises(InputError, match=r"gives layers\.0\.self_attn\.k_proj rank 17; a map of 32 to 16 can have 1 to 16"):
-        plan_from_adapter(folder, structures["llama"])
+def test_weights_without_blocks(structures, tmp_path):
     folder = saved(adapted("llama", "causal", target_modules=["lm_head"]), tmp_path / "head")
     with pytest.raises(ModelError, match=r"does not fit llama.* lm_head"):
         plan_from_adapter(folder, structures["llama"])
@@ -419,7 +478,7 @@ def test_damaged_weights_are_one_sentence(structures, tmp_path):
     folder = saved(adapted("llama", "causal", target_modules=["q_proj"]), tmp_path / "whole")
     path = folder / "adapter_model.safetensors"
     whole, weights = path.read_bytes(), load(path.read_bytes())
-    for damaged in (b"", whole[:50], whole[:-10], b"version https://git-lfs.github.com/spec/v1\n" * 9):
+    for damaged in (b"", whole[:50], whole[:-10]):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="is no readable safetensors file"):
             plan_from_adapter(folder, structures["llama"])
