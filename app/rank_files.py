@@ -238,10 +238,14 @@ def _lay_beside(plan: RankPlan) -> str:
 
 
 def _take_ranks(plan: RankPlan, other: RankPlan) -> None:
-    """Every targeted module gets the other plan's rank by hand, 0 where that has none."""
+    """Every targeted module gets the other plan's rank by hand, 0 where that has none; what is cut to a smaller side is said."""
     ranks = {module.name: min(other.ranks.get(module.name, 0), module.smaller_side) for module in plan.modules}
     if any(ranks.values()):
         st.session_state["edits"] = ranks
+        cut = [name for name, rank in ranks.items() if rank < other.ranks.get(name, 0)]
+        if cut:
+            words = f"{len(cut)} ranks above the smaller side of their matrix, such as that of {cut[0]}, were cut to that side."
+            st.session_state["_upload_said"] = (True, words)
     else:
         st.session_state["_upload_said"] = (False, "None of the modules targeted here has a rank there; choose its target modules first.")
 

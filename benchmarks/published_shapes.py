@@ -87,6 +87,38 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
+MIXTURES: dict[str, tuple[str, dict[str, Any]]] = {
+    "DeepSeek-V3": (
+        "deepseek_v3",
+        {"hidden_size": 7168, "num_hidden_layers": 61, "num_attention_heads": 128, "num_key_value_heads": 128}
+        | {"intermediate_size": 18432, "moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1}
+        | {"num_experts_per_tok": 8, "first_k_dense_replace": 3, "kv_lora_rank": 512, "q_lora_rank": 1536, "vocab_size": 129280},
+    ),
+    "Qwen3-30B-A3B": (
+        "qwen3_moe",
+        {"hidden_size": 2048, "num_hidden_layers": 48, "num_attention_heads": 32, "num_key_value_heads": 4, "head_dim": 128}
+        | {"intermediate_size": 6144, "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8, "vocab_size": 151936},
+    ),
+    "Qwen1.5-MoE-A2.7B": (
+        "qwen2_moe",
+        {"hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 151936}
+        | {"intermediate_size": 5632, "moe_intermediate_size": 1408, "shared_expert_intermediate_size": 5632}
+        | {"num_experts": 60, "num_experts_per_tok": 4},
+    ),
+    "OLMoE-1B-7B": (
+        "olmoe",
+        {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads": 16, "vocab_size": 50304}
+        | {"intermediate_size": 1024, "num_experts": 64, "num_experts_per_tok": 8},
+    ),
+    "GLM-4.5-Air": (
+        "glm4_moe",
+        {"hidden_size": 4096, "num_hidden_layers": 46, "num_attention_heads": 96, "num_key_value_heads": 8, "head_dim": 128}
+        | {"intermediate_size": 10944, "moe_intermediate_size": 1408, "n_routed_experts": 128, "n_shared_experts": 1}
+        | {"num_experts_per_tok": 8, "first_k_dense_replace": 1, "vocab_size": 151552},
+    ),
+}
+"""Five mixtures of experts beside those among `SHAPES`, three of which have shared experts."""
+
 LLAMA_70B: dict[str, Any] = {
     **{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8192, "num_hidden_layers": 80},
     **{"num_attention_heads": 64, "num_key_value_heads": 8, "intermediate_size": 28672, "vocab_size": 128256},

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from tiny_models import save_tiny_model
+from transformers import AutoConfig
 
 from gelora.cli import main
 from gelora.commands import strategy_names
-from gelora.ranks import STRATEGIES, allocate_ranks, plan_from_adapter, uniform_ranks
+from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, plan_from_adapter, undo_edits, uniform_ranks
 from gelora.records import IdProfile, RankPlan
 from gelora.sources import model_structure
 
@@ -158,6 +159,43 @@ def test_a_profile_from_before_memory_was_estimated_still_has_its_plan(bench, ca
     assert main(["plan", "--profile", str(old), "--offset", "2"]) == 0
     said = capsys.readouterr().out
     assert "Memory of a training step is not estimated" in said and "adapter parameters" in said
+
+
+def test_what_an_adapter_trains_beside_its_plan_is_a_line_of_its_own(bench, capsys, tmp_path):
+    _, model, _, _ = bench
+    config = {"peft_type": "LORA", "r": 40, "target_modules": ["query", "pooler.dense"], "base_model_name_or_path": model}
+    path = tmp_path / "adapter_config.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(config | {"task_type": "SEQ_CLS"}).encode())
+    assert main(["plan", "--model", model, "--adapter", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert f"{3 * 40 * 64:,} adapter parameters" in said and "ranks above the smaller side (32)" in said
+    assert f"Beside these the adapter trains {40 * 64:,} parameters in modules outside the blocks (bert.pooler.dense)." in said
+    assert "Beside these the adapter trains 66 parameters in modules trained whole (classifier)." in said
+    assert f"In all PEFT trains {4 * 40 * 64 + 66:,} parameters of it." in said
+    assert "r = 40.00" in said
+    plan = RankPlan.from_json(json.dumps(planned(capsys, "--model", model, "--adapter", str(path))))
+    assert plan.n_trained_params == 4 * 40 * 64 + 66
+    assert undo_edits(edit_ranks(plan, {plan.modules[0].name: 3})).ranks == plan.ranks
+
+
+def test_modules_that_peft_takes_for_experts_are_a_sentence_under_the_plan(capsys, tmp_path):
+    options = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
+    options |= {"first_k_dense_replace": 1, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+    options |= {
+        "kv_lora_rank": 8,
+        "q_lora_rank": 8,
+        "moe_intermediate_size": 16,
+        "qk_nope_head_dim": 4,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": 8,
+    }
+    config = AutoConfig.for_model("deepseek_v3", **options, num_key_value_heads=4)
+    config.save_pretrained(tmp_path)
+    assert main(["plan", "--model", str(tmp_path), "--strategy", "uniform", "--target-modules", "mlp"]) == 0
+    said = capsys.readouterr().out
+    assert "PEFT takes gate_proj, up_proj, down_proj of this model for experts by name" in said and "weights of 6 modules" in said
+    assert main(["plan", "--model", str(tmp_path), "--strategy", "uniform", "--target-modules", "attention"]) == 0
+    assert "for experts by name" not in capsys.readouterr().out
 
 
 def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_path):

@@ -14,6 +14,7 @@ from gelora import records
 from gelora.errors import DataError, GeloraError, InputError
 from gelora.record_json import Record, read_only
 from gelora.records import (
+    AlsoTrained,
     BlockTraits,
     Budget,
     DataChoice,
@@ -105,6 +106,7 @@ def one_of_each() -> list[Record]:
         a_profile(subsamples={"twonn": np.empty((0, 3))}, scale_curves={}),
         a_plan(),
         Budget(10, 2, 1000, 48, 96),
+        AlsoTrained("modules trained whole", ("score",), 64),
         records.SinkReport("drop", 5.0, 9, *(np.array([0.1, np.nan]),) * 4, np.array([]), 1, (3,)),
         BlockTraits(12, 2, True, False, True, 0, "silu", 0.0, 1),
         MemoryEstimate(4000, 48, 96, 12_000, 0, 16, 128, "bfloat16", "classification", False),

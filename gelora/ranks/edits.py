@@ -19,7 +19,8 @@ def edit_ranks(plan: RankPlan, ranks: Mapping[str, int]) -> RankPlan:
 
     Args:
         plan: any plan; also one that has edits.
-        ranks: {module name: rank from 0 to the smaller side of its matrix}; 0 means no adapter.
+        ranks: {module name: rank from 0 to the smaller side of its matrix, or to the rank that an imported plan has}; 0 means
+            no adapter.
 
     Raises:
         InputError: a name is none of the plan's modules, a rank is illegal, or every rank comes out as 0.
@@ -31,7 +32,7 @@ def edit_ranks(plan: RankPlan, ranks: Mapping[str, int]) -> RankPlan:
         if name not in modules:
             raise InputError(f"The plan has no module {name!r}; its modules are {', '.join(list(modules)[:4])} and so on.")
         rank = whole_number(f"The rank of {name}", rank, 0)
-        limit = modules[name].smaller_side
+        limit = max(modules[name].smaller_side, plan.ranks[name], plan.edits.get(name, 0))  # an imported rank may be above that side
         if rank > limit:
             raise InputError(f"The rank of {name} is {rank}; its matrix has {limit} as the smaller side, so it must be from 0 to {limit}.")
         before = edits.pop(name, plan.ranks[name])

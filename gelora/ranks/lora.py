@@ -237,6 +237,12 @@ def _check_init(plan: RankPlan, modules: Sequence[nn.Module], init_lora_weights:
             f"init_lora_weights 'orthogonal' needs even ranks, and {listed(odd)} have odd ones; "
             "make these ranks even, or choose another init_lora_weights."
         )
+    high = [module.name for module in plan.modules if plan.ranks[module.name] > module.smaller_side]
+    if init_lora_weights in INITS_OF_BASE and high:
+        raise InputError(
+            f"init_lora_weights {init_lora_weights!r} takes the adapter out of the base weights, and {listed(high)} have ranks above the "
+            "smaller side of theirs; lower these ranks, or choose init_lora_weights 'default'."
+        )
     if init_lora_weights == "olora" and any(is_conv1d(module) for module in modules):
         raise InputError(
             "PEFT's init_lora_weights 'olora' does not know the transposed maps of GPT-2 and would change the model; "

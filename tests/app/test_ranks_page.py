@@ -1,6 +1,7 @@
 """The Ranks page through Streamlit's own test runner: offset, budget, edits, strategies, doors, files in and out."""
 
 import dataclasses
+import gzip
 import json
 
 import numpy as np
@@ -12,7 +13,17 @@ from app.charts import ranks as rank_charts
 from app.charts.wall import wall_data
 from app.components import finding
 from gelora.geometry import rises
-from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, match_budget, plan_at_budget, rise_shares, rise_units, uniform_ranks
+from gelora.ranks import (
+    STRATEGIES,
+    allocate_ranks,
+    edit_ranks,
+    match_budget,
+    plan_at_budget,
+    plan_from_adapter,
+    rise_shares,
+    rise_units,
+    uniform_ranks,
+)
 from gelora.records import IdProfile, RankPlan
 
 UNIT = 4 * (32 + 32)  # one unit of rank of a block of the tiny model: q, k, v, o
@@ -175,6 +186,22 @@ def test_a_plan_and_an_adapter_lie_beside_and_their_ranks_can_be_taken(ranks, ti
     assert "Beside lies" not in sentences(app.markdown)
 
 
+def test_what_an_adapter_trains_beside_its_ranks_and_above_a_side_is_said(ranks, tiny):
+    from app import rank_files
+    from gelora.sources import model_structure
+
+    config = {"peft_type": "LORA", "r": 40, "target_modules": ["query", "pooler.dense"], "base_model_name_or_path": tiny[0]}
+    plan = plan_from_adapter(config, model_structure(tiny[0]))
+    rank_files._plans().add(plan.digest(), plan)
+    app = ranks(beside=plan.digest())
+    said = sentences(app.caption)
+    assert f"trains {40 * 64:,} parameters in modules outside the blocks (bert.pooler.dense)" in said
+    assert f"In all PEFT trains {plan.n_trained_params:,} parameters" in said and "ranks above the smaller side (32)" in said
+    app.button(key="take_ranks").click().run()
+    assert app.session_state["edits"]["encoder.layer.1.attention.self.query"] == 32
+    assert "3 ranks above the smaller side of their matrix" in sentences(app.success)
+
+
 def test_files_are_told_apart_and_wrong_ones_are_one_sentence(tiny, monkeypatch):
     import streamlit as st
 
@@ -190,9 +217,15 @@ def test_files_are_told_apart_and_wrong_ones_are_one_sentence(tiny, monkeypatch)
     config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["query"], "base_model_name_or_path": "x"}
     assert "12 modules with ranks 3 to 3" in rank_files._take_in({"plan.json": plan.to_json().encode()})
     assert state["beside"] == plan.digest()
-    assert "3 modules with ranks 4 to 4" in rank_files._take_in({"adapter_config.json": json.dumps(config).encode()})
+    packed = json.dumps(config).encode()
+    for name, content in (
+        ("adapter_config.json", packed), ("adapter_config.json", b"\xef\xbb\xbf" + packed),
+        ("adapter_config.json.gz", gzip.compress(packed)),
+    ):  # fmt: skip
+        assert "3 modules with ranks 4 to 4" in rank_files._take_in({name: content})
     for name, content, sentence in (
         ("a.json", b"\xff\xfe", "is not JSON"),
+        ("adapter_config.json", b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
         ("a.json", b"[1, 2]", "neither a profile nor a plan"),
         ("a.json", b'{"record": "Budget"}', "neither a profile nor a plan"),
         ("adapter_config.json", json.dumps(config | {"peft_type": "IA3"}).encode(), "LoRA"),
