@@ -143,7 +143,7 @@ def sink_notes(first: IdProfile, second: IdProfile) -> list[str]:
     ]
     n_without = int((a.shares == 0).sum())
     if n_without and first.pooling == "mean" and not is_scaled and not (a.left_out or b.left_out):
-        said.append(f"{n_without} of {len(layers)} layers have none, and there both sides are the same vectors.")
+        said.append(f"{n_without} of {len(layers)} layers have none, and there both sides are the same vectors up to rounding.")
     gaps = np.abs(b.first_direction - a.first_direction)
     if np.isfinite(gaps).any():
         at = int(np.nanargmax(gaps))

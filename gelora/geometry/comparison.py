@@ -13,6 +13,8 @@ from gelora.geometry.curve import halves_of
 from gelora.geometry.estimator import half_sample_spread
 from gelora.records import IdEstimate, IdProfile
 
+_ROUNDING = 1e-4  # of a dimension: what another order of batches may do to it, which half-samples do not see
+
 
 @dataclass(frozen=True)
 class LayerDifference:
@@ -74,7 +76,9 @@ def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tup
     pairs = zip(first.layer_names, first.estimates[estimator], second.estimates[estimator], *widths, paired, strict=True)
     result = []
     for layer, a, b, wide_a, wide_b, half_width in pairs:
-        if half_width is None and wide_a is not None and wide_b is not None:
+        if half_width is not None:
+            half_width = max(half_width, _ROUNDING * max(a.dimension or 0.0, b.dimension or 0.0))
+        elif wide_a is not None and wide_b is not None:
             half_width = float(np.hypot(wide_a, wide_b))
         result.append(layer_difference(layer, a, b, half_width))
     return tuple(result)
