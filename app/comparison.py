@@ -143,6 +143,10 @@ def _beside(profile: IdProfile, estimator: str, kind: str) -> None:
     field = {"dataset": "data", "sinks": "treatment"}.get(kind, kind)
     names = _name(kind, getattr(state.measurement(), field)), _name(kind, st.session_state["compare_to"])
     notes = comparability_notes(present, other, estimator) + (sink_notes(present, other) if kind == "sinks" else [])
+    has_sinks = any(side.sinks is not None and side.sinks.shares.any() for side in (present, other))
+    if kind == "pooling" and has_sinks and wanted.treatment != state.measurement().treatment:
+        ways = [frame.sink_words(side.treatment, side.pooling) for side in (state.measurement(), wanted)]
+        notes.append(f"Attention sinks too are treated otherwise: {ways[0]} on the first side, {ways[1]} on the second.")
     _draw(of_profiles(present, other, estimator, names, kind), notes)
 
 

@@ -101,6 +101,9 @@ def test_with_and_without_sinks_is_one_chart_that_says_where_they_differ(planted
     assert "Both sides are the same texts" in sentences(app.caption) and "over the same half-samples" in sentences(app.caption)
     app = app.selectbox(key="compare_to").set_value("drop").run()
     assert "That is the present treatment of sinks" in sentences(app.caption)
+    other = open_app(**choices(planted, compare="pooling", compare_to="last"))
+    other = waited(other.button(key="measure_other").click().run())
+    assert "treated otherwise: left out on the first side, kept on the second." in sentences(other.caption)
     app = app.selectbox(key="pooling").set_value("cls").run()  # which cannot leave a token out
     assert not app.exception and app.session_state["compare_to"] == "unit"
 
