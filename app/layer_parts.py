@@ -62,7 +62,7 @@ def sinks(profile: IdProfile, is_stale: bool) -> None:
     if report.chosen_is_sink() is None or report.treatment != "keep" or is_stale:
         return
     if profile.pooling == "last":
-        st.button("Take the nearest token before it that is none", key="sinks_before", on_click=_choose, args=({"sinks": "drop"},))
+        st.button("Take the nearest token before it that is no sink", key="sinks_before", on_click=_choose, args=({"sinks": "drop"},))
     elif profile.pooling == "cls":  # no token lies before the first
         st.button("Take the mean without sinks", key="sinks_mean", on_click=_choose, args=({"pooling": "mean", "sinks": ""},))
 
