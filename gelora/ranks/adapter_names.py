@@ -13,7 +13,7 @@ from gelora.ranks.adapter_config import AdapterConfig
 from gelora.ranks.adapter_files import AdapterFiles
 from gelora.ranks.adapter_models import Skeleton, full_names
 from gelora.ranks.adapter_trial import Reading
-from gelora.ranks.expressions import Expressions
+from gelora.ranks.expressions import Expressions, endings
 from gelora.ranks.lora_names import listed
 from gelora.records import ModelStructure
 
@@ -124,10 +124,9 @@ def _by_ending(files: AdapterFiles, given: Sequence[str], structure: ModelStruct
     lacking: list[str] = []
     twice: list[str] = []
     for full in given:
-        parts = full.split(".")
-        name = next((end for end in (".".join(parts[i:]) for i in range(len(parts))) if end in known), None)
+        name = next((end for end in endings(full) if end in known), None)
         if name is None:
-            is_lacking = is_in_a_block(full, structure) and "experts" not in parts
+            is_lacking = is_in_a_block(full, structure) and "experts" not in full.split(".")
             (lacking if is_lacking else outside).append(full)
         elif name in names:
             twice += [names[name], full]

@@ -21,9 +21,8 @@ from transformers import PreTrainedModel
 
 from gelora.errors import ModelError
 from gelora.ranks.adapter_config import AdapterConfig
-from gelora.ranks.expressions import Expressions
+from gelora.ranks.expressions import Expressions, endings
 from gelora.ranks.lora_checks import ADAPTER, HEADS_BY_TASK, adapted_name
-from gelora.ranks.lora_form import matches
 
 _NO_NAME = "(?!)"  # an expression that nothing fits
 
@@ -66,6 +65,7 @@ class Reading:
         self._modules = [name for name, _ in model.named_modules() if name]
         parameters = [name for name, _ in model.named_parameters()]
         self._names = list(dict.fromkeys([*self._modules, *parameters, *_names_before(model, parameters)]))
+        self._endings = {end for name in self._names for end in endings(name)}
         self._adaptable = list(dict.fromkeys([*(name.rpartition(".")[0] for name in parameters), *parameters]))
         self._saved = [*config.modules_to_save, *HEADS_BY_TASK.get(config.task_type or "", ())]
         self.excluded = {name for name in self._names if self._is_excluded(name)}
@@ -73,11 +73,12 @@ class Reading:
         self._ranks = expressions.first_fitting("rank_pattern", config.rank_pattern, self._adaptable)
         self._alphas = expressions.first_fitting("alpha_pattern", config.alpha_pattern, self._adaptable)
         entries = [*(targets if isinstance(targets, list | tuple) else ()), *config.target_parameters]
-        self.absent = [entry for entry in entries if not self._means(entry)]
+        self.absent = [entry for entry in entries if entry not in self._endings]
         self.n_targets = len(self._by_text) if self._by_text is not None else len(entries) - len(self.absent) if entries else 1
         exclusions = config.exclude_modules if isinstance(config.exclude_modules, list) else []
-        patterns = {*self._ranks.values(), *self._alphas.values()}
-        self.n_met = len(entries) - len(self.absent) + sum(map(self._means, exclusions)) + len(patterns) + bool(self._by_text)
+        n_patterns = len({*self._ranks.values(), *self._alphas.values()})
+        n_excluded = sum(entry in self._endings for entry in exclusions)
+        self.n_met = len(entries) - len(self.absent) + n_excluded + n_patterns + bool(self._by_text)
         self.n_meant = len(entries) + len(exclusions) + len({*config.rank_pattern, *config.alpha_pattern}) + (self._by_text is not None)
 
     def unmet(self, trial: Trial) -> list[str]:
@@ -155,7 +156,8 @@ class Reading:
         wanted = {numbers} if isinstance(numbers, int) else set(numbers)
         named = [name for name in self._modules if name in self._targets]
         ending = [name for name in self._modules if name not in named and self._layer_of(name) in wanted]
-        return [*experts, *named, *(name for name in ending if any(matches(entry, name) for entry in self._targets))]
+        targets = set(self._targets)
+        return [*experts, *named, *(name for name in ending if not targets.isdisjoint(endings(name)))]
 
     def _layer_of(self, name: str) -> int | None:
         given = self.config.layers_pattern or []
@@ -163,12 +165,12 @@ class Reading:
         return next((number for number in numbers if number is not None), None)
 
     def _is_excluded(self, name: str) -> bool:
-        given = self.config.exclude_modules or []
-        if isinstance(given, str):
-            is_named = self._expressions.fits("exclude_modules", given, name)
-        else:
-            is_named = any(matches(entry, name) for entry in given)
-        return is_named or any(self._expressions.fits("modules_to_save", text, name) for text in self._saved)
+        given = self.config.exclude_modules
+        if isinstance(given, str) and self._expressions.fits("exclude_modules", given, name):
+            return True
+        if isinstance(given, list) and any(end in given for end in endings(name)):
+            return True
+        return any(self._expressions.fits("modules_to_save", text, name) for text in self._saved)
 
     def _fitting_text(self) -> list[str] | None:
         """The names that target_modules fits where it is an expression, else None."""
@@ -176,9 +178,6 @@ class Reading:
         if not isinstance(text, str) or self.config.is_all_linear:
             return None
         return [name for name in self._names if self._expressions.fits("target_modules", text, name)]
-
-    def _means(self, entry: str) -> bool:
-        return any(matches(entry, name) for name in self._names)
 
 
 def _names_before(model: nn.Module, parameters: Iterable[str]) -> list[str]:

@@ -4,6 +4,7 @@ Knows PEFT's way of putting an expression round each field's text. One such text
 name, and no thread can stop it; `regex` looks at a clock. So no expression from a file ever reaches `re` with a name.
 """
 
+import functools
 import re
 import time
 import warnings
@@ -13,6 +14,7 @@ from typing import Any
 import regex
 
 from gelora.errors import InputError
+from gelora.ranks.lora_form import matches
 
 SECONDS = 2.0
 """How long all expressions of one adapter may take together; those of a 70B model's longest config take a tenth of it."""
@@ -63,14 +65,26 @@ class Expressions:
 
     def first_fitting(self, field: str, patterns: Iterable[str], names: Iterable[str]) -> dict[str, str]:
         """{name: the first of the patterns that it fits}, PEFT's rule for r and alpha; names that fit none are left out."""
-        patterns = list(patterns)
-        found = ((name, next((key for key in patterns if self.fits(field, key, name)), None)) for name in names)
-        return {name: key for name, key in found if key is not None}
+        places = {key: place for place, key in enumerate(patterns)}
+        by_ending: dict[str, str] = {}
+        for key in places:  # hundreds of literal keys, as an export of a plan has them, are looked up and not tried one by one
+            ending = _literal_ending(key)
+            if ending is not None:
+                by_ending.setdefault(ending, key)
+        others = [key for key in places if _literal_ending(key) is None]
+        found = {}
+        for name in names:
+            literal = min((by_ending[end] for end in endings(name) if end in by_ending), key=places.__getitem__, default=None)
+            before = (key for key in others if literal is None or places[key] < places[literal])
+            first = next((key for key in before if self.fits(field, key, name)), literal)
+            if first is not None:
+                found[name] = first
+        return found
 
     def _match(self, field: str, text: str, name: str) -> Any:
-        if field in ("rank_pattern", "alpha_pattern") and _LITERAL.fullmatch(text):
-            ending = re.sub(r"\\(.)", r"\1", text)
-            return True if name == ending or name.endswith(f".{ending}") else None
+        ending = _literal_ending(text) if field in ("rank_pattern", "alpha_pattern") else None
+        if ending is not None:
+            return True if matches(ending, name) else None
         if (field, text) not in self._compiled:
             self.check(field, text)
         pattern, started = self._compiled[field, text], time.monotonic()
@@ -87,6 +101,18 @@ class Expressions:
             ) from error
         self._left -= time.monotonic() - started
         return found
+
+
+def endings(name: str) -> list[str]:
+    """A dotted name and all that PEFT takes for it: what follows each of its dots."""
+    parts = name.split(".")
+    return [".".join(parts[start:]) for start in range(len(parts))]
+
+
+@functools.lru_cache(maxsize=8192)
+def _literal_ending(text: str) -> str | None:
+    """What a pattern without any operator means, as plain text; None where it has one."""
+    return re.sub(r"\\(.)", r"\1", text) if _LITERAL.fullmatch(text) else None
 
 
 def _short(text: str) -> str:
