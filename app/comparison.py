@@ -191,11 +191,13 @@ def _before_and_after(runs: Sequence[RunInfo]) -> None:
 
 
 def _probe_sentence(run: RunInfo, line: dict) -> str:
-    rows = "" if run.spec is None else f"up to {run.spec.training.probe_size:,} "
+    n = line.get("n_samples")
+    rows = f"{n:,} " if n else "" if run.spec is None else f"up to {run.spec.training.probe_size:,} "
+    without = "" if line.get("intervals") else " This run's probe had no half-samples, so no intervals."
     of = "" if run.spec is None else f" ({Path(run.spec.model).name} on {Path(run.spec.data.dataset).name})"
     return (
         f"Measured by the run itself{of}: {rows}held-out rows, the same ones at both steps, pooling mean, by "
-        f"{components.estimator_words(line['estimator'])}; not the sample of the curve above. A probe has no half-samples, so no intervals."
+        f"{components.estimator_words(line['estimator'])}; not the sample of the curve above.{without}"
     )
 
 

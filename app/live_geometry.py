@@ -35,10 +35,10 @@ def geometry(run: RunInfo) -> None:
         f"geometry_{run.id}",
         says=f"Dimension of every layer by {by} at step {now['step']:,} of the run, over the ranks that are in use and those the rule "
         "would want now.",
-        how_to_read="the segment over a block is what the block adds. Where the fill rises over the outline, the rule would give that "
-        "block more rank than it has.",
+        how_to_read="the segment over a block is what the block adds, the band the 95% interval of each layer. Where the fill rises over "
+        "the outline, the rule would give that block more rank than it has; hatched is what it would give for a rise within its interval.",
     )
-    st.caption(_cost(found))
+    st.caption(" ".join(filter(None, (_resolution(now), _cost(found)))))
     if now.get("note"):
         st.caption(f"Step {now['step']:,}: {now['note']}")
     changes = [f"{m['step']:,}" for m in found if m.get("reallocated")]
@@ -57,6 +57,13 @@ def _step_choice(run: RunInfo, found: list[dict[str, Any]]) -> int:
     st.session_state[last_key] = last
     words = {i: f"step {m['step']:,}{' ↻' if m.get('reallocated') else ''}" for i, m in enumerate(found)}
     return int(st.select_slider("Look back", list(words), key=key, format_func=words.__getitem__))
+
+
+def _resolution(now: dict[str, Any]) -> str:
+    """What the probe's rows can show, where it has intervals."""
+    if not now.get("resolved"):
+        return ""
+    return f"Smallest rise that the {now['n_samples']:,} held-out rows of the probe resolve: {now['resolved']:.1f}."
 
 
 def _cost(found: list[dict[str, Any]]) -> str:

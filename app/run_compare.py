@@ -169,11 +169,12 @@ def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
     limit = drift_limit([measured[run_id] for run_id in picked])
     places = st.columns(len(picked), gap="medium")
     how = "a number is the dimension, its colour the change since the run's start: orange rose, blue fell, grey stayed. "
-    how += "Where numbers do not fit, + rose and − fell."
+    how += "Bold where the change exceeds its 95% interval. Where numbers do not fit, + rose and − fell."
     for place, run_id in zip(places, picked, strict=True):
         with place:
             name, by = short_name(candidates[run_id]), components.estimator_words(measured[run_id][0]["estimator"])
-            st.markdown(f"**{name}** by {by}")
+            n = measured[run_id][-1].get("n_samples")
+            st.markdown(f"**{name}** by {by}{f', N = {n:,}' if n else ''}")
             figures.show(
                 drift_map(measured[run_id], limit),
                 f"drift_{run_id}",

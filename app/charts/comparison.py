@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from app.charts.drift import change_half_width, estimates_of
 from app.charts.lines import (
     BOTTOM,
     LAYER_AXIS,
@@ -74,17 +75,15 @@ def of_profiles(first: IdProfile, second: IdProfile, estimator: str, names: tupl
 
 
 def of_run(measurements: Sequence[dict[str, Any]]) -> Comparison:
-    """A run's first measurement against its last; the lines of its geometry, at least two, have no intervals."""
+    """A run's first measurement against its last, of the lines of its geometry, at least two; intervals as `change_half_width` says."""
     start, end = measurements[0], measurements[-1]
     sides = []
     for line, says in ((start, "The start"), (end, f"Step {end['step']:,}")):
-        reason = str(line.get("note") or "it could not be estimated")
-        rows = [
-            IdEstimate(line["estimator"], value, None, None, 0, 0, 0.0, reason if value is None else None) for value in line["dimensions"]
-        ]
+        rows = estimates_of(line)
         sides.append(Side(f"step {line['step']:,}", says, tuple(map(str, line["layer_names"])), tuple(rows)))
-    layers = zip(sides[0].layer_names, sides[0].estimates, sides[1].estimates, strict=True)
-    return Comparison(start["estimator"], sides[0], sides[1], tuple(layer_difference(layer, a, b, None) for layer, a, b in layers))
+    layers = enumerate(zip(sides[0].layer_names, sides[0].estimates, sides[1].estimates, strict=True))
+    differences = tuple(layer_difference(layer, a, b, change_half_width(start, end, i)) for i, (layer, a, b) in layers)
+    return Comparison(start["estimator"], sides[0], sides[1], differences)
 
 
 def finding(comparison: Comparison) -> str:

@@ -1,12 +1,14 @@
 """The intrinsic dimension while a run trains: the curve as it moves, the ranks the rule would want, the map of its drift.
 
 Pure functions, no Streamlit. A measurement is one line of a run's geometry: step, dimension of every layer (None where it
-has none), ranks wanted and installed by block.
+has none) with its interval, number of rows, ranks wanted, supported by the intervals and installed by block. Lines of
+earlier versions have no intervals; then all that is wanted is drawn alike.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -19,12 +21,14 @@ from app.charts.look import (
     RISE_EDGE,
     ROSE,
     SAME,
+    add_band,
     estimator_glyph,
     estimator_style,
     finish,
     named,
     with_alpha,
 )
+from gelora.records import IdEstimate
 
 Measurement = Mapping[str, Any]
 _OUTLINE = "#7A8594"
@@ -57,17 +61,24 @@ def moving_curve(measurements: Sequence[Measurement], shown: int) -> go.Figure:
                 name=f"step {ghost['step']:,}", hovertemplate=f"At step {ghost['step']:,} {label} said %{{y:.2f}} here.<extra></extra>",
             ), row=1, col=1,
         )  # fmt: skip
+    ends = [None if e.ci_low is None else (e.ci_low, e.ci_high) for e in estimates_of(now)]
+    if any(ends):
+        add_band(figure, estimates_of(now), places, colour)
     figure.add_trace(
         go.Scatter(
             x=places, y=list(now["dimensions"]), mode="lines+markers", line={"color": colour, "width": 4},
-            marker={"symbol": symbol, "size": 9}, name=f"step {now['step']:,}", text=list(now["layer_names"]),
-            hovertemplate=f"%{{text}}: at step {now['step']:,} {label} says %{{y:.2f}}.<extra></extra>",
+            marker={"symbol": symbol, "size": 9}, name=f"step {now['step']:,}",
+            text=[f"{name}: at step {now['step']:,} {label} says" for name in now["layer_names"]],
+            customdata=["" if e is None else f", 95% interval {e[0]:.1f} to {e[1]:.1f}" for e in ends],
+            hovertemplate="%{text} %{y:.2f}%{customdata}.<extra></extra>",
         ), row=1, col=1,
     )  # fmt: skip
     low, high = _range(measurements)
     _undefined(figure, now, places, low)
     figure.update_yaxes(title_text="intrinsic dimension", range=[low, high], gridcolor=GRID, row=1, col=1)
-    words = named(f"{label} at step {now['step']:,}", colour, estimator_glyph(now["estimator"])) + ("   earlier ones fade" if shown else "")
+    rows = f", N = {now['n_samples']:,}" if now.get("n_samples") else ""
+    words = named(f"{label} at step {now['step']:,}{rows}", colour, estimator_glyph(now["estimator"]))
+    words += "   earlier ones fade" if shown else ""
     _over(figure, words, "y")
     if has_ranks:
         _ranks(figure, measurements, now, n_layers - 1)
@@ -83,13 +94,27 @@ def _ranks(figure: go.Figure, measurements: Sequence[Measurement], now: Measurem
     blocks = list(range(1, n_blocks + 1))
     wanted = [now.get("wanted", {}).get(str(block)) for block in blocks]
     installed = [now.get("installed", {}).get(str(block)) for block in blocks]
+    has_intervals = bool(now.get("supported"))
+    supported = [now["supported"].get(str(block)) for block in blocks] if has_intervals else wanted
     figure.add_trace(
         go.Bar(
-            x=blocks, y=wanted, width=0.56, name="the rule would want now",
+            x=blocks, y=supported, width=0.56, name="the rule would want now",
             marker={"color": RISE_COLOUR, "line": {"color": RISE_EDGE, "width": 1}},
             hovertemplate="The rule would want rank %{y} for block %{x} now.<extra></extra>",
         ), row=2, col=1,
     )  # fmt: skip
+    if has_intervals:
+        within = [None if w is None or s is None else w - s for w, s in zip(wanted, supported, strict=True)]
+        figure.add_trace(
+            go.Bar(
+                x=blocks, y=within, base=supported, width=0.56, name="within the interval", customdata=wanted,
+                marker={
+                    "color": "rgba(0,0,0,0)", "line": {"color": RISE_EDGE, "width": 1},
+                    "pattern": {"shape": "/", "fgcolor": RISE_EDGE, "size": 6, "solidity": 0.2},
+                },
+                hovertemplate="The rule would give block %{x} rank %{customdata}, %{y} of it within the interval.<extra></extra>",
+            ), row=2, col=1,
+        )  # fmt: skip
     figure.add_trace(
         go.Bar(
             x=blocks, y=installed, width=0.82, name="in use", marker={"color": "rgba(0,0,0,0)", "line": {"color": _OUTLINE, "width": 2.5}},
@@ -98,7 +123,8 @@ def _ranks(figure: go.Figure, measurements: Sequence[Measurement], now: Measurem
     )  # fmt: skip
     highest = max([1, *(r for m in measurements for key in ("wanted", "installed") for r in m.get(key, {}).values())])
     figure.update_yaxes(title_text="LoRA rank r", range=[0, highest * 1.08], gridcolor=GRID, nticks=6, tickformat="d", row=2, col=1)
-    _over(figure, f"{named('the rule would want', RISE_EDGE, '■')}   {named('in use', _OUTLINE, '□')}", "y2")
+    hatched = f"   {named('within the interval', RISE_EDGE, '▨')}" if has_intervals else ""
+    _over(figure, f"{named('the rule would want', RISE_EDGE, '■')}{hatched}   {named('in use', _OUTLINE, '□')}", "y2")
 
 
 def _undefined(figure: go.Figure, measurement: Measurement, places: Sequence[float], low: float) -> None:
@@ -121,7 +147,27 @@ def _ghosts(shown: int) -> list[int]:
 
 def _range(measurements: Sequence[Measurement]) -> tuple[float, float]:
     values = [value for m in measurements for value in m["dimensions"] if value is not None]
+    values += [e.ci_high for m in measurements for e in estimates_of(m) if e.ci_high is not None]
     return (0.0, max(values) * 1.1) if values else (0.0, 1.0)
+
+
+def estimates_of(measurement: Measurement) -> list[IdEstimate]:
+    """A measurement's layers as estimates; without intervals and rows where the line is of an earlier version."""
+    n, reason = int(measurement.get("n_samples") or 0), str(measurement.get("note") or "it could not be estimated")
+    ends = measurement.get("intervals") or [None] * len(measurement["dimensions"])
+    return [
+        IdEstimate(measurement["estimator"], value, *(interval or (None, None)), n, n, 0.0, reason if value is None else None)
+        for value, interval in zip(measurement["dimensions"], ends, strict=True)
+    ]
+
+
+def change_half_width(before: Measurement, after: Measurement, layer: int) -> float | None:
+    """Half the 95% interval of a layer's change between two measurements, taken for independent; None where one has no interval.
+
+    They are of the same rows, so what moves both alike would cancel: it is rather too wide than too narrow.
+    """
+    widths = [e.ci_high - e.ci_low for m in (before, after) if (e := estimates_of(m)[layer]).ci_high is not None and e.ci_low is not None]
+    return float(np.hypot(*widths)) / 2 if len(widths) == 2 else None
 
 
 def _over(figure: go.Figure, text: str, axis: str) -> None:
@@ -141,22 +187,23 @@ def drift_map(measurements: Sequence[Measurement], limit: float | None = None) -
     """Layer by step: colour is the change of the dimension since its first measurement, the number in a cell the dimension.
 
     limit: the change at which the colour is full; that of these measurements when None. ↻ marks steps at which ranks were
-    given out anew, ⊘ cells without a dimension. Where numbers do not fit, + and − say which way a cell has gone by more than
-    a tenth of the limit.
+    given out anew, ⊘ cells without a dimension. Numbers are bold where the change exceeds its interval. Where numbers do not
+    fit, + and − say which way such a cell has gone (without intervals: one that has gone by more than a tenth of the limit).
     """
     limit = limit or drift_limit([measurements])
     names = [str(name) for name in measurements[-1]["layer_names"]]
     steps = [f"{m['step']:,}{' ↻' if m.get('reallocated') else ''}" for m in measurements]
     values = [[m["dimensions"][layer] for m in measurements] for layer in range(len(names))]
     changes = _changes(measurements)
-    words = _numbers(values) if len(steps) <= _NUMBERED else _signs(changes, limit)
+    clear = [_clear(measurements, layer, changes[layer], limit) for layer in range(len(names))]
+    words = _numbers(values, clear) if len(steps) <= _NUMBERED else _signs(changes, clear)
     hover = [
         [
             f"{name}: at step {m['step']:,} there is no dimension." if value is None or change is None
-            else f"{name}: at step {m['step']:,} the dimension is {value:.1f}, {change:+.2f} since the start."
+            else f"{name}: at step {m['step']:,} the dimension is {value:.1f}{_interval_words(m, layer)}, {change:+.2f} since the start."
             for m, value, change in zip(measurements, row, moved, strict=True)
         ]
-        for name, row, moved in zip(names, values, changes, strict=True)
+        for layer, (name, row, moved) in enumerate(zip(names, values, changes, strict=True))
     ]  # fmt: skip
     figure = go.Figure(
         go.Heatmap(
@@ -184,12 +231,34 @@ def drift_map(measurements: Sequence[Measurement], limit: float | None = None) -
     return figure
 
 
-def _numbers(values: Sequence[Sequence[float | None]]) -> list[list[str]]:
-    return [["⊘" if value is None else f"{value:.1f}" for value in row] for row in values]
+def _clear(measurements: Sequence[Measurement], layer: int, changes: Sequence[float | None], limit: float) -> list[bool | None]:
+    """Of each change of a layer whether it exceeds its interval; without one None, or False where it is under a tenth of the limit."""
+    first = next((m for m in measurements if m["dimensions"][layer] is not None), None)
+    result: list[bool | None] = []
+    for m, change in zip(measurements, changes, strict=True):
+        half_width = None if change is None or first is None else change_half_width(first, m, layer)
+        if change is None or half_width is None:
+            result.append(None if change is not None and abs(change) >= 0.1 * limit else False)
+        else:
+            result.append(abs(change) > half_width)
+    return result
 
 
-def _signs(changes: Sequence[Sequence[float | None]], limit: float) -> list[list[str]]:
-    return [["" if c is None or abs(c) < 0.1 * limit else "+" if c > 0 else "−" for c in row] for row in changes]
+def _interval_words(measurement: Measurement, layer: int) -> str:
+    estimate = estimates_of(measurement)[layer]
+    return "" if estimate.ci_low is None else f" [{estimate.ci_low:.1f}, {estimate.ci_high:.1f}]"
+
+
+def _numbers(values: Sequence[Sequence[float | None]], clear: Sequence[Sequence[bool | None]]) -> list[list[str]]:
+    words = [["⊘" if value is None else f"{value:.1f}" for value in row] for row in values]
+    return [[f"<b>{w}</b>" if c else w for w, c in zip(row, of_row, strict=True)] for row, of_row in zip(words, clear, strict=True)]
+
+
+def _signs(changes: Sequence[Sequence[float | None]], clear: Sequence[Sequence[bool | None]]) -> list[list[str]]:
+    return [
+        ["" if c is None or told is False else "+" if c > 0 else "−" for c, told in zip(row, of_row, strict=True)]
+        for row, of_row in zip(changes, clear, strict=True)
+    ]
 
 
 def _changes(measurements: Sequence[Measurement]) -> list[list[float | None]]:

@@ -10,11 +10,11 @@ from typing import Any
 from app.charts.lines import with_gaps
 from app.charts.look import estimator_style
 from gelora.geometry import Rise, rises
-from gelora.ranks import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM, uniform_comparison
+from gelora.ranks import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM, SUPPORTED, uniform_comparison
 from gelora.records import IdProfile, RankPlan
 
 UNIFORM = (1, 2, 4, 8, 16)
-SOLID_FROM = {"half-samples": 0.975, "estimators": 0.8}
+SOLID_FROM = {"half-samples": SUPPORTED, "estimators": 0.8}
 """From which share a unit of the rise is drawn as solid: where the 95% interval of its rise excludes what is below it (so no brick
 is solid where no rise exceeds its interval), or where four estimators of five agree."""
 

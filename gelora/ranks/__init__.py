@@ -24,7 +24,7 @@ from gelora.ranks.matching import match_budget
 from gelora.ranks.memory import memory_estimate
 from gelora.ranks.renewal import check_renewable, plan_with_ranks, renewed_plan, rule_ranks
 from gelora.ranks.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
-from gelora.ranks.stability import estimator_shares, rise_shares
+from gelora.ranks.stability import SUPPORTED, estimator_shares, rise_shares, supported_units
 from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
 from gelora.ranks.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
 
@@ -75,6 +75,7 @@ _LATE = {
 }
 
 __all__ = [
+    "SUPPORTED",
     "BYTES_PER_PARAM",
     "OPTIMIZER_BYTES_PER_PARAM",
     "STRATEGIES",
@@ -104,6 +105,7 @@ __all__ = [
     "same_ranks",
     "renewed_plan",
     "rise_shares",
+    "supported_units",
     "rise_units",
     "rule_ranks",
     "softmax_fisher",

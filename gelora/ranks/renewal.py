@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from gelora.errors import InputError
 from gelora.ranks.allocation import rise_units, undefined_notes
+from gelora.ranks.stability import supported_units
 from gelora.records import IdProfile, RankPlan
 
 
-def rule_ranks(plan: RankPlan, profile: IdProfile, estimator: str = "twonn") -> dict[str, int]:
+def rule_ranks(plan: RankPlan, profile: IdProfile, estimator: str = "twonn", supported_only: bool = False) -> dict[str, int]:
     """The rank that the GeLoRA rule gives each of the plan's modules on a curve, by name.
 
     Offset, rounding and scale are the plan's; a plan that has none (uniform ranks, a budget met by scores) is taken to
@@ -22,12 +23,14 @@ def rule_ranks(plan: RankPlan, profile: IdProfile, estimator: str = "twonn") -> 
         plan: the plan in use.
         profile: a curve of the same model, as it is now.
         estimator: one of the profile's estimators.
+        supported_only: count only the units that the rises' intervals support (`supported_units`).
 
     Raises:
         InputError: the profile lacks the estimator, or has not one layer more than its model has blocks.
     """
     offset = _offset(plan)
-    units = rise_units(profile, estimator, plan.rounding or "ceil", 1.0 if plan.scale is None else plan.scale)
+    units_of = supported_units if supported_only else rise_units
+    units: Mapping[int, int | None] = units_of(profile, estimator, plan.rounding or "ceil", 1.0 if plan.scale is None else plan.scale)
     return {module.name: min(offset + (units[module.block] or 0), module.smaller_side) for module in plan.modules}
 
 

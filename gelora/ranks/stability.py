@@ -13,6 +13,8 @@ from gelora.ranks.allocation import NOISE, check_rule, rise_units, rounded_rise
 from gelora.records import IdProfile, check_choice
 
 _LEAST_SHARE = 0.05
+SUPPORTED = 0.975
+"""The share from which an interval supports a unit: its 95% interval excludes every rise that the rule would not give the unit for."""
 
 
 def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0) -> dict[int, tuple[float, ...]]:
@@ -59,6 +61,15 @@ def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "c
             shares.append(share)
         result[rise.block] = tuple(shares)
     return result
+
+
+def supported_units(profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0) -> dict[int, int]:
+    """How many of the units that the rule adds to each block its rise's interval supports: 0 where the rise is within it.
+
+    Args, Raises: as `rise_shares`.
+    """
+    shares = rise_shares(profile, estimator, rounding, scale)
+    return {block: sum(share >= SUPPORTED for share in of_block) for block, of_block in shares.items()}
 
 
 def _first_threshold(before: float, rounding: str) -> float:

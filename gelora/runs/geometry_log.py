@@ -22,6 +22,9 @@ class Measurement:
     without them, None before the first step. dimensions: one a layer (`layer_names`), None where there is none, for
     the reason in `note`. wanted: the ranks that the GeLoRA rule gives on this curve, by block number; installed: those
     in use, after the re-allocation where there was one (`reallocated`).
+    intervals: the dimensions' 95% intervals, None
+    where there is none; n_samples: the rows they were measured on; supported: what of `wanted` the intervals of the rises
+    support; resolved: the least rise that these rows can show. Files of earlier versions lack these four.
     """
 
     step: int
@@ -34,6 +37,10 @@ class Measurement:
     installed: dict[str, int]
     reallocated: bool
     note: str | None
+    intervals: tuple[tuple[float, float] | None, ...] = ()
+    n_samples: int = 0
+    supported: dict[str, int] = dataclasses.field(default_factory=dict)
+    resolved: float | None = None
 
 
 def read_geometry(folder: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 from transformers import TrainerCallback
 
 from gelora.errors import GeloraError, InputError, ModelError
-from gelora.geometry import ESTIMATORS
+from gelora.geometry import ESTIMATORS, resolution
 from gelora.ranks import check_renewable, rule_ranks
 from gelora.records import IdProfile, ModelStructure, RankPlan, RunSpec, check_choice
 from gelora.runs.geometry_log import GeometryLog, Measurement
@@ -128,7 +128,10 @@ class GeometryProbe(TrainerCallback):
             return False
         began, step, estimator = time.perf_counter(), state.global_step, self._spec.training.probe_estimator
         curve: tuple[float | None, ...] = (None,) * len(self._sample.layer_names)
+        intervals: tuple[tuple[float, float] | None, ...] = ()
         wanted: dict[str, int] = {}
+        supported: dict[str, int] = {}
+        resolved = None
         notes = []
         old = self.plan
         try:
@@ -140,9 +143,13 @@ class GeometryProbe(TrainerCallback):
                 notes.append("so ranks were not given out anew")
         else:
             curve = tuple(None if np.isnan(d) else float(d) for d in profile.dimensions(estimator))
+            intervals = _intervals(profile, estimator)
+            found = resolution(profile, estimator)
+            resolved = None if found is None else found.rise
             notes += _undefined(profile, estimator)
             if old is not None:
                 wanted = _by_block(old, rule_ranks(old, profile, estimator))
+                supported = _by_block(old, rule_ranks(old, profile, estimator, supported_only=True))
             if old is not None and optimizer is not None:
                 self.plan, sentence = reallocate(self._model, old, profile, estimator, optimizer, self._spec.seed, step)
                 notes.append(sentence)
@@ -164,6 +171,10 @@ class GeometryProbe(TrainerCallback):
             installed={} if self.plan is None else _by_block(self.plan, self.plan.ranks),
             reallocated=self.plan is not old,
             note="; ".join(notes) or None,
+            intervals=intervals,
+            n_samples=len(self._sample.rows),
+            supported=supported,
+            resolved=resolved,
         )
         self._log.add(measurement)
         values = {f"id/layer_{layer:02d}": dimension for layer, dimension in enumerate(curve) if dimension is not None}
@@ -217,6 +228,10 @@ def _by_block(plan: RankPlan, ranks: dict[str, int]) -> dict[str, int]:
     for module in plan.modules:
         result[str(module.block)] = max(result.get(str(module.block), 0), ranks[module.name])
     return result
+
+
+def _intervals(profile: IdProfile, estimator: str) -> tuple[tuple[float, float] | None, ...]:
+    return tuple(None if e.ci_low is None or e.ci_high is None else (e.ci_low, e.ci_high) for e in profile.estimates[estimator])
 
 
 def _undefined(profile: IdProfile, estimator: str) -> list[str]:

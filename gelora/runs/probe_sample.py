@@ -19,6 +19,7 @@ from gelora.sources import states_of_rows
 from gelora.tasks import Row, Task
 
 N_NEIGHBORS = 20
+N_HALVES = 20
 POOLING = "mean"
 
 
@@ -60,7 +61,7 @@ class ProbeSample:
         return ("embeddings", *(f"block {number}" for number in range(1, self._structure.n_layers + 1)))
 
     def profile(self, model: torch.nn.Module, bf16: bool) -> IdProfile:
-        """The intrinsic dimension of every layer of the model as it is, by the spec's estimator.
+        """The intrinsic dimension of every layer of the model as it is, by the spec's estimator, with intervals from half-samples.
 
         Args:
             model: with its adapters, on any device.
@@ -95,7 +96,9 @@ class ProbeSample:
                 max_length=training.max_length,
                 dtype="bfloat16" if bf16 else "float32",
             )
-            return estimate_profile(states, [training.probe_estimator], n_neighbors=N_NEIGHBORS, n_subsamples=0, seed=self._spec.seed)
+            return estimate_profile(
+                states, [training.probe_estimator], n_neighbors=N_NEIGHBORS, n_subsamples=N_HALVES, seed=self._spec.seed
+            )
 
 
 def _distinct(rows: Iterable[Row], framing: frozenset[int]) -> list[Row]:

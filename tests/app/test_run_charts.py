@@ -124,6 +124,46 @@ def test_the_drift_map_shows_the_change_since_the_start_and_the_dimension_in_wor
     assert (heat.zmin, heat.zmax) == (-7.0, 7.0)
 
 
+WITH_INTERVALS = [
+    measurement(step, dims, {"1": 4, "2": 1}, {"1": 2, "2": 2}, intervals=ends, n_samples=256, supported={"1": 2, "2": 1}, resolved=1.5)
+    for step, dims, ends in (
+        (0, [10.0, 13.0, None], [[9.0, 11.0], [12.5, 13.5], None]),
+        (50, [11.0, 15.0, 9.0], [[10.0, 12.0], [14.5, 15.5], [8.0, 10.0]]),
+    )
+]
+
+
+def test_a_probe_shows_its_interval_and_its_rows():
+    figure = drift.moving_curve(WITH_INTERVALS, 1)
+    [band] = [trace for trace in figure.data if trace.type == "scatter" and trace.fill == "toself"]
+    assert set(band.y) == {8.0, 10.0, 12.0, 14.5, 15.5}
+    curve = named(figure, "step 50")
+    assert next(iter(curve.customdata)) == ", 95% interval 10.0 to 12.0"
+    assert any("TwoNN at step 50, N = 256" in (a.text or "") for a in figure.layout.annotations)
+    assert figure.layout.yaxis.range[1] > 15.5
+    assert not [t for t in drift.moving_curve(MOVING, 1).data if t.type == "scatter" and t.fill == "toself"]  # of an earlier version
+
+
+def test_ranks_within_the_interval_are_hatched_and_no_wish():
+    figure = drift.moving_curve(WITH_INTERVALS, 1)
+    wish, within = named(figure, "the rule would want now"), named(figure, "within the interval")
+    assert (list(wish.y), list(within.base), list(within.y), list(within.customdata)) == ([2, 1], [2, 1], [2, 0], [4, 1])
+    assert within.marker.pattern.shape == "/" and within.marker.color == "rgba(0,0,0,0)"
+    assert "within the interval" not in [trace.name for trace in drift.moving_curve(MOVING, 1).data]
+
+
+def test_the_drift_map_tells_changes_beyond_their_interval():
+    heat = drift.drift_map(WITH_INTERVALS).data[0]
+    assert [list(row) for row in heat.text] == [
+        ["10.0", "11.0"],
+        ["13.0", "<b>15.0</b>"],
+        ["⊘", "9.0"],
+    ]  # 1 is within 1.4
+    assert "[14.5, 15.5], +2.00 since the start" in heat.hovertext[1][1]
+    many = [m | {"step": 10 * i + m["step"]} for i in range(6) for m in WITH_INTERVALS]
+    assert list(drift.drift_map(many).data[0].text[0]) == [""] * 12 and "+" in drift.drift_map(many).data[0].text[1]
+
+
 def test_two_maps_share_one_scale():
     other = [measurement(0, [10.0, 11.0]), measurement(50, [10.0, 21.0])]
     assert drift.drift_limit([MOVING, other]) == 10.0

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from gelora import records
 from gelora.errors import InputError
 from gelora.geometry import rises
-from gelora.ranks import allocate_ranks, estimator_shares, rise_shares, rise_units
+from gelora.ranks import allocate_ranks, estimator_shares, rise_shares, rise_units, supported_units
 
 HALVES = np.array(  # rises over block 1: 3.5 and 4.5 and 5.5, so 1 around 4.5, which is not the whole's 2; block 3: one half alone
     [[20.0, 23.5, 11.0, np.nan], [20.0, 24.5, 11.0, 12.0], [20.0, 25.5, 11.0, np.nan]]
@@ -68,12 +68,14 @@ def test_interval_share_and_rank_never_contradict_each_other(make_profile, drawn
     halves[rng.random(halves.shape) < 0.2] = np.nan
     profile = dataclasses.replace(make_profile(list(curve)), subsamples={"twonn": halves}, halves=drawn)
     shares, units = rise_shares(profile, rounding=rounding, scale=scale), rise_units(profile, rounding=rounding, scale=scale)
+    supported = supported_units(profile, rounding=rounding, scale=scale)
     for rise in rises(profile, "twonn"):
         of_block = shares[rise.block]
         assert list(of_block) == sorted(of_block, reverse=True)
         assert sum(share > 0.5 for share in of_block) == units[rise.block]
         if rounding == "ceil":
-            assert (len(of_block) > 0 and of_block[0] >= 0.975) == rise.is_significant
+            assert (len(of_block) > 0 and of_block[0] >= 0.975) == rise.is_significant == (supported[rise.block] > 0)
+        assert supported[rise.block] <= units[rise.block]
 
 
 def test_estimators_are_counted_the_same_way(make_profile):

@@ -198,6 +198,10 @@ def test_measured_at_the_start_at_every_evaluation_and_at_the_end(make, tmp_path
     for line in found:
         rises = [b - a for a, b in zip(line["dimensions"], line["dimensions"][1:], strict=False)]
         assert line["wanted"] == {str(i): max(0, math.ceil(rise)) + 1 for i, rise in enumerate(rises, 1)}
+    for line in found:
+        assert line["n_samples"] == 40 and line["resolved"] > 0
+        assert all(low < dimension < high for (low, high), dimension in zip(line["intervals"], line["dimensions"], strict=True))
+        assert all(1 <= line["supported"][block] <= rank for block, rank in line["wanted"].items())
     reported = {step: values for step, values in notes.logged if "id/layer_00" in values}
     assert {step: list(values.values()) for step, values in reported.items()} == {line["step"]: line["dimensions"] for line in found}
     assert list(reported[0]) == [f"id/layer_{i:02d}" for i in range(4)]
