@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 
 ARCHITECTURES = ("bert", "roberta", "deberta-v2", "distilbert", "modernbert", "gpt2", "opt", "llama", "phi", "qwen2", "gemma")
 EXTRA_ARCHITECTURES = ("qwen3", "gemma2", "phi3", "gpt_neox", "mixtral", "albert", "bloom", "xmod", "roberta-prelayernorm")
+PADDING_DEPENDENT = ("fnet", "nystromformer", "convbert")
 
 N_LAYERS = 3
 HIDDEN_SIZE = 32
@@ -55,6 +56,9 @@ _FAMILIES = {
     "deberta-v2": _DEBERTA,
     "roberta": _ROBERTA,
     "roberta-prelayernorm": _ROBERTA,
+    "fnet": _BERT,
+    "nystromformer": _BERT,
+    "convbert": _BERT,
     "xmod": _ROBERTA,
     "bloom": _ENDOFTEXT,
     "gpt2": _ENDOFTEXT,
@@ -69,7 +73,7 @@ _FAMILIES = {
     "gemma": ({"pad": "<pad>", "eos": "<eos>", "bos": "<bos>", "unk": "<unk>"}, "<bos> $A", "<bos> $A <bos> $B"),
     "gemma2": ({"pad": "<pad>", "eos": "<eos>", "bos": "<bos>", "unk": "<unk>"}, "<bos> $A", "<bos> $A <bos> $B"),
 }
-_WITH_TOKEN_TYPES = ("bert", "albert", "deberta-v2")
+_WITH_TOKEN_TYPES = ("bert", "albert", "deberta-v2", "fnet")
 
 
 def tiny_config(architecture: str, **changes: object) -> PreTrainedConfig:
@@ -120,6 +124,7 @@ def tiny_config(architecture: str, **changes: object) -> PreTrainedConfig:
         "gemma2": {"num_key_value_heads": 1, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 16},
         "phi3": {"num_key_value_heads": 2},
         "albert": {"embedding_size": 16},
+        "convbert": {"embedding_size": 16},
     }.get(architecture, {})
     if architecture in ("distilbert", "gpt2", "bloom"):  # their configs have names of their own for these
         for name in ("num_hidden_layers", "num_attention_heads", "intermediate_size"):

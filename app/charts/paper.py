@@ -10,7 +10,7 @@ from importlib.metadata import version
 import plotly.graph_objects as go
 
 from gelora.geometry import ESTIMATORS
-from gelora.records import IdProfile
+from gelora.records import WITHOUT_PADDING, IdProfile
 
 WIDTHS_MM = {"one column": 84, "two columns": 174}
 _PIXELS_PER_MM = 96 / 25.4  # an SVG's pixel is 1/96 inch
@@ -101,7 +101,7 @@ def methods_sentence(profile: IdProfile, estimators: list[str] | tuple[str, ...]
         f"The intrinsic dimension of the hidden states of {model.model_id} (revision {model.revision[:10]}, {model.n_layers} blocks, width "
         f"{model.hidden_size}) was estimated on N = {rows:,} {texts}{drawn}{split} (revision {source.revision[:10]}, seed {source.seed}), "
         f"cut at {profile.max_length} tokens, {_POOLINGS[profile.pooling]}, with {profile.metric} distance, by {variants}. "
-        f"{_sinks(profile)}"
+        f"{f'{WITHOUT_PADDING} ' if profile.without_padding else ''}{_sinks(profile)}"
         f"Layer 0 is the embeddings' output, layer i the output of block i, before any final norm.{intervals} "
         f"Computed with GeLoRA Lab {version('gelora-lab')}."
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from gelora.commands.options import data_choice, drawn_sample, names, resolved_device, states_of_sample
 from gelora.errors import InputError
-from gelora.records import IdProfile, SinkReport, check_choice
+from gelora.records import WITHOUT_PADDING, IdProfile, SinkReport, check_choice
 from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 
@@ -66,6 +66,8 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
             for i, layer in enumerate(profile.layer_names)
         ],
     )
+    if profile.without_padding:
+        print(WITHOUT_PADDING)
     if profile.sinks is not None:
         _print_sinks(profile.layer_names, profile.sinks)
     for kind, curves in profile.baselines.items():

@@ -98,6 +98,7 @@ def estimate_profile(
         metric=metric,
         sinks=states.sinks,
         halves="pairs",
+        without_padding=states.without_padding,
     )
 
 
@@ -178,7 +179,7 @@ def unlike_layers(one: HiddenStates | IdProfile, other: HiddenStates | IdProfile
     Of attention sinks, what follows from rounding (a norm's last digit on another device) may differ; treatment, ratio and
     texts left out may not. `more` names further fields that have to agree.
     """
-    for name in ("layer_names", "model", "sample_source", "pooling", "max_length", *more):
+    for name in ("layer_names", "model", "sample_source", "pooling", "max_length", "without_padding", *more):
         if getattr(one, name) != getattr(other, name):
             return name, getattr(one, name), getattr(other, name)
     sinks = [None if record.sinks is None else record.sinks.choice for record in (one, other)]

@@ -61,7 +61,7 @@ class Objective:
         """
         sums = [torch.zeros_like(weight) for weight in weights.values()]
         n_terms = 0
-        batches = [self._rows[start : start + batch_size] for start in range(0, len(self._rows), batch_size)]
+        batches = self._texts.batches(self._rows, batch_size)
         for done, rows in enumerate(batches):
             report("Gradients", done, len(batches))
             loss, n_of_batch = self._negative_log_likelihood(rows)

@@ -21,6 +21,7 @@ from gelora.sources import (
     load_tokenizer,
     longest_input,
     model_structure,
+    suited_to,
     tokenize,
 )
 
@@ -100,6 +101,9 @@ def prepare(
     if sample is None:
         return Ready(entry, base, weights, None, None)
     texts = tokenize(tokenizer, sample, longest_input(max_length, tokenizer, base.config), "mean")
+    texts = suited_to(base, texts, model_structure(model_id).hidden_size)
+    if "eva" in strategies and not texts.is_padded:
+        raise ModelError(f"The states of {model_id} depend on padding, and eva reads padded batches; choose another strategy.")
     if not with_loss:
         return Ready(entry, base, weights, texts, None)
     from gelora.ranks.importance_loss import Objective

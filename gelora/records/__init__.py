@@ -21,7 +21,7 @@ from gelora.records.checks import (
     check_choice,
     check_range,
 )
-from gelora.records.data import DataChoice, HiddenStates, ReadReport, Sample, SampleSource
+from gelora.records.data import WITHOUT_PADDING, DataChoice, HiddenStates, ReadReport, Sample, SampleSource
 from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
@@ -48,6 +48,7 @@ __all__ = [
     "STATUSES",
     "TASKS",
     "TASK_KINDS",
+    "WITHOUT_PADDING",
     "AlsoTrained",
     "BlockTraits",
     "Budget",

@@ -134,6 +134,10 @@ class Sample(Record):
         return len(self.texts)
 
 
+WITHOUT_PADDING = "The model's states of a text depend on the padding beside it, so texts of one length ran together, without any."
+"""What a person must know where `without_padding` is set."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HiddenStates(Record):
     """Pooled hidden states of every layer.
@@ -143,7 +147,8 @@ class HiddenStates(Record):
     Face's own last state, which is after the norm in Llama, GPT-2, OPT, Phi, Gemma and ModernBERT). Pre-norm and
     post-norm models are not comparable in absolute value. sinks: what was done about attention sinks; None where
     states were made otherwise. tokens: int64 [n_samples, 2], text and position of the token that each row is, for the
-    poolings that take single tokens; empty for "mean".
+    poolings that take single tokens; empty for "mean". without_padding: texts of one length ran together, since the
+    model's states depend on padding.
     """
 
     values: np.ndarray
@@ -156,6 +161,7 @@ class HiddenStates(Record):
     sample_source: SampleSource
     sinks: SinkReport | None = None
     tokens: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    without_padding: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         check_choice("pooling", self.pooling, POOLINGS)

@@ -109,7 +109,7 @@ class IdProfile(Record):
     on the same layers with every feature shuffled across samples, and on Gaussians of the layers' covariances. sinks:
     what was done about attention sinks, None in profiles of versions that kept them all. halves: how the halves were drawn,
     one of HALVES: "pairs" (rows 0 and 1, 2 and 3, ... of `subsamples` are complementary halves), or "independent" of
-    each other, as versions without this field drew them.
+    each other, as versions without this field drew them. without_padding: as in HiddenStates.
     """
 
     layer_names: tuple[str, ...]
@@ -125,6 +125,7 @@ class IdProfile(Record):
     baselines: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     sinks: SinkReport | None = None
     halves: str = field(default="independent", metadata=ADDED)
+    without_padding: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         for estimator, curve in self.estimates.items():

@@ -12,6 +12,16 @@ from torch.utils.data import Sampler
 _BATCHES_A_GROUP = 50
 
 
+def batches_of_one_length(lengths: Sequence[int], most: int) -> list[list[int]]:
+    """The indices of rows in their order, in batches of at most `most` neighbors that have one length."""
+    batches: list[list[int]] = []
+    for i, length in enumerate(lengths):
+        if not batches or len(batches[-1]) == most or lengths[batches[-1][0]] != length:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
 class GroupedByLength(Sampler[int]):
     """Row indices of one epoch: a shuffle, cut into groups of 50 batches; within a group batches hold rows of like length.
 

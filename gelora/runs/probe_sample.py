@@ -46,6 +46,7 @@ class ProbeSample:
         self._spec = spec
         self._structure = structure
         self._tokenizer = task.tokenizer
+        self._without_padding = task.without_padding
         self._source = SampleSource(
             choice=spec.held_out or spec.data,
             revision=str(task.entry.revision),
@@ -91,6 +92,7 @@ class ProbeSample:
                 self._source,
                 pad_token_id=self._tokenizer.pad_token_id or 0,
                 pad_token_type_id=self._tokenizer.pad_token_type_id,
+                without_padding=self._without_padding,
                 pooling=POOLING,
                 batch_size=max(128 if device.type == "cuda" else 32, training.batch_size),
                 max_length=training.max_length,

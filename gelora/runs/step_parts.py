@@ -8,11 +8,14 @@ import torch
 from gelora.tasks import IGNORED
 
 
-def parts_of(inputs: dict[str, torch.Tensor], most: int) -> list[dict[str, torch.Tensor]]:
-    """A batch padded on the right, as batches of at most `most` rows, each padded to its own longest row only."""
-    if n_rows(inputs) <= most:
+def parts_of(inputs: dict[str, torch.Tensor], most: int, without_padding: bool = False) -> list[dict[str, torch.Tensor]]:
+    """A batch padded on the right, as batches of at most `most` rows, each padded to its own longest row only, or of one length."""
+    if n_rows(inputs) <= most and not without_padding:
         return [inputs]
-    parts = [dict(zip(inputs, tensors, strict=True)) for tensors in zip(*(t.split(most) for t in inputs.values()), strict=True)]
+    rows = torch.arange(n_rows(inputs), device=inputs["input_ids"].device)
+    lengths = inputs["attention_mask"].sum(dim=1) if without_padding else torch.zeros_like(rows)
+    chosen = [some for length in lengths.unique() for some in rows[lengths == length].split(most)]
+    parts = [{name: tensor[some] for name, tensor in inputs.items()} for some in chosen]
     width = inputs["input_ids"].shape[1]
     for part in parts:
         longest = int(part["attention_mask"].sum(dim=1).max())

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerState, TrainingArguments
 
 from gelora.errors import InputError, StoreError
 from gelora.records import TrainingConfig
 from gelora.runs import checkpoints
-from gelora.runs.data_order import GroupedByLength
+from gelora.runs.data_order import GroupedByLength, batches_of_one_length
 from gelora.runs.graphs import StepGraphs, widened
 from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
 from gelora.runs.step_parts import n_counted, n_rows, parts_of
@@ -171,7 +172,13 @@ def _trainer(
                 report.examples(trainer.state.global_step, task.generate(learner.model))
 
     collate = task.collate
-    graphed = device == "cuda" and part >= step_rows and not config.gradient_checkpointing and config.method != "adalora"
+    graphed = (
+        device == "cuda"
+        and not task.without_padding
+        and part >= step_rows
+        and not config.gradient_checkpointing
+        and config.method != "adalora"
+    )
     if graphed:
         collate = widened(collate, task.tokenizer.pad_token_id, max(lengths))
     trainer = _Trainer(
@@ -180,6 +187,7 @@ def _trainer(
         report.say if graphed else None,
         part,
         task.kind in _MEANS_OVER_TOKENS,
+        task.without_padding,
         model=learner.model,
         args=_arguments(task, config, seed, folder, device, part),
         train_dataset=task.train,
@@ -211,10 +219,11 @@ class _Trainer(Trainer):
         say: Callable[[str], None] | None,
         part: int,
         means_over_tokens: bool,
+        without_padding: bool,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._part, self._means_over_tokens = part, means_over_tokens
+        self._part, self._means_over_tokens, self._without_padding = part, means_over_tokens, without_padding
         self._order = order
         self._after_evaluation = after_evaluation
         self._graphs = StepGraphs(self._trained, self._loss_of, say) if say is not None else None
@@ -247,7 +256,7 @@ class _Trainer(Trainer):
 
     def _in_parts(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         model.train()
-        parts = parts_of(inputs, self._part)
+        parts = parts_of(inputs, self._part, self._without_padding)
         if len(parts) == 1:
             return super().training_step(model, parts[0])
         weights = [n_counted(part["labels"]) if self._means_over_tokens else n_rows(part) for part in parts]
@@ -261,6 +270,13 @@ class _Trainer(Trainer):
 
     def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> GroupedByLength:
         return self._order
+
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        loader = super().get_eval_dataloader(*args, **kwargs)
+        if not self._without_padding:
+            return loader
+        batches = batches_of_one_length([len(row["input_ids"]) for row in self.eval_dataset], self.args.per_device_eval_batch_size)
+        return DataLoader(self.eval_dataset, batch_sampler=batches, collate_fn=self.data_collator)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws a number from the CPU's generator

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from gelora.sources.hub import is_offline as is_offline, is_reachable as is_reachable
     from gelora.sources.label_values import LabelColumn as LabelColumn, read_labels as read_labels
     from gelora.sources.loading import load_base_model as load_base_model, load_config as load_config, load_tokenizer as load_tokenizer
+    from gelora.sources.padding import suited_to as suited_to
     from gelora.sources.preview import DataPreview as DataPreview, preview_dataset as preview_dataset, preview_of as preview_of
-    from gelora.sources.row_states import states_of_rows as states_of_rows
+    from gelora.sources.row_states import rows_depend_on_padding as rows_depend_on_padding, states_of_rows as states_of_rows
     from gelora.sources.samples import (
         DatasetInfo as DatasetInfo,
         describe_dataset as describe_dataset,
@@ -78,10 +79,11 @@ _FILE_OF = {
     **dict.fromkeys(("load_base_model", "load_config", "load_tokenizer"), "loading"),
     **dict.fromkeys(("HeadedModel", "load_causal_lm", "load_classifier", "load_question_answerer", "longest_input"), "heads"),
     **dict.fromkeys(("extract_hidden_states",), "hidden_states"),
+    **dict.fromkeys(("suited_to",), "padding"),
     **dict.fromkeys(("DataPreview", "preview_dataset", "preview_of"), "preview"),
     **dict.fromkeys(("LabelColumn", "read_labels"), "label_values"),
     **dict.fromkeys(("LabelledRows", "labelled_rows", "text_key"), "table_labels"),
-    **dict.fromkeys(("states_of_rows",), "row_states"),
+    **dict.fromkeys(("rows_depend_on_padding", "states_of_rows"), "row_states"),
     **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
     **dict.fromkeys(("base_model_of", "find_blocks", "is_decoder_type", "model_structure", "structure_of", "without_weights"), "structure"),
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),

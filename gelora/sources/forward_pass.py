@@ -59,7 +59,7 @@ def pooled_states(
         done = 0
         progress(stage, 0, len(order))
         while done < len(order):
-            batch = order[done : done + batch_size]
+            batch = order[done : done + texts.n_together(order[done:], batch_size)]
             try:
                 pooled = tap(texts.batch(batch, tap.device), pooling.take(batch, tap.device))
             except torch.OutOfMemoryError as error:
@@ -81,11 +81,14 @@ def pooled_states(
         pass_through(tap, texts.order(), "Hidden states")
         again = pooling.settle()
         if len(again):
-            pass_through(tap, again, "Hidden states, second pass")
+            by_length = again if texts.is_padded else again[np.argsort(-texts.lengths[again], kind="stable")]
+            pass_through(tap, by_length, "Hidden states, second pass")
     values, tokens, report = pooling.result()
     values.flags.writeable = False  # the record then keeps this array instead of a copy
     names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))
-    return HiddenStates(values, names, texts.pooling, max_length, dtype, final_norm, structure, source, report, tokens)
+    return HiddenStates(
+        values, names, texts.pooling, max_length, dtype, final_norm, structure, source, report, tokens, without_padding=not texts.is_padded
+    )
 
 
 def _not_finite(model_id: str, layer: int, dtype: str) -> DataError:

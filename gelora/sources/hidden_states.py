@@ -19,6 +19,7 @@ from gelora.records import (
     resolved_sinks,
 )
 from gelora.sources.forward_pass import empty_gpu_cache, out_of_memory_as_model_error, pooled_states
+from gelora.sources.padding import suited_to
 from gelora.sources.state_cache import cache_key, keep_states, read_states
 from gelora.sources.structure import base_model_of, structure_of
 from gelora.sources.tokenized import tokenize
@@ -146,6 +147,8 @@ def states_of(
     try:
         max_length = min(max_length, _n_positions(base), int(tokenizer.model_max_length))
         texts = tokenize(tokenizer, sample, max_length, pooling)
+        with out_of_memory_as_model_error(structure.model_id, str(next(base.parameters()).device)):
+            texts = suited_to(base, texts, structure.hidden_size)
         return pooled_states(
             base,
             texts,

@@ -3,13 +3,16 @@
 Knows tokenised rows, and how a model runs from `forward_pass`; knows no text and no dataset.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gelora.records import SINK_RATIO, HiddenStates, ModelStructure, SampleSource, resolved_sinks
 from gelora.sources.forward_pass import pooled_states
+from gelora.sources.padding import depends_on_padding
 from gelora.sources.structure import base_model_of
 from gelora.sources.tokenized import TokenizedSample
 
@@ -27,6 +30,7 @@ def states_of_rows(
     *,
     pad_token_id: int = 0,
     pad_token_type_id: int = 0,
+    without_padding: bool = False,
     pooling: str = "mean",
     batch_size: int = 32,
     max_length: int,
@@ -45,6 +49,7 @@ def states_of_rows(
         structure: of the base model, without adapters.
         source: recorded as given, as is max_length.
         pad_token_id, pad_token_type_id: what fills a batch on the right; masked.
+        without_padding: run rows of one length together, for a model whose states depend on padding.
         pooling: "mean", "cls" or "last", as in `extract_hidden_states`.
         batch_size: rows a forward pass; halved while the GPU's memory does not hold it.
         sinks, sink_ratio: as in `extract_hidden_states`.
@@ -58,16 +63,11 @@ def states_of_rows(
         DataError: a layer's states are NaN or infinite.
     """
     treatment = resolved_sinks(sinks, sink_ratio, pooling)
-    lengths = np.array([len(row["input_ids"]) for row in rows])
-    padding = dict(zip(_INPUTS, (pad_token_id, 0, pad_token_type_id), strict=True))
-    columns = {name: ([list(row[name]) for row in rows], padding[name]) for name in _INPUTS if name in rows[0]}
-    columns["attention_mask"] = ([[1] * int(length) for length in lengths], 0)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    texts = replace(_tokenized(rows, pad_token_id, pad_token_type_id, pooling), is_padded=not without_padding)
+    with _evaluating(model):
         return pooled_states(
             base_model_of(model),
-            TokenizedSample(columns, lengths, pooling),
+            texts,
             structure,
             source,
             max_length=max_length,
@@ -78,6 +78,35 @@ def states_of_rows(
             sink_ratio=sink_ratio,
             progress=_silent,
         )
+
+
+def rows_depend_on_padding(
+    model: "nn.Module", rows: Sequence[Mapping[str, Any]], hidden_size: int, *, pad_token_id: int, pad_token_type_id: int
+) -> bool:
+    """Whether a model's states of such rows depend on the padding beside them; arguments as in `states_of_rows`.
+
+    Raises:
+        ModelError: the model is no stack of transformer blocks.
+    """
+    with _evaluating(model):
+        return depends_on_padding(base_model_of(model), _tokenized(rows, pad_token_id, pad_token_type_id, "mean"), hidden_size)
+
+
+def _tokenized(rows: Sequence[Mapping[str, Any]], pad_token_id: int, pad_token_type_id: int, pooling: str) -> TokenizedSample:
+    lengths = np.array([len(row["input_ids"]) for row in rows])
+    padding = dict(zip(_INPUTS, (pad_token_id, 0, pad_token_type_id), strict=True))
+    columns = {name: ([list(row[name]) for row in rows], padding[name]) for name in _INPUTS if name in rows[0]}
+    columns["attention_mask"] = ([[1] * int(length) for length in lengths], 0)
+    return TokenizedSample(columns, lengths, pooling)
+
+
+@contextmanager
+def _evaluating(model: "nn.Module") -> Iterator[None]:
+    """The model in evaluation mode, and every module in its own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
     finally:
         for module, was_training in modes:
             module.training = was_training

@@ -22,7 +22,7 @@ from gelora.home import cache_dir, write_atomically
 from gelora.records import HiddenStates, ModelStructure, Sample, SinkReport
 
 CACHE_BYTES = 2_000_000_000
-_FORMAT = 2  # raise it when the same key would now give other numbers
+_FORMAT = 3  # raise it when the same key would now give other numbers
 _ABANDONED_SECONDS = 3600.0
 
 _log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ def read_states(key: str, sample: Sample) -> HiddenStates | None:
             sample_source=sample.source,
             sinks=SinkReport.from_json(about["sinks"]),
             tokens=tokens,
+            without_padding=about["without_padding"],
         )
         os.utime(path)  # the oldest by last use go first
     except FileNotFoundError:
@@ -121,6 +122,7 @@ def keep_states(key: str, states: HiddenStates) -> str | None:
         "dtype": states.dtype,
         "final_norm": states.final_norm,
         "model": states.model.to_json(),
+        "without_padding": states.without_padding,
         "sinks": None if states.sinks is None else states.sinks.to_json(),
     }
     content = io.BytesIO()

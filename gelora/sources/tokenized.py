@@ -22,7 +22,7 @@ class TokenizedSample:
 
     columns: the model's inputs by name, one list a text, each with the value that pads it; lengths: int64 [n_texts];
     drawn: for pooling "tokens" the positions drawn in each text, else None; content: for it, bool [its length] for each
-    text, False at special tokens; seed: of that draw.
+    text, False at special tokens; seed: of that draw; is_padded: whether texts of unlike lengths go through the model together.
     """
 
     columns: dict[str, tuple[list[list[int]], int]]
@@ -31,10 +31,26 @@ class TokenizedSample:
     drawn: list[np.ndarray] | None = None
     content: list[np.ndarray] | None = None
     seed: int = 0
+    is_padded: bool = True
 
     def order(self) -> np.ndarray:
         """All texts, longest first, so that batches are even and memory runs out at once or never."""
         return np.argsort(-self.lengths, kind="stable")
+
+    def n_together(self, order: np.ndarray, most: int) -> int:
+        """How many of the first texts of `order` go through the model at once: `most`, without padding those of one length."""
+        lengths = self.lengths[order[:most]]
+        return len(lengths) if self.is_padded else int(np.argmin(np.append(lengths == lengths[0], False)))
+
+    def batches(self, texts: np.ndarray, most: int) -> list[np.ndarray]:
+        """The given texts in batches of at most `most`, in their order, without padding by length."""
+        left = texts if self.is_padded else texts[np.argsort(-self.lengths[texts], kind="stable")]
+        found = []
+        while len(left):
+            n = self.n_together(left, most)
+            found.append(left[:n])
+            left = left[n:]
+        return found
 
     def positions(self) -> list[np.ndarray] | None:
         """For each text the tokens that are its rows; None for the mean, where a text is one row."""

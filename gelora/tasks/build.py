@@ -5,8 +5,9 @@ Knows which kind is built where; knows nothing of a kind's rows, heads or metric
 
 import dataclasses
 
-from gelora.records import Progress, RunSpec
-from gelora.sources import Table
+from gelora.errors import ModelError
+from gelora.records import WITHOUT_PADDING, Progress, RunSpec
+from gelora.sources import Table, model_structure, rows_depend_on_padding
 from gelora.tasks.task import Task
 
 
@@ -43,10 +44,24 @@ def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
     }
     material = gather(spec, progress)
     set_seed(spec.seed)
-    task = builders[material.kind](material)
+    task = _checked_for_padding(builders[material.kind](material), spec.model)
     return dataclasses.replace(task, as_read=(*_as_read(material.table), *_as_read(material.held_out)))
 
 
 def _as_read(table: Table | None) -> tuple[str, ...]:
     """How the rows were read, in sentences that name their file."""
     return () if table is None else tuple(f"{table.choice.dataset}: {said}" for said in table.report.sentences())
+
+
+_N_LOOKED_AT = 64  # rows, one of which is run
+
+
+def _checked_for_padding(task: Task, model_id: str) -> Task:
+    """The task, to be run without padding where the model's states depend on it."""
+    tokenizer = task.tokenizer
+    padding = {"pad_token_id": tokenizer.pad_token_id or 0, "pad_token_type_id": tokenizer.pad_token_type_id}
+    try:
+        without = rows_depend_on_padding(task.model, task.train[:_N_LOOKED_AT], model_structure(model_id).hidden_size, **padding)
+    except ModelError as error:
+        return dataclasses.replace(task, notes=(*task.notes, f"whether states depend on padding was not checked: {error}"))
+    return dataclasses.replace(task, without_padding=True, notes=(*task.notes, WITHOUT_PADDING)) if without else task

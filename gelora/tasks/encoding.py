@@ -41,9 +41,11 @@ def encode(tokenizer: Any, model: Any, texts: Sequence[str], pairs: Sequence[str
 
 
 def input_names(model: Any, encoded: Any) -> list[str]:
-    """The columns of a tokenizer's answer that the model takes."""
+    """The columns of a tokenizer's answer that the model takes; the mask wherever it does no harm, since it tells a row's length."""
     known = inspect.signature(model.forward).parameters
-    return [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in encoded and name in known]
+    takes_more = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return [name for name in names if name in encoded and (name in known or (takes_more and name == "attention_mask"))]
 
 
 def check_vocabulary(rows: Sequence[Row], model: Any, entry: ModelEntry) -> None:

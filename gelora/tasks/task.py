@@ -42,6 +42,7 @@ class Task:
     that some have another size. peft_task_type: PEFT's name for the task. auto_class: transformers' class that loads it.
     as_read: how each file of rows was read, in sentences.
     texts_digest: of the rows drawn. notes: what a person should know of the data (rows left out and why, lengths cut).
+    without_padding: the model's states depend on padding, so that rows of one length run together and batches are not padded.
     generate: for language modelling, model -> a few held-out prompts with what the model goes on with; `show` is then empty.
     """
 
@@ -66,6 +67,7 @@ class Task:
     texts_digest: str
     notes: tuple[str, ...] = ()
     as_read: tuple[str, ...] = ()
+    without_padding: bool = False
     generate: "Callable[[Any], list[ShownExample]] | None" = None
 
     @property

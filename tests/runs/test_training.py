@@ -248,3 +248,33 @@ def test_missing_device_is_one_sentence(make_spec):
     with pytest.raises(InputError, match="no CUDA device"):
         choose_device(make_spec(device="cuda").training)
     assert choose_device(make_spec(device="auto").training) == "cpu"
+
+
+@pytest.mark.parametrize("architecture", ["fnet", "nystromformer"])
+def test_rows_of_a_model_that_depends_on_padding_are_trained_and_evaluated_as_alone(make_spec, tmp_path, architecture):
+    """Parts of one length against one row at a time: the same losses and gradients, and logits that are those of each row alone."""
+    import dataclasses
+
+    from gelora.records import WITHOUT_PADDING
+    from gelora.runs import training
+
+    folder = save_tiny_model(architecture, tmp_path / "model", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    spec = make_spec(folder, method="full", epochs=1, learning_rate=1e-4, n_train=24)
+    found = []
+    for part, changes in ((8, {}), (1, {}), (8, {"without_padding": False})):
+        task = build_task(spec)
+        assert task.without_padding and WITHOUT_PADDING in task.notes
+        assert len({len(row["input_ids"]) for row in task.train}) > 4
+        kept = []
+        task = dataclasses.replace(task, score=lambda logits, labels, kept=kept: kept.append(logits) or {}, **changes)
+        learner, notes = put_on(task, spec, None, 3), Notes()
+        trainer = training._trainer(task, learner, spec.training, 0, tmp_path / f"{part}{changes}", notes, lambda: False, None, "cpu", part)
+        trainer.train()
+        learner.model.eval()
+        with torch.no_grad():
+            alone = torch.cat([learner.model(**task.collate([row])).logits for row in task.held_out])
+        series = [value for name in ("loss", "grad_norm", "eval_loss") for _, value in notes.series(name)]
+        found.append((series, float((torch.tensor(kept[-1]) - alone).abs().max())))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
+    assert max(found[0][1], found[1][1]) < 1e-5
+    assert found[2][0] != pytest.approx(found[1][0], rel=1e-2) and found[2][1] > 1e-3
