@@ -1,8 +1,9 @@
 """Mixed precision without its waste: what autocast would cast anew at every step is cast once, before training.
 
-Knows models and PEFT layers; knows nothing of the training loop. Under bfloat16 autocast a linear map rounds its weight to
+Works on models and PEFT layers; does not depend on the training loop. Under bfloat16 autocast a linear map rounds its weight to
 bfloat16 at every forward pass, and PEFT lifts every adapter's input to float32, which autocast then rounds again. On small
-models, where a step is as long as the list of its kernels, that is a third of the step. The numbers stay the same.
+models, where a step is as long as the list of its kernels, that is a third of the step. The numbers stay the same, also with
+`lora_dropout`, for which the input is lifted still.
 """
 
 from typing import Any
@@ -35,7 +36,8 @@ def hold_frozen_in_bfloat16(model: nn.Module) -> int:
                 parameter.data = parameter.data.to(torch.bfloat16)
             held += 1
         elif isinstance(module, LoraLayer):
-            module.cast_input_dtype_enabled = False
+            # Dropout draws other numbers for bfloat16 and rounds what it scales: it keeps the float32 input that PEFT gives it.
+            module.cast_input_dtype_enabled = any(isinstance(layer, nn.Dropout) for layer in module.lora_dropout.values())
     return held
 
 

@@ -9,26 +9,28 @@ from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
 from gelora.sources import find_model, load_causal_lm, load_classifier, load_tokenizer, model_structure
 
 
-def model_of(kind, folder, causal):
+def model_of(kind, folder, causal, lora_dropout=0.0):
     torch.manual_seed(0)
     entry = find_model(str(save_tiny_model(kind, folder)))
     headed = load_causal_lm(entry, 0) if causal else load_classifier(entry, load_tokenizer(entry), ("a", "b"), 0)
     plan = uniform_ranks(model_structure(str(folder)), 2, "all-linear")
-    model = apply_plan(headed.model, plan, task_type="CAUSAL_LM" if causal else "SEQ_CLS")
+    model = apply_plan(headed.model, plan, task_type="CAUSAL_LM" if causal else "SEQ_CLS", lora_dropout=lora_dropout)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     return model.eval()
 
 
+@pytest.mark.parametrize("lora_dropout", [0.0, 0.3])
 @pytest.mark.parametrize(("kind", "causal"), [("bert", False), ("llama", True), ("gpt2", True)])
-def test_outputs_and_gradients_are_those_of_autocast(kind, causal, tmp_path):
-    model = model_of(kind, tmp_path / "m", causal)
+def test_outputs_and_gradients_are_those_of_autocast(kind, causal, lora_dropout, tmp_path):
+    model = model_of(kind, tmp_path / "m", causal, lora_dropout).train(lora_dropout > 0)
     inputs = {"input_ids": torch.arange(5, 29).reshape(2, 12), "attention_mask": torch.ones(2, 12, dtype=torch.long)}
     inputs["labels"] = inputs["input_ids"] if causal else torch.tensor([0, 1])
 
     def step():
         model.zero_grad()
+        torch.manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16):
             answer = model(**inputs)
         answer.loss.backward()
