@@ -81,8 +81,7 @@ def pooled_states(
         pass_through(tap, texts.order(), "Hidden states")
         again = pooling.settle()
         if len(again):
-            by_length = again if texts.is_padded else again[np.argsort(-texts.lengths[again], kind="stable")]
-            pass_through(tap, by_length, "Hidden states, second pass")
+            pass_through(tap, again, "Hidden states, second pass")
     values, tokens, report = pooling.result()
     values.flags.writeable = False  # the record then keeps this array instead of a copy
     names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))

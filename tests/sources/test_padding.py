@@ -24,8 +24,8 @@ def sample():
     return Sample(TEXTS, None, None, None, "unlabeled", SampleSource(DataChoice("test"), "r1", 0, len(TEXTS), True, "digest"))
 
 
-def measure(architecture, **options):
-    model = tiny_model(architecture)
+def measure(architecture, model=None, **options):
+    model = model or tiny_model(architecture)
     options = {"pooling": "mean", "max_length": 128, "batch_size": 8, "dtype": "float32", "final_norm": False} | options
     return states_of(model, tiny_tokenizer(architecture), sample(), structure_of(model, "tiny", "r1"), progress=lambda *_: None, **options)
 
@@ -53,7 +53,7 @@ def test_states_are_those_of_each_text_alone_and_the_record_says_so(architecture
     assert states.without_padding
     monkeypatch.setattr(hidden_states, "suited_to", lambda base, texts, width: texts)
     padded = measure(architecture, pooling=pooling)
-    assert not padded.without_padding and np.abs(padded.values - alone.values).max() > 0.05
+    assert not padded.without_padding and np.abs(padded.values - alone.values).max() > 0.01
 
 
 @pytest.mark.parametrize("architecture", INDEPENDENT)
@@ -63,10 +63,14 @@ def test_others_give_the_same_bits_as_without_the_check(architecture, monkeypatc
     assert not states.without_padding and measure(architecture) == states
 
 
-def test_texts_that_are_passed_again_for_their_sinks_are_not_padded_either(monkeypatch):
+def test_texts_that_are_passed_again_for_their_sinks_are_not_padded_either():
     """A ratio so low that many tokens count as sinks, which is known after the first pass alone."""
-    states = measure("nystromformer", sink_ratio=1.05)
-    np.testing.assert_allclose(states.values, measure("nystromformer", sink_ratio=1.05, batch_size=1).values, atol=1e-5)
+    model = tiny_model("nystromformer")
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):  # tokens then differ in norm
+            torch.nn.init.normal_(module.weight, generator=torch.Generator().manual_seed(0))
+    states = measure("nystromformer", model, sink_ratio=1.05)
+    np.testing.assert_allclose(states.values, measure("nystromformer", model, sink_ratio=1.05, batch_size=1).values, atol=1e-5)
     assert states.sinks.shares.max() > 0.1
 
 
@@ -111,7 +115,7 @@ def test_a_model_of_one_length_alone_is_one_sentence():
 
 def test_rows_in_training_are_measured_without_padding_where_it_is_asked_for():
     model, tokenizer = tiny_model("fnet"), tiny_tokenizer("fnet")
-    rows = [{"input_ids": ids} for ids in tokenizer(list(TEXTS))["input_ids"]]
+    rows = [{"input_ids": ids} for ids in tokenizer(list(TEXTS), truncation=True, max_length=128)["input_ids"]]
     options = {"structure": structure_of(model, "tiny", "r1"), "source": sample().source, "max_length": 128}
     alone = states_of_rows(model, rows, batch_size=1, **options)
     together = states_of_rows(model, rows, without_padding=True, **options)
