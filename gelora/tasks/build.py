@@ -10,6 +10,8 @@ from gelora.records import WITHOUT_PADDING, Progress, RunSpec
 from gelora.sources import Table, model_structure, rows_depend_on_padding
 from gelora.tasks.task import Task
 
+_N_LOOKED_AT = 64  # rows, one of which is run for the check of padding
+
 
 def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
     """Read the rows, split off or read the held-out ones, load the model with the task's head.
@@ -51,9 +53,6 @@ def build_task(spec: RunSpec, progress: Progress | None = None) -> Task:
 def _as_read(table: Table | None) -> tuple[str, ...]:
     """How the rows were read, in sentences that name their file."""
     return () if table is None else tuple(f"{table.choice.dataset}: {said}" for said in table.report.sentences())
-
-
-_N_LOOKED_AT = 64  # rows, one of which is run
 
 
 def _checked_for_padding(task: Task, model_id: str) -> Task:
