@@ -10,14 +10,16 @@ import pytest
 from made_runs import write_run
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
+from test_pages import waited
 
 from app.charts import theory as charts
 from app.charts.data import figure_table
 from app.theory import CHOICES, limits, map_choice
-from app.theory_block import _TOLERANCE
+from app.theory_block import _TOLERANCE, sink_words
 from app.theory_maps import bound_words
 from gelora.errors import InputError
 from gelora.geometry import Bound
+from gelora.sources import BlockJacobian
 
 ENTRY = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
 TITLES = ["What intrinsic dimension is", "What TwoNN does", "What attention sinks do to it",
@@ -138,6 +140,24 @@ def test_a_real_block_is_probed_and_marked_when_the_choices_change(tiny):
     assert any(caption.value.startswith("No point is an attention sink: on entering the block") for caption in app.caption)
     app.number_input(key="th_block").set_value(2).run()
     assert any("The choices have changed since" in warning.value for warning in app.warning)
+
+
+def test_a_point_that_is_a_sink_is_named():
+    values = np.ones((2, 3))
+    ranks = np.array([3, 3])
+    found = BlockJacobian(1, 3, 3, values, ranks, values, ranks, ("a", "b"), (4, 7), ("film", "."), np.array([1.2, 93.4]), 40, 0.1)
+    assert sink_words(found, 5.0).startswith(
+        "Attention sinks among the points, by their norm over the median of the 40 tokens of these texts: '.' at position 7 (93)."
+    )
+    assert sink_words(found, 100.0).startswith("No point is an attention sink: on entering the block the longest has 93.4 times")
+
+
+def test_the_sinks_of_the_measured_model_stand_in_the_card(tiny):
+    app = open_page(model=tiny[0], data=tiny[1], n="60", estimators="twonn")
+    assert any(caption.value.startswith("Measure the curve (the sidebar does) to see how long the tokens") for caption in app.caption)
+    app.button(key="measure").click().run()
+    waited(app)
+    assert any("no token is a sink at any layer; the longest is" in caption.value for caption in app.caption)
 
 
 def test_a_block_that_is_not_there_is_one_sentence(tiny):
