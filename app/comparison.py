@@ -10,11 +10,11 @@ from pathlib import Path
 import streamlit as st
 
 from app import components, figures, frame, measuring, state
-from app.cache import measurements, only
+from app.cache import measurements
 from app.charts.comparison import Comparison, finding, of_profiles, of_run, sink_notes, two_curves, undefined_reasons
-from app.jobs import Task
 from app.run_reading import geometry_of, short_name
 from gelora.geometry import comparability_notes
+from gelora.measurements import MeasurementSpec, Quantity, only
 from gelora.records import POOLINGS, DataChoice, IdProfile, legal_sinks
 from gelora.runs import RunInfo, list_runs
 from gelora.sources import READABLE, bundled_datasets, bundled_models
@@ -102,10 +102,10 @@ def _other_chooser(kind: str, runs: Sequence[RunInfo]) -> None:
         title = "Other pooling" if kind == "pooling" else f"Other {_TREATMENT}"
         st.selectbox(title, options, key="compare_to", format_func=words, width=300)
     else:
-        options = list(dict.fromkeys(["", *_known(kind), chosen]))
+        known = list(dict.fromkeys(["", *_known(kind), chosen]))
         st.selectbox(
             f"Other {kind}",
-            options,
+            known,
             key="compare_to",
             format_func=lambda name: name or "type a name",
             accept_new_options=True,
@@ -114,7 +114,7 @@ def _other_chooser(kind: str, runs: Sequence[RunInfo]) -> None:
         )
 
 
-def _other_measurement(kind: str) -> state.Measurement:
+def _other_measurement(kind: str) -> MeasurementSpec:
     """The present measurement with the one choice made differently."""
     present, other = state.measurement(), st.session_state["compare_to"]
     if kind == "dataset":
@@ -132,7 +132,7 @@ def _beside(profile: IdProfile, estimator: str, kind: str) -> None:
     if wanted == state.measurement():
         st.caption(f"That is the present {_TREATMENT if kind == 'sinks' else kind}; choose another one.")
         return
-    task = Task("estimators", (estimator,))
+    task = Quantity("estimators", (estimator,))
     measuring.offer(task, "Measure the other curve", "measure_other", wanted)
     other = measurements().find(wanted)
     if other is None or estimator not in other.estimates:
@@ -159,7 +159,7 @@ def _name(kind: str, choice: object) -> str:
     return Path(str(choice)).name
 
 
-def _cost(profile: IdProfile, estimator: str, wanted: state.Measurement) -> str:
+def _cost(profile: IdProfile, estimator: str, wanted: MeasurementSpec) -> str:
     seconds = sum(e.seconds for e in profile.estimates[estimator])
     return (
         f"{measuring.n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*, pooling {wanted.pooling}, "

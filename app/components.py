@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -84,7 +85,7 @@ def estimator_words(estimator: str) -> str:
     return ESTIMATORS[estimator].label
 
 
-def offset_slider(width: int | str = "stretch") -> None:
+def offset_slider(width: int | Literal["stretch"] = "stretch") -> None:
     """The offset, the one number that a person chooses by eye."""
     st.slider(
         "Offset",

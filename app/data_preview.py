@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import state
-from app.cache import key_of, state_of
 from app.redraw import in_place, redraw_page
 from app.run_words import count
 from gelora.errors import GeloraError
+from gelora.measurements import file_state, key_of
 from gelora.records import DataChoice
 from gelora.sources import DataPreview, Table, data_at_hand, preview_of, read_table
 
@@ -47,7 +47,7 @@ class Readings:
 
     def ask(self, choice: DataChoice, with_labels: bool = True) -> Reading | str | None:
         """The data, the sentence that says why they cannot be read, or None while they are being read."""
-        key = key_of(choice.to_json(), with_labels, state_of(choice.dataset))
+        key = key_of(choice.to_json(), with_labels, file_state(choice.dataset))
         with self._lock:
             held = self._held.get(key)
             if held is None or self._is_old(held):

@@ -3,17 +3,17 @@
 Knows what a demonstration is; `pages/home.py` draws the buttons.
 """
 
-import threading
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import streamlit as st
 
 from app import state
-from app.cache import measurements
+from app.cache import measurements, pool
 from app.experiment import CHOICES
-from app.jobs import Job, Task
 from gelora.errors import Cancelled, InputError
+from gelora.measurements import Job, MeasurementSpec, Quantity
 from gelora.ranks import allocate_ranks
 from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import list_runs, start_run
@@ -80,43 +80,27 @@ class TrainingDemo(Job):
     run_id: str | None = None
 
 
-class TrainingDemos:
-    """The one demonstration of training under way on this server; who asks meanwhile joins it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._job: TrainingDemo | None = None
-
-    def start(self, measurement: state.Measurement, wanted: Task, offset: int) -> TrainingDemo:
-        """Begin it in a thread: measure what is missing, then start the run, or find the one that is under way."""
-        with self._lock:
-            if self._job is None or self._job.is_over:
-                self._job = TrainingDemo(wanted=measurement, stage="Beginning")
-                threading.Thread(target=self._run, args=(self._job, measurement, wanted, offset), name="demo", daemon=True).start()
-            return self._job
-
-    def _run(self, job: TrainingDemo, measurement: state.Measurement, wanted: Task, offset: int) -> None:
-        with job.to_its_end("The demonstration", "a smaller model"):
-            measuring = measurements().start(measurement, wanted)
-            while measuring is not None and not measuring.wait(0.1):
-                try:
-                    job.progress(measuring.stage, measuring.done, measuring.total)
-                except Cancelled:
-                    measuring.cancel()
-                    raise
-            if measuring is not None and measuring.error:
-                raise InputError(measuring.error)
-            profile = measurements().find(measurement)
-            if profile is None:
-                raise InputError("The curve that the ranks follow from is not there; press the button again.")
-            job.progress("Starting the run's process", 0, 0)
-            plan = allocate_ranks(profile, "attention", offset)
-            spec = RunSpec(measurement.model, measurement.data, plan, TRAINING)
-            live = next((run.id for run in list_runs() if run.is_live and run.fingerprint == spec.digest()), None)
-            job.run_id = live or start_run(spec)
+def start(measurement: MeasurementSpec, wanted: Quantity, offset: int) -> TrainingDemo:
+    """Begin in the background: measure what is missing, then start the run, or find the one under way; who asks meanwhile joins it."""
+    work = functools.partial(_train, measurement, wanted, offset)
+    return pool().start(("demo",), work, TrainingDemo(stage="Beginning"), "The demonstration", "a smaller model")
 
 
-@st.cache_resource(show_spinner=False)
-def training_demos() -> TrainingDemos:
-    """The server's one of them."""
-    return TrainingDemos()
+def _train(measurement: MeasurementSpec, wanted: Quantity, offset: int, job: TrainingDemo) -> None:
+    measuring = measurements().start(measurement, wanted)
+    while measuring is not None and not measuring.wait(0.1):
+        try:
+            job.progress(measuring.stage, measuring.done, measuring.total)
+        except Cancelled:
+            measuring.cancel()
+            raise
+    if measuring is not None and measuring.error:
+        raise InputError(measuring.error)
+    profile = measurements().find(measurement)
+    if profile is None:
+        raise InputError("The curve that the ranks follow from is not there; press the button again.")
+    job.progress("Starting the run's process", 0, 0)
+    plan = allocate_ranks(profile, "attention", offset)
+    spec = RunSpec(measurement.model, measurement.data, plan, TRAINING)
+    live = next((run.id for run in list_runs() if run.is_live and run.fingerprint == spec.digest()), None)
+    job.run_id = live or start_run(spec)

@@ -83,7 +83,7 @@ def _fits(case: Case) -> bool:
     return True
 
 
-def experiment(chosen: Mapping[str, Any]) -> Experiment:
+def experiment(chosen: Mapping[Any, Any]) -> Experiment:
     """The experiment that the session's values mean."""
     return Experiment(
         manifold=chosen["cal_manifold"],

@@ -5,6 +5,7 @@ Draws with Streamlit; how the pipeline stands is `app.pipeline`'s, what a demons
 
 import html
 from collections.abc import Sequence
+from typing import Literal
 from urllib.parse import quote
 
 import streamlit as st
@@ -13,10 +14,10 @@ from app import components, demos, measuring, pipeline, progress, state
 from app.aside import aside
 from app.cache import measurements
 from app.pipeline import Station
-from app.preparation import preparation, preparation_under_way
 from app.redraw import in_place, redraw_page
 from app.run_reading import short_name
 from app.run_words import STATUS_ICONS, listed, main_metric, metric_word
+from gelora.measurements import is_warming_up, warm_up
 from gelora.runs import RunInfo, history
 
 N_LAST_RUNS = 3
@@ -27,7 +28,7 @@ _SPARK = "#2e8fe8"  # stands out on both themes
 def picture() -> None:
     """The five stations, drawn; anew every second while something is under way."""
     if measuring.current_profile() is None:
-        preparation()
+        warm_up()
     found = pipeline.stations()
     place = st.container()  # alive or still, the picture stands in one place
     with place:
@@ -43,14 +44,14 @@ def _live() -> None:
     _draw(found)
     if _is_preparing():
         parts = {"data": ["the bundled sentences", "the run store"], "libraries": ["the libraries"]}
-        now = [words for what, of_it in parts.items() if preparation_under_way(what) for words in of_it]
+        now = [words for what, of_it in parts.items() if is_warming_up(what) for words in of_it]
         st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
     elif not (pipeline.is_moving(found) or measuring.is_measuring()):
         redraw_page()  # over: the rest of the page follows
 
 
 def _is_preparing() -> bool:
-    return preparation_under_way("data") or preparation_under_way("libraries")
+    return is_warming_up("data") or is_warming_up("libraries")
 
 
 def _draw(found: Sequence[Station]) -> None:
@@ -85,7 +86,7 @@ def demonstrations() -> None:
     """Three buttons on bundled data, each with what one will see and how long it takes; the one under way with Cancel."""
     for column, (name, demo) in zip(st.columns(len(demos.DEMOS)), demos.DEMOS.items(), strict=True):
         with column, st.container(border=True, height="stretch"):
-            kind = "primary" if name == "curve" else "secondary"
+            kind: Literal["primary", "secondary"] = "primary" if name == "curve" else "secondary"
             if st.button(demo.title, key=f"demo_{name}", type=kind, icon=demo.icon, width="stretch", on_click=demos.choose, args=(name,)):
                 _begin(name)
             st.markdown(demo.words)
@@ -95,7 +96,7 @@ def demonstrations() -> None:
 
 def _begin(name: str) -> None:
     if name == "train":
-        st.session_state["_demo"] = demos.training_demos().start(state.measurement(), measuring.chosen_task(), st.session_state["offset"])
+        st.session_state["_demo"] = demos.start(state.measurement(), measuring.chosen_task(), st.session_state["offset"])
         return
     st.session_state.pop("_demo", None)  # what an earlier one ended with has been read
     measurements().start(state.measurement(), measuring.chosen_task())

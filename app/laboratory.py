@@ -3,18 +3,17 @@
 Knows how answers are made and kept; the figures are those of `app.charts.calibration`.
 """
 
-import threading
+import functools
 from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
+from app.cache import pool
 from app.charts.look import estimator_style, minus
 from app.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
-from app.jobs import Job
 from app.redraw import in_place, redraw_page
 from app.run_words import listed
-from app.works import Answers, Works
 from gelora.geometry import (
     ESTIMATORS,
     FIXED_DIMENSIONS,
@@ -28,49 +27,37 @@ from gelora.geometry import (
     calibrate,
     closest,
 )
+from gelora.measurements import Job
 
 N_NEIGHBORS = 20
-_KEPT = 24
 
 
-class Laboratory(Works[Experiment, Job]):
-    """The answers this server knows and the work under way; one experiment at a time, shared by all tabs."""
-
-    def __init__(self) -> None:
-        super().__init__("calibrate")
-        self._work = threading.Lock()
-        self._answers: Answers[Experiment, tuple[Trial, ...]] = Answers()
-
-    def find(self, wanted: Experiment) -> tuple[Trial, ...] | None:
-        """The finished answers, or None."""
-        return self._answers.find(wanted)
-
-    def job(self, wanted: Experiment) -> Job | None:
-        """The work under way or ended for this experiment, or None."""
-        return self._job(wanted)
-
-    def start(self, wanted: Experiment) -> Job:
-        """Begin, or join what is under way."""
-        return self._begin(wanted, lambda: Job(wanted), lambda job: self._measure(wanted, job))
-
-    def _measure(self, wanted: Experiment, job: Job) -> None:
-        with job.to_its_end("The calibration", "fewer points or a smaller width"):
-            with self._work:
-                trials = calibrate(
-                    wanted.cases(),
-                    wanted.estimators,
-                    range(wanted.n_seeds),
-                    n_neighbors=N_NEIGHBORS,
-                    interval=wanted.interval,
-                    progress=job.progress,
-                )
-            self._answers.add(wanted, trials, _KEPT)
+def answers(wanted: Experiment) -> tuple[Trial, ...] | None:
+    """The finished answers, or None."""
+    found: tuple[Trial, ...] | None = pool().result("calibrate", wanted)
+    return found
 
 
-@st.cache_resource(show_spinner=False)
-def laboratory() -> Laboratory:
-    """The server's one laboratory."""
-    return Laboratory()
+def job_of(wanted: Experiment) -> Job | None:
+    """The work under way or ended for this experiment, or None."""
+    return pool().job("calibrate", wanted)
+
+
+def start(wanted: Experiment) -> None:
+    """Begin, or join what is under way; one experiment at a time."""
+    pool().start(("calibrate", wanted), functools.partial(_calibrate, wanted), Job(), "The calibration", "fewer points or a smaller width")
+
+
+def _calibrate(wanted: Experiment, job: Job) -> tuple[Trial, ...]:
+    with pool().turn(job, "calibration"):
+        return calibrate(
+            wanted.cases(),
+            wanted.estimators,
+            range(wanted.n_seeds),
+            n_neighbors=N_NEIGHBORS,
+            interval=wanted.interval,
+            progress=job.progress,
+        )
 
 
 # the parts of the page
@@ -107,7 +94,7 @@ def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, .
 
     What differs from `wanted` is stale. Draws the progress of work under way, its error, or what the old answers are of.
     """
-    trials, job = laboratory().find(wanted), laboratory().job(wanted)
+    trials, job = answers(wanted), job_of(wanted)
     busy = job is not None and not job.is_over
     if trials is not None:
         st.session_state["_calibrated"] = (wanted, trials)
@@ -139,13 +126,13 @@ def _start_button(words: str, wanted: Experiment) -> None:
         st.info("Choose at least one estimator.", icon=":material/info:")
     elif st.button(words, type="primary", key="calibrate"):
         wanted.cases()  # what is not legal is said at once
-        laboratory().start(wanted)
+        start(wanted)
         st.rerun()
 
 
 @st.fragment(run_every=0.4)
 def _progress(wanted: Experiment) -> None:
-    job = laboratory().job(wanted)
+    job = job_of(wanted)
     if job is None or job.is_over:
         redraw_page()
     if job is None:

@@ -10,10 +10,9 @@ import streamlit as st
 from app import components, figures, measuring, state
 from app.cache import measurements
 from app.charts import scales as scale_charts
-from app.jobs import Task
-from app.kept import Kept
 from app.redraw import in_place
 from gelora.geometry import BASELINES, sign_agreement
+from gelora.measurements import Kept, Quantity
 from gelora.ranks import rank_agreement
 from gelora.records import ONE_DIRECTION, IdProfile, RankPlan
 from gelora.sensitivity import VARIATIONS
@@ -23,7 +22,7 @@ _HIGH = 8.0  # curves so many times apart are hard to read on one linear axis
 
 def baselines_toggle(profile: IdProfile, estimator: str) -> bool:
     """Whether the focus estimator's baselines are drawn; those that are missing are measured when it is switched on."""
-    task = Task("baselines", (estimator,))
+    task = Quantity("baselines", (estimator,))
     shown = st.toggle(
         "Baselines",
         key="baselines",
@@ -90,7 +89,7 @@ def sensitivity_section(estimator: str, is_stale: bool) -> None:
     if is_stale:
         st.caption("Measure the present choices first.")
         return
-    measuring.offer(Task("sensitivity", VARIATIONS, estimator), f"Vary every choice for {label}", "measure_sensitivity")
+    measuring.offer(Quantity("sensitivity", VARIATIONS, estimator), f"Vary every choice for {label}", "measure_sensitivity")
     known = measurements().find_sensitivity(state.measurement(), estimator)
     if known is None:
         st.caption(

@@ -7,24 +7,23 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app import data_preview, pace, progress, state
-from app.cache import measurements, only
-from app.jobs import MeasuringJob, Task
-from app.preparation import preparation
+from app import data_preview, progress, state
+from app.cache import measurements
 from app.redraw import in_place, redraw_page
 from gelora.geometry import ESTIMATORS
+from gelora.measurements import MeasurementSpec, MeasuringJob, Quantity, only, seconds_of, warm_up
 from gelora.records import IdProfile
 from gelora.sources import BUNDLED_DATASET, data_at_hand
 
 
-def chosen_task() -> Task:
+def chosen_task() -> Quantity:
     """The chosen estimators as something to measure."""
-    return Task("estimators", tuple(st.session_state["estimators"]))
+    return Quantity("estimators", tuple(st.session_state["estimators"]))
 
 
 def is_measuring() -> bool:
     """Whether estimators of the chosen measurement are under way."""
-    return any(job.task.kind == "estimators" and not job.is_over for job in measurements().jobs(state.measurement()))
+    return any(job.quantity.kind == "estimators" and not job.is_over for job in measurements().jobs(state.measurement()))
 
 
 def current_profile() -> IdProfile | None:
@@ -40,7 +39,7 @@ def current_profile() -> IdProfile | None:
     return profile
 
 
-def shown_profile() -> tuple[IdProfile | None, state.Measurement | None]:
+def shown_profile() -> tuple[IdProfile | None, MeasurementSpec | None]:
     """The last profile that was shown in this tab and what it was measured with."""
     return st.session_state.get("_shown", (None, None))
 
@@ -58,7 +57,7 @@ def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tupl
     if profile is not None:
         _offer_missing()
         return profile, False
-    preparation()
+    warm_up()
     is_usable = is_measuring() or data_preview.section()  # why the data cannot be read stands in the place of the invitation
     old, measured_with = shown_profile()
     if old is not None and measured_with is not None:
@@ -98,7 +97,7 @@ def labels(names: list[str] | tuple[str, ...]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def n_texts(wanted: state.Measurement) -> int:
+def n_texts(wanted: MeasurementSpec) -> int:
     """How many texts a measurement has: as many as are asked for, or as there are rows where that is known on this machine."""
     if wanted.data.dataset == BUNDLED_DATASET or not data_at_hand(wanted.data):
         return wanted.n_samples
@@ -108,14 +107,14 @@ def n_texts(wanted: state.Measurement) -> int:
     return min(wanted.n_samples, found.preview.n_distinct if wanted.distinct else found.preview.n_usable)
 
 
-def news(wanted: state.Measurement, kind: str = "estimators") -> tuple[int, int]:
+def news(wanted: MeasurementSpec, kind: str = "estimators") -> tuple[int, int]:
     """Results that the measurement's jobs of that kind have given so far, and how many have ended: others mean something new to draw."""
     jobs = _jobs(kind, wanted)
     return sum(job.n_results for job in jobs), sum(job.is_over for job in jobs)
 
 
-def _jobs(kind: str, wanted: state.Measurement | None) -> list[MeasuringJob]:
-    return [job for job in measurements().jobs(wanted or state.measurement()) if job.task.kind == kind]
+def _jobs(kind: str, wanted: MeasurementSpec | None) -> list[MeasuringJob]:
+    return [job for job in measurements().jobs(wanted or state.measurement()) if job.quantity.kind == kind]
 
 
 def estimator_chooser() -> None:
@@ -138,13 +137,13 @@ def _estimators_changed() -> None:
         measurements().start(state.measurement(), chosen_task())
 
 
-def is_at(task: Task, wanted: state.Measurement | None = None) -> bool:
+def is_at(task: Quantity, wanted: MeasurementSpec | None = None) -> bool:
     """Whether work of this kind is under way for `wanted`, the chosen measurement unless given."""
     jobs = measurements().jobs(wanted or state.measurement())
-    return any((job.task.kind, job.task.focus) == (task.kind, task.focus) and not job.is_over for job in jobs)
+    return any((job.quantity.kind, job.quantity.focus) == (task.kind, task.focus) and not job.is_over for job in jobs)
 
 
-def begin_once(task: Task) -> None:
+def begin_once(task: Quantity) -> None:
     """Begin what a toggle asks for; not again in this tab once it was begun, so that an error or a Cancel stays on the page."""
     begun = st.session_state.setdefault("_begun", set())
     asked = (state.measurement().sentence(), task)
@@ -154,7 +153,7 @@ def begin_once(task: Task) -> None:
 
 
 @in_place
-def offer(task: Task, words: str, key: str, wanted: state.Measurement | None = None) -> None:
+def offer(task: Quantity, words: str, key: str, wanted: MeasurementSpec | None = None) -> None:
     """A button for what the task lacks; nothing when it is all there or under way. Errors and progress stand here too.
 
     wanted: what it is measured with, the chosen measurement unless given.
@@ -168,19 +167,19 @@ def offer(task: Task, words: str, key: str, wanted: state.Measurement | None = N
 def measure_button() -> None:
     """The sidebar's button: measure what is chosen and missing, or all of it again."""
     missing = measurements().missing(state.measurement(), chosen_task())
-    seconds = pace.seconds_of(state.measurement(), missing) if set(missing) == set(chosen_task().names) else None
+    seconds = seconds_of(state.measurement(), missing) if set(missing) == set(chosen_task().names) else None
     label = "Measure" if seconds is None else f"Measure ~{max(seconds, 1):.0f} s"
     if st.button(label, type="primary", width="stretch", key="measure", disabled=is_measuring() or data_preview.problem() is not None):
         _start(chosen_task(), again=not missing)
 
 
-def _start(task: Task, again: bool = False, wanted: state.Measurement | None = None) -> None:
+def _start(task: Quantity, again: bool = False, wanted: MeasurementSpec | None = None) -> None:
     measurements().start(wanted or state.measurement(), task, again)
     st.rerun()
 
 
 @in_place
-def draw_jobs(kind: str, wanted: state.Measurement | None = None) -> None:
+def draw_jobs(kind: str, wanted: MeasurementSpec | None = None) -> None:
     """Progress with Cancel of every job of that kind under way; of ended ones the error, as long as what it was for is missing.
 
     wanted: whose jobs, the chosen measurement's unless given.
@@ -188,15 +187,15 @@ def draw_jobs(kind: str, wanted: state.Measurement | None = None) -> None:
     seen = news(wanted or state.measurement(), kind)
     jobs = _jobs(kind, wanted)
     for job in jobs:
-        if job.is_over and measurements().missing(job.wanted, job.task):
+        if job.is_over and measurements().missing(job.wanted, job.quantity):
             progress.end(job)
     if len(jobs) > seen[1]:
         _progress(kind, seen, wanted)
 
 
 @st.fragment(run_every=0.4)
-def _progress(kind: str, seen: tuple[int, int], wanted: state.Measurement | None) -> None:
+def _progress(kind: str, seen: tuple[int, int], wanted: MeasurementSpec | None) -> None:
     if news(wanted or state.measurement(), kind) != seen:
         redraw_page()  # something new to draw
     for i, job in enumerate(job for job in _jobs(kind, wanted) if not job.is_over):
-        progress.with_cancel(job, f"cancel_{kind}_{i}{'_other' if wanted else ''}", job.now or job.task.words())
+        progress.with_cancel(job, f"cancel_{kind}_{i}{'_other' if wanted else ''}", job.now or job.quantity.words())

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from app import components, figures, layer_texts, measuring, progress, state
+from app import components, figures, layer_texts, measuring, opening, progress, state
 from app.cache import measurements
 from app.charts import opened as charts, scales as scale_charts
-from app.jobs import Task
-from app.opening import Opening, OpeningJob, openings
+from app.opening import Opening, OpeningJob
 from app.redraw import redraw_page
 from gelora.errors import DataError, InputError
+from gelora.measurements import Quantity
 from gelora.opened_layer import OpenedLayer
 from gelora.records import IdProfile
 
@@ -73,12 +73,14 @@ def _step(by: int, last: int) -> None:
 def _opened(profile: IdProfile, layer: int) -> OpenedLayer | None:
     """The opened layer; without it the work under way, or why it ended and what to do."""
     wanted = Opening(state.measurement(), layer)
-    job = openings().job(wanted)  # first: what ends after this look at the job makes the page run again
-    opened = openings().find(wanted)
+    job = opening.job_of(wanted)  # first: what ends after this look at the job makes the page run again
+    opened = opening.opened(wanted)
     if opened is None and (job is None or (job.is_over and not job.error and not job.lacks_states)):
-        job = openings().start(wanted)
-        job.wait(_AT_ONCE_SECONDS)
-        opened = openings().find(wanted)
+        opening.start(wanted)
+        job = opening.job_of(wanted)
+        if job is not None:
+            job.wait(_AT_ONCE_SECONDS)
+        opened = opening.opened(wanted)
     if opened is None:
         _say(wanted, job)
         return None
@@ -97,18 +99,18 @@ def _say(wanted: Opening, job: OpeningJob | None) -> None:
         _progress(wanted)
     elif job.error:
         progress.end(job)
-        st.button("Open it again", key="open_again", on_click=openings().start, args=(wanted, job.may_run_model))
+        st.button("Open it again", key="open_again", on_click=opening.start, args=(wanted, job.may_run_model))
     else:
         st.info(
             "The hidden states of this measurement are not on the disk any more; the texts must go through the model once again.",
             icon=":material/info:",
         )
-        st.button("Open it", key="open_anew", icon=":material/play_arrow:", on_click=openings().start, args=(wanted, True))
+        st.button("Open it", key="open_anew", icon=":material/play_arrow:", on_click=opening.start, args=(wanted, True))
 
 
 @st.fragment(run_every=0.4)
 def _progress(wanted: Opening) -> None:
-    job = openings().job(wanted)
+    job = opening.job_of(wanted)
     if job is None or job.is_over:
         redraw_page()
     if job is not None:
@@ -207,7 +209,7 @@ def _row_clicked() -> None:
 def _scale(profile: IdProfile, layer: int, estimator: str, is_stale: bool) -> None:
     """With fewer rows and with farther neighbors: does the number describe the layer, or the scale it is seen at?"""
     if not is_stale:
-        measuring.offer(Task("scales", tuple(profile.estimates)), "Measure at other scales", "measure_scales")
+        measuring.offer(Quantity("scales", tuple(profile.estimates)), "Measure at other scales", "measure_scales")
         profile = measuring.current_profile() or profile  # what came in since; what comes in later is the progress line's to tell
     fewer = scale_charts.decimation(profile, layer, estimator, st.session_state["log"])
     whole = profile if is_stale else measurements().find(state.measurement()) or profile  # the plateau is measured with the curve

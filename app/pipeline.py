@@ -10,11 +10,10 @@ import streamlit as st
 
 from app import data_preview, measuring, planning, state
 from app.aside import aside
-from app.cache import measurements, state_of
-from app.jobs import WAITING, MeasuringJob
-from app.preparation import preparation_under_way
+from app.cache import measurements
 from app.run_words import count, main_metric, metric_word, short_path, size
 from gelora.errors import GeloraError
+from gelora.measurements import WAITING, MeasurementSpec, MeasuringJob, file_state, is_warming_up
 from gelora.records import IdProfile, RankPlan
 from gelora.runs import RunInfo, list_runs
 from gelora.sources import BUNDLED_DATASET, data_at_hand, load_sample, model_at_hand, states_kept
@@ -42,7 +41,7 @@ class Station:
 def stations() -> tuple[Station, ...]:
     """The five stations as they stand now, in the order of the data's path."""
     wanted, profile = state.measurement(), measuring.current_profile()
-    job = next((j for j in measurements().jobs(wanted) if j.task.kind == "estimators" and not j.is_over), None)
+    job = next((j for j in measurements().jobs(wanted) if j.quantity.kind == "estimators" and not j.is_over), None)
     old, measured_with = measuring.shown_profile()
     is_stale = profile is None and old is not None and measured_with is not None and measured_with != wanted
     otherwise = "stale" if is_stale else "empty"
@@ -67,7 +66,7 @@ def step_of(found: Sequence[Station], page: str) -> int:
     return STEPS.get(page) or next((i for i, station in enumerate(found, start=1) if station.state != "done"), len(found))
 
 
-def _data(wanted: state.Measurement, profile: IdProfile | None, job: MeasuringJob | None) -> Station:
+def _data(wanted: MeasurementSpec, profile: IdProfile | None, job: MeasuringJob | None) -> Station:
     name = short_path(wanted.data.dataset)
     station = Station("Data", "layers", "done", f"{measuring.n_texts(wanted):,} texts of {name}")
     if profile is not None:
@@ -84,14 +83,14 @@ def _data(wanted: state.Measurement, profile: IdProfile | None, job: MeasuringJo
     if _stage(job) == "data":
         assert job is not None
         return replace(station, state="running", words=f"{job.stage}{_counted(job)}")
-    if wanted.data.dataset == BUNDLED_DATASET and preparation_under_way("data"):
+    if wanted.data.dataset == BUNDLED_DATASET and is_warming_up("data"):
         return replace(station, state="running", words="reading the bundled sentences, once")
     words = "not read yet" if wanted.data.dataset == BUNDLED_DATASET else f"{name} is not on this machine yet"
     return replace(station, state="empty", words=words)
 
 
 def _states(
-    wanted: state.Measurement, profile: IdProfile | None, job: MeasuringJob | None, otherwise: str, before: state.Measurement | None
+    wanted: MeasurementSpec, profile: IdProfile | None, job: MeasuringJob | None, otherwise: str, before: MeasurementSpec | None
 ) -> Station:
     if _stage(job) == "states" and job is not None:
         return Station("States", "layers", "running", f"{job.stage.lower()}{_counted(job)}")
@@ -138,7 +137,7 @@ def _plan(profile: IdProfile | None) -> tuple[RankPlan | None, str]:
         return None, str(error).split("; ")[0]
 
 
-def _run(wanted: state.Measurement, plan: RankPlan | None, runs: Sequence[RunInfo]) -> Station:
+def _run(wanted: MeasurementSpec, plan: RankPlan | None, runs: Sequence[RunInfo]) -> Station:
     live = [run for run in runs if run.is_live]
     if live:
         running = next((run for run in live if run.status == "running"), None)
@@ -155,7 +154,7 @@ def _run(wanted: state.Measurement, plan: RankPlan | None, runs: Sequence[RunInf
     return Station("Run", "finetune", "empty", f"{count(len(runs), 'run')}, none finished" if runs else "no run yet")
 
 
-def _is_of(run: RunInfo, wanted: state.Measurement, plan: RankPlan) -> bool:
+def _is_of(run: RunInfo, wanted: MeasurementSpec, plan: RankPlan) -> bool:
     spec = run.spec
     if spec is None or spec.plan is None or spec.plan.revision != plan.revision or spec.plan.ranks != plan.ranks:
         return False
@@ -175,7 +174,7 @@ def _counted(job: MeasuringJob) -> str:
     return f" {job.done:,} of {job.total:,}" if job.total else ""
 
 
-def _bytes_kept(wanted: state.Measurement, profile: IdProfile | None) -> int | None:
+def _bytes_kept(wanted: MeasurementSpec, profile: IdProfile | None) -> int | None:
     """Bytes of the choice's states on disk, as far as that is known without network and without waiting."""
     if model_at_hand(wanted.model) is None or not data_at_hand(wanted.data) or data_preview.problem() is not None:
         return None
@@ -184,6 +183,6 @@ def _bytes_kept(wanted: state.Measurement, profile: IdProfile | None) -> int | N
         sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct)
         return states_kept(wanted.model, sample, **wanted.extraction())
 
-    identity = ("states", wanted.sentence(), state_of(wanted.data.dataset), state_of(wanted.model), profile is not None)
+    identity = ("states", wanted.sentence(), file_state(wanted.data.dataset), file_state(wanted.model), profile is not None)
     answer: int | None = aside().ask(str(identity), look, stale_after_seconds=60)[1]
     return answer

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import measuring, state
+from app import measuring, scoring, state
 from app.cache import structure
-from app.kept import Kept
-from app.scoring import Scoring, scorer
+from app.scoring import Scoring
 from gelora.errors import GeloraError, InputError
+from gelora.measurements import Kept
 from gelora.ranks import (
     STRATEGIES,
     allocate_ranks,
@@ -128,7 +128,7 @@ def scoring_of(targets: str) -> Scoring:
 
 def scores_of(strategy: str, targets: str) -> ModuleScores | None:
     """The scores of the chosen model's matrices by one strategy, if they are measured."""
-    return scorer().find(scoring_of(targets), strategy)
+    return scoring.scores_of(scoring_of(targets), strategy)
 
 
 def units_and_shares(profile: IdProfile | None, estimator: str) -> tuple[dict[int, int | None], dict[int, tuple[float, ...]], int]:

@@ -5,7 +5,7 @@ Knows nothing of what the work is for.
 
 import streamlit as st
 
-from app.jobs import Job
+from gelora.measurements import Job
 
 
 def with_cancel(job: Job, key: str, before: str = "") -> None:

@@ -15,8 +15,8 @@ import streamlit as st
 from app import components, measuring, planning, shell, state
 from app.cache import measurements
 from app.rank_tables import module_rows
-from app.shelf import Shelf
 from gelora.errors import GeloraError, InputError
+from gelora.measurements import ResultStore
 from gelora.ranks import export_lora_config, plan_from_adapter
 from gelora.records import SINK_RATIO, IdProfile, RankPlan
 from gelora.sources import decoded, kind_of, unpacked
@@ -25,9 +25,9 @@ KINDS = ["json", "gz", "safetensors", "bin"]
 
 
 @st.cache_resource(show_spinner=False)
-def _plans() -> Shelf[RankPlan]:
+def _plans() -> ResultStore[RankPlan]:
     """Plans that were brought in, by digest, so that a link to them lives on."""
-    return Shelf("plans", RankPlan, lambda old, new: new)
+    return ResultStore("plans", RankPlan, lambda old, new: new)
 
 
 def plan_beside(plan: RankPlan) -> tuple[str, RankPlan] | None:

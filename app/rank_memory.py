@@ -73,8 +73,8 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
 def _head_parameters() -> int:
     wanted = state.measurement()
     found = data_preview.chosen()
-    is_labelled = isinstance(found, data_preview.Reading) and found.preview.task == "classification"
-    return head_parameters(wanted.model, found.preview.n_classes if is_labelled else 1)
+    preview = found.preview if isinstance(found, data_preview.Reading) else None
+    return head_parameters(wanted.model, preview.n_classes if preview is not None and preview.task == "classification" else 1)
 
 
 def gpu_there() -> GpuMemory | None:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from app import figures, planning, progress
+from app import figures, planning, progress, scoring
 from app.charts.ranks import ranks_by_strategy
 from app.rank_parts import edit_rank
 from app.redraw import in_place, redraw_page
 from app.run_words import listed
-from app.scoring import scorer
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
 from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 
@@ -23,7 +22,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     """Every strategy at the rule's cost at most, and which of them is to be used."""
     st.subheader("Strategies at this budget")
     wanted = planning.scoring_of(rule.target_modules)
-    job = scorer().job(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
+    job = scoring.job_of(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
     is_at_work, n_results = job is not None and not job.is_over, job.n_results if job is not None else 0
     plans, reasons = planning.all_strategies(rule, profile)
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
@@ -33,7 +32,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
             "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
             help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",
         ):  # fmt: skip
-            scorer().start(wanted)
+            scoring.start(wanted)
             st.rerun()
     if is_at_work:
         _scoring_progress(n_results)
@@ -67,7 +66,7 @@ def _reasons(reasons: Mapping[str, str]) -> None:
 
 @st.fragment(run_every=0.4)
 def _scoring_progress(n_results: int) -> None:
-    job = scorer().job(planning.scoring_of(st.session_state["targets"]))
+    job = scoring.job_of(planning.scoring_of(st.session_state["targets"]))
     if job is None or job.is_over or job.n_results != n_results:
         redraw_page()
     if job is not None:

@@ -5,6 +5,7 @@ Knows the order of the work; how each part is done is in `app.cache`, `app.teach
 """
 
 import argparse
+import functools
 import subprocess
 import sys
 import time
@@ -15,10 +16,10 @@ from typing import Any
 
 from streamlit.logger import set_log_level
 
-from app.jobs import Job, Task
-from app.state import FIELDS, Measurement, measurement_of
+from app.state import FIELDS, measurement_of
 from gelora.errors import GeloraError
 from gelora.home import home
+from gelora.measurements import Job, MeasurementSpec, Quantity
 from gelora.runs import ensure_store
 
 MAIN = Path(__file__).with_name("main.py")
@@ -48,23 +49,24 @@ def main() -> int:
     return subprocess.call(command)
 
 
-def prepare(wanted: Measurement) -> None:
+def prepare(wanted: MeasurementSpec) -> None:
     """All that the six steps need for one measurement, each part said with its seconds.
 
     Raises:
         GeloraError: data, model, store or the recorded run cannot be had.
     """
+    from app import teaching_ratios
     from app.cache import measurements  # after Streamlit was asked to be quiet: what it caches with says a word when loaded
-    from app.teaching_ratios import ratio_store
     from app.teaching_run import recorded
 
     _say(f"State is in {home()}")
     _timed("The run store", ensure_store)
     _timed("The recorded run of step 6", recorded)
-    _timed("The distances of step 1 (reads the sentences and runs the model, once)", lambda: _finished(ratio_store().start(wanted)))
-    names = tuple(FIELDS["estimators"].default)  # type: ignore[arg-type]
-    for name in names:
-        _timed(f"The curve of {name}", lambda name=name: _finished(measurements().start(wanted, Task("estimators", (name,)))))
+    _timed("The distances of step 1 (reads the sentences and runs the model, once)", lambda: _finished(teaching_ratios.start(wanted)))
+    chosen: list[str] = FIELDS["estimators"].default  # type: ignore[assignment]  # a field's default is of its own kind
+    for name in chosen:
+        curve = functools.partial(measurements().start, wanted, Quantity("estimators", (name,)))
+        _timed(f"The curve of {name}", lambda curve=curve: _finished(curve()))  # type: ignore[misc]
 
 
 def _finished(job: Job | None) -> None:

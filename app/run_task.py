@@ -10,9 +10,9 @@ from typing import Any
 import streamlit as st
 
 from app import data_preview, state
-from app.kept import Kept
 from app.run_words import TASK_WORDS
 from gelora.errors import GeloraError
+from gelora.measurements import Kept
 from gelora.records import TASK_KINDS, DataChoice
 from gelora.sources import READABLE, Table, labelled_rows, names_a_file
 from gelora.tasks import PRESETS, Proposal, apply_preset, propose_for
@@ -71,15 +71,17 @@ def draw() -> TaskChoice | None:
     if isinstance(reading, str):
         st.error(reading, icon=":material/error:")
         return None
-    held_out, held_out_rows = _held_out(data), None
+    held_out = _held_out(data)
+    held_out_rows = None
     if held_out is not None and data_preview.is_here(held_out):
-        held_out_rows = data_preview.of(held_out)
-        if held_out_rows is None:
+        read = data_preview.of(held_out)
+        if read is None:
             data_preview.wait(held_out)
             return None
-        if isinstance(held_out_rows, str):
-            st.error(held_out_rows, icon=":material/error:")
+        if isinstance(read, str):
+            st.error(read, icon=":material/error:")
             return None
+        held_out_rows = read
     try:
         found = _settled(kind, data, reading, held_out, held_out_rows)
         _preview(found)

@@ -13,8 +13,9 @@ from app.experiment import CHOICES
 from app.parsers import answers, budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, steps, words
 from app.theory import CHOICES as THEORY_CHOICES
 from gelora.geometry import ESTIMATORS
+from gelora.measurements import MeasurementSpec
 from gelora.ranks import STRATEGIES
-from gelora.records import POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINK_RATIOS, SINKS, DataChoice, default_sinks, legal_sinks
+from gelora.records import POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINK_RATIOS, SINKS, DataChoice, legal_sinks
 
 LABEL_TASKS = ("classification", "regression")
 N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
@@ -91,44 +92,6 @@ FIELDS = {
 NO_COLUMN = "(none)"
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What decides an ID profile; two equal ones give the same profile. sinks: None is the pooling's default, however it was chosen."""
-
-    model: str
-    data: DataChoice
-    n_samples: int
-    seed: int
-    distinct: bool
-    pooling: str
-    max_length: int
-    sinks: str | None = None
-    sink_ratio: float = SINK_RATIO
-
-    def __post_init__(self) -> None:
-        if self.sinks == default_sinks(self.pooling):
-            object.__setattr__(self, "sinks", None)
-
-    @property
-    def treatment(self) -> str:
-        """What is done about attention sinks: "drop", "keep" or "unit"."""
-        return self.sinks or default_sinks(self.pooling)
-
-    def extraction(self) -> dict[str, Any]:
-        """The options that `extract_hidden_states`, `states_kept` and `measure_sensitivity` share."""
-        names = ("pooling", "max_length", "sinks", "sink_ratio")
-        return {name: getattr(self, name) for name in names}
-
-    def sentence(self) -> str:
-        """The choice in words, for "measured with ..."."""
-        sinks = "" if self.sinks is None else f", sinks {self.sinks}"
-        ratio = "" if self.sink_ratio == SINK_RATIO else f", sink ratio {self.sink_ratio:g}"
-        return (
-            f"{self.model} on {self.data.dataset}, N = {self.n_samples}, pooling {self.pooling}{sinks}{ratio}, "
-            f"{self.max_length} tokens, seed {self.seed}{'' if self.distinct else ', repeats kept'}"
-        )
-
-
 def restore() -> None:
     """Fill the session from the URL (first run of a session) and from the defaults; illegal values are ignored."""
     for key, field in FIELDS.items():
@@ -180,12 +143,12 @@ def leave_budget() -> None:
     st.session_state["match"] = ""
 
 
-def measurement() -> Measurement:
+def measurement() -> MeasurementSpec:
     """The choices that decide the profile."""
     return measurement_of(st.session_state)
 
 
-def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
+def measurement_of(chosen: Mapping[Any, Any]) -> MeasurementSpec:
     """The same of any choices, by the names of FIELDS."""
     data = DataChoice(
         dataset=chosen["data"],
@@ -201,7 +164,7 @@ def measurement_of(chosen: Mapping[Any, Any]) -> Measurement:
         skip_bad_rows=chosen["skip_rows"],
     )
     sinks = chosen["sinks"] if chosen["sinks"] in legal_sinks(chosen["pooling"]) else None  # what was chosen for another pooling
-    return Measurement(
+    return MeasurementSpec(
         chosen["model"], data, chosen["n"], chosen["seed"], chosen["distinct"], chosen["pooling"], chosen["length"],
         sinks, float(chosen["sink_ratio"]),
     )  # fmt: skip

@@ -9,8 +9,8 @@ from pathlib import Path
 import streamlit as st
 
 from app import teaching_parts, teaching_steps, teaching_training
-from app.preparation import preparation
 from gelora.errors import GeloraError
+from gelora.measurements import warm_up
 from gelora.runs import run_info, stop_run
 
 _SHOWS = {
@@ -27,7 +27,7 @@ _STYLE = Path(__file__).parent / "frontend" / "teaching.css"
 def draw() -> None:
     """The step that the session is at."""
     st.html(_STYLE)
-    preparation()  # the libraries load while the class thinks
+    warm_up()  # the libraries load while the class thinks
     step = st.session_state["step"]
     _way(step)
     if st.session_state.get("_reset_asked"):

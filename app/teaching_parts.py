@@ -7,14 +7,13 @@ a run, are in `app.teaching_training`.
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import figures, measuring, progress, state
+from app import figures, measuring, progress, state, teaching_ratios
 from app.cache import measurements
 from app.charts import large, large_runs
 from app.charts.large import SHAPES
 from app.components import estimator_words
-from app.jobs import Job, Task
 from app.redraw import redraw_page
-from app.teaching_ratios import Ratios, ratio_store
+from app.teaching_ratios import Ratios
 from app.teaching_run import ESTIMATOR, OFFSET, ROUNDING, TARGETS
 from app.teaching_steps import (
     Question,
@@ -32,6 +31,7 @@ from app.teaching_steps import (
     size_range,
     verdict,
 )
+from gelora.measurements import Job, MeasurementSpec, Quantity
 from gelora.ranks import allocate_ranks
 from gelora.records import IdProfile
 
@@ -56,9 +56,9 @@ def begin(step: int) -> None:
     """Begin what the step and the later ones need, where it is not there: asked for by the button that shows."""
     wanted = state.measurement()
     if step == 1:
-        ratio_store().start(wanted)
+        teaching_ratios.start(wanted)
     if step < 6:
-        measurements().start(wanted, Task("estimators", tour_estimators()))
+        measurements().start(wanted, Quantity("estimators", tour_estimators()))
 
 
 def say(spoken: str, found: str) -> None:
@@ -131,6 +131,7 @@ def _say_ranks(question: Question, guess: int, profile: IdProfile, names: list[s
         if st.session_state["estimator"] not in names:
             st.session_state["estimator"] = ESTIMATOR
         estimator = st.segmented_control("Dimension by", names, key="estimator", required=True, format_func=estimator_words)
+    assert offset is not None and estimator is not None  # both are required
     plan = allocate_ranks(profile, TARGETS, offset, ROUNDING, estimator)
     truth = share_answer(allocate_ranks(profile, TARGETS, OFFSET, ROUNDING, ESTIMATOR))
     found = share_finding(plan)
@@ -141,7 +142,7 @@ def _say_ranks(question: Question, guess: int, profile: IdProfile, names: list[s
 
 def profile_or_wait(names: tuple[str, ...]) -> IdProfile | None:
     """All that is measured, when the named estimators are there; else None, with their progress or a button to measure them."""
-    wanted, task = state.measurement(), Task("estimators", names)
+    wanted, task = state.measurement(), Quantity("estimators", names)
     was_at_it = measuring.is_measuring()  # looked at first: what ends after this makes the page run again
     missing = measurements().missing(wanted, task)
     if not missing:
@@ -151,17 +152,21 @@ def profile_or_wait(names: tuple[str, ...]) -> IdProfile | None:
         st.rerun()
     if not was_at_it:
         st.markdown(f"Not measured yet: {measuring.labels(missing)}.")
-        st.button("Measure", key="teach_measure", type="primary", on_click=measurements().start, args=(wanted, task))
+        st.button("Measure", key="teach_measure", type="primary", on_click=_measure, args=(wanted, task))
     return None
 
 
+def _measure(wanted: MeasurementSpec, quantity: Quantity) -> None:
+    measurements().start(wanted, quantity)
+
+
 def _ratios() -> Ratios | None:
-    store, wanted = ratio_store(), state.measurement()
-    job = store.job(wanted)
+    wanted = state.measurement()
+    job = teaching_ratios.job_of(wanted)
     if job is not None and not job.is_over:
         _wait_for(job)
         return None
-    found = store.find(wanted)
+    found = teaching_ratios.ratios(wanted)
     if found is None:
         if job is not None:
             progress.end(job)

@@ -3,19 +3,16 @@
 Work in the background, for all tabs; draws nothing.
 """
 
-from dataclasses import asdict, dataclass
+import functools
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
-from app.cache import key_of, measurements, state_of
-from app.jobs import WAITING, Job
-from app.preparation import preparation
-from app.shelf import Shelf
-from app.state import Measurement
-from app.works import Works
+from app.cache import pool
 from gelora.errors import DataError
 from gelora.geometry import TwoNN
+from gelora.measurements import Job, MeasurementSpec, ResultStore, warm_up
 from gelora.record_json import Record, read_only
 from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample
 
@@ -42,37 +39,37 @@ class Ratios(Record):
             object.__setattr__(self, name, read_only(getattr(self, name), np.float64))
 
 
-class RatioStore(Works[str, Job]):
-    """The ratios of every measurement that was asked for, and the job that makes them."""
-
-    def __init__(self) -> None:
-        super().__init__("ratios")
-        self._kept = Shelf("ratios", Ratios, lambda old, new: new)
-
-    def find(self, wanted: Measurement) -> Ratios | None:
-        """What is kept of it, or None."""
-        return self._kept.find(_key(wanted))
-
-    def job(self, wanted: Measurement) -> Job | None:
-        """The job of this measurement, under way or ended, or None."""
-        return self._job(_key(wanted))
-
-    def start(self, wanted: Measurement) -> Job | None:
-        """Begin to make them, or join the job that is at it; None when they are there."""
-        if self.find(wanted) is not None:
-            return None
-        key = _key(wanted)
-        return self._begin(key, lambda: Job(wanted), lambda job: self._run(job, wanted, key))
-
-    def _run(self, job: Job, wanted: Measurement, key: str) -> None:
-        with job.to_its_end("Step 1", "fewer samples or a smaller model"):
-            with measurements().turns.next(lambda: job.progress(WAITING, 0, 0)):
-                preparation().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
-                self._kept.add(key, ratios_of(wanted, job))
-            job.n_results += 1
+@st.cache_resource(show_spinner=False)
+def _kept() -> ResultStore[Ratios]:
+    return ResultStore("ratios", Ratios, lambda old, new: new)
 
 
-def ratios_of(wanted: Measurement, job: Job) -> Ratios:
+def ratios(wanted: MeasurementSpec) -> Ratios | None:
+    """What is kept of the measurement, or None."""
+    return _kept().find(_key(wanted))
+
+
+def job_of(wanted: MeasurementSpec) -> Job | None:
+    """The job of this measurement, under way or ended, or None."""
+    return pool().job("ratios", _key(wanted))
+
+
+def start(wanted: MeasurementSpec) -> Job | None:
+    """Begin to make them, or join the job that is at it; None when they are there."""
+    if ratios(wanted) is not None:
+        return None
+    work = functools.partial(_make, wanted)
+    return pool().start(("ratios", _key(wanted)), work, Job(), "Step 1", "fewer samples or a smaller model")
+
+
+def _make(wanted: MeasurementSpec, job: Job) -> None:
+    with pool().turn(job):
+        warm_up().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
+        _kept().add(_key(wanted), ratios_of(wanted, job))
+    job.n_results += 1
+
+
+def ratios_of(wanted: MeasurementSpec, job: Job) -> Ratios:
     """Hidden states of the measurement's sample, from the cache where they are kept, and TwoNN's reading of the first layer.
 
     Raises:
@@ -92,11 +89,5 @@ def ratios_of(wanted: Measurement, job: Job) -> Ratios:
     raise DataError(f"No layer has a dimension by TwoNN: {reason} Take other data or another pooling.")
 
 
-def _key(wanted: Measurement) -> str:
-    return key_of(_FORMAT, asdict(wanted), state_of(wanted.data.dataset), state_of(wanted.model))
-
-
-@st.cache_resource(show_spinner=False)
-def ratio_store() -> RatioStore:
-    """The server's one store of ratios."""
-    return RatioStore()
+def _key(wanted: MeasurementSpec) -> str:
+    return wanted.key(_FORMAT)

@@ -63,7 +63,7 @@ class Harvest:
 
     series: {metric: [(step, value)]}; references: what the metric is held against, by name; geometry: the measurements of
     the dimension during training, the earliest first; metric: the name of the metric the run is judged by; n_held_out: rows it is
-    evaluated on, at most.
+    evaluated on, at most; None where its spec is lost.
     """
 
     metric: str
@@ -72,7 +72,7 @@ class Harvest:
     geometry: list[dict[str, Any]]
     n_adapter_params: int
     total_steps: int
-    n_held_out: int
+    n_held_out: int | None
 
     @property
     def score(self) -> float | None:
@@ -100,7 +100,7 @@ def harvest(run: RunInfo, references: Mapping[str, float]) -> Harvest:
         geometry_of(run),
         run.n_adapter_params or 0,
         run.total_steps or run.step,
-        run.spec.training.n_eval,
+        None if run.spec is None else run.spec.training.n_eval,
     )
 
 

@@ -187,7 +187,7 @@ def _gain_said(found: Harvest) -> str:
         return ""
     truth = gain_answer(found.score, head_only)
     said = f"Step 2: {GAINS[answer]}? " + ("So it is." if truth == answer else f"Measured: {GAINS[truth]}.")
-    if found.metric != "eval_accuracy":
+    if found.metric != "eval_accuracy" or found.n_held_out is None:
         return said
     margin = gain_margin(found.score, head_only, found.n_held_out)
     is_clear = abs(100 * (found.score - head_only)) > margin

@@ -70,7 +70,7 @@ class MapChoice:
     seed: int
 
 
-def map_choice(chosen: Mapping[str, Any]) -> MapChoice:
+def map_choice(chosen: Mapping[Any, Any]) -> MapChoice:
     """The map and the manifold that the session's values mean.
 
     Raises:
@@ -89,7 +89,7 @@ def map_choice(chosen: Mapping[str, Any]) -> MapChoice:
     return MapChoice(chosen["th_manifold"], chosen["th_n"], chosen["th_d"], spec, float(chosen["th_noise"]), chosen["th_seed"])
 
 
-def limits(chosen: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+def limits(chosen: Mapping[Any, Any]) -> dict[str, tuple[int, int]]:
     """The least and the largest legal value of those choices that bound each other, in the order in which they do."""
     least = needed_width(chosen["th_manifold"], 1)
     d = max(d for d in range(1, 21) if needed_width(chosen["th_manifold"], d) <= MAX_WIDTH)

@@ -3,24 +3,22 @@
 Knows when that work is done and draws what came of it; what is probed is `gelora.sources.probe_block`.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from app import figures, measuring, progress, state
-from app.cache import device_of_work, measurements
+from app.cache import pool
 from app.charts import theory as charts
 from app.charts.theory import Mark, Spectrum
-from app.jobs import WAITING, Job
-from app.preparation import preparation
 from app.redraw import redraw_page
 from app.theory_maps import verdict_words
-from app.works import Answers, Works
+from gelora.measurements import Job, MeasurementSpec, device_of_work, warm_up
 from gelora.records import IdProfile
 from gelora.sources import BUNDLED_DATASET, BlockJacobian, load_sample, probe_block
 
-_KEPT = 24
 _TOLERANCE = 1e-4  # gelora.sources.block_jacobian.RANK_TOLERANCE, which would load torch; a test holds them equal
 
 
@@ -28,7 +26,7 @@ _TOLERANCE = 1e-4  # gelora.sources.block_jacobian.RANK_TOLERANCE, which would l
 class Probing:
     """What decides the answer; two equal ones give the same."""
 
-    measurement: state.Measurement
+    measurement: MeasurementSpec
     block: int
     n_probes: int
     n_points: int
@@ -39,45 +37,32 @@ class Probing:
         return f"block {self.block} of {m.model} on {m.data.dataset}, {self.n_points} points, {self.n_probes} probes"
 
 
-class Prober(Works[Probing, Job]):
-    """The answers this server knows and the work under way, in turn with all other work on models."""
-
-    def __init__(self) -> None:
-        super().__init__("probe-block")
-        self._answers: Answers[Probing, BlockJacobian] = Answers()
-
-    def find(self, wanted: Probing) -> BlockJacobian | None:
-        """The answer, or None."""
-        return self._answers.find(wanted)
-
-    def job(self, wanted: Probing) -> Job | None:
-        """The work under way or ended for these choices, or None."""
-        return self._job(wanted)
-
-    def start(self, wanted: Probing) -> Job:
-        """Begin, or join what is under way."""
-        return self._begin(wanted, lambda: Job(wanted), lambda job: self._probe(wanted, job))
-
-    def _probe(self, wanted: Probing, job: Job) -> None:
-        with (
-            job.to_its_end("The probing", "fewer probes or a smaller model"),
-            measurements().turns.next(lambda: job.progress(WAITING, 0, 0)),
-        ):
-            m = wanted.measurement
-            preparation().wait(job.progress, data_too=m.data.dataset == BUNDLED_DATASET)
-            with device_of_work() as device:
-                sample = load_sample(m.data, m.n_samples, m.seed, distinct=m.distinct, progress=job.progress)
-                found = probe_block(
-                    m.model, sample, wanted.block, n_points=wanted.n_points, n_probes=wanted.n_probes,
-                    max_length=min(m.max_length, 32), seed=m.seed, device=device, progress=job.progress,
-                )  # fmt: skip
-                self._answers.add(wanted, found, _KEPT)
+def probed(wanted: Probing) -> BlockJacobian | None:
+    """The answer, or None."""
+    found: BlockJacobian | None = pool().result("probe-block", wanted)
+    return found
 
 
-@st.cache_resource(show_spinner=False)
-def prober() -> Prober:
-    """The server's one prober."""
-    return Prober()
+def job_of(wanted: Probing) -> Job | None:
+    """The work under way or ended for these choices, or None."""
+    return pool().job("probe-block", wanted)
+
+
+def start(wanted: Probing) -> None:
+    """Begin, or join what is under way, in turn with all other work on models."""
+    pool().start(("probe-block", wanted), functools.partial(_probe, wanted), Job(), "The probing", "fewer probes or a smaller model")
+
+
+def _probe(wanted: Probing, job: Job) -> BlockJacobian:
+    m = wanted.measurement
+    with pool().turn(job):
+        warm_up().wait(job.progress, data_too=m.data.dataset == BUNDLED_DATASET)
+        with device_of_work() as device:
+            sample = load_sample(m.data, m.n_samples, m.seed, distinct=m.distinct, progress=job.progress)
+            return probe_block(
+                m.model, sample, wanted.block, n_points=wanted.n_points, n_probes=wanted.n_probes,
+                max_length=min(m.max_length, 32), seed=m.seed, device=device, progress=job.progress,
+            )  # fmt: skip
 
 
 def real_block() -> None:
@@ -90,10 +75,10 @@ def real_block() -> None:
         st.number_input("Points", 1, 16, key="th_points", width=112, help="One position of each of so many texts.")
         st.number_input("Probes", 1, 16_384, key="th_probes", width=112, help="As many as the model is wide show the whole Jacobian.")
         wanted = Probing(state.measurement(), chosen["th_block"], chosen["th_probes"], chosen["th_points"])
-        job, found = prober().job(wanted), prober().find(wanted)
+        job, found = job_of(wanted), probed(wanted)
         busy = job is not None and not job.is_over and found is None
         if found is None and not busy:
-            st.button("Probe this block", key="probe_block", type="primary", on_click=prober().start, args=(wanted,))
+            st.button("Probe this block", key="probe_block", type="primary", on_click=start, args=(wanted,))
     with st.container():
         if busy:
             _progress(wanted)
@@ -105,15 +90,15 @@ def real_block() -> None:
         if not busy:
             st.caption("Nothing is probed yet. With the bundled model it takes some seconds on a free CPU.")
         return
-    probed, shown = chosen["_probed"]
-    if probed != wanted:
-        st.warning(f"Probed: {probed.sentence()}. The choices have changed since.", icon=":material/history:")
-    _draw(shown, probed, profile if probed == wanted else None)
+    probing, shown = chosen["_probed"]
+    if probing != wanted:
+        st.warning(f"Probed: {probing.sentence()}. The choices have changed since.", icon=":material/history:")
+    _draw(shown, probing, profile if probing == wanted else None)
 
 
 @st.fragment(run_every=0.4)
 def _progress(wanted: Probing) -> None:
-    job = prober().job(wanted)
+    job = job_of(wanted)
     if job is None or job.is_over:
         redraw_page()
     if job is not None:

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+_AGAIN = "measure also what was measured before with the same choices, here or in the dashboard"
+
+
 def _hear_interrupts() -> None:
     """Let SIGINT interrupt, where it was inherited as ignored: a shell without job control starts its background jobs so.
 
@@ -57,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--baselines", action="store_true", help="also measure shuffled features and a Gaussian of the same covariance")
     measure.add_argument("--scale-curves", action="store_true", help="also measure N/2, N/4, N/8 rows and farther neighbors")
     measure.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the forward pass")
+    measure.add_argument("--again", action="store_true", help=_AGAIN)
     measure.add_argument("--json", metavar="OUT", help="write the IdProfile here (- for standard output)")
     measure.set_defaults(command=commands.measure)
 
@@ -122,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--n-labels", type=int, help="count the head of a classifier of so many labels (1 for regression)")
     plan.add_argument("--batch-size", type=int, default=16, help="for the memory of a training step (default 16)")
     plan.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights in training")
+    plan.add_argument("--again", action="store_true", help=_AGAIN)
     plan.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write the RankPlan, or all's rows (standard output without OUT)")
     plan.add_argument("--csv", metavar="OUT", help="write one row a module")
     plan.add_argument("--budget-json", metavar="OUT", help="write parameters, bytes and memory (- for standard output)")

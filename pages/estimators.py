@@ -56,11 +56,12 @@ if st.session_state["cal_focus"] not in names:
 cases = {s.case: f"d = {s.truth}, N = {s.case.n_samples:,}" for s in summaries}
 with st.container(horizontal=True):
     focus = st.selectbox("Estimator", names, key="cal_focus", format_func=lambda name: estimator_style(name)[0], width=180)
-    case = st.selectbox("On", list(cases), index=len(cases) - 1, format_func=cases.get, width=200) if len(cases) > 1 else next(iter(cases))
+    last = len(cases) - 1
+    case = st.selectbox("On", list(cases), index=last, format_func=lambda c: cases[c], width=200) if last else next(iter(cases))
 kind = ESTIMATORS[focus]
 st.markdown(f"{kind.idea} *{kind.source}.*")
 try:
-    picture = anatomy(focus, *laboratory.fitted(case, focus), truth=float(summaries[0].truth if len(cases) == 1 else case.dimension))
+    picture = anatomy(focus, *laboratory.fitted(case, focus), truth=float(case.truth))
 except DataError as error:
     st.info(f"{kind.label} has no answer for the first draw: {error}", icon=":material/do_not_disturb_on:")
 else:

@@ -1,5 +1,6 @@
 """What every test shares: no network, a state folder of its own, the real data beside the checkout."""
 
+import json
 import os
 import shutil
 import sys
@@ -23,6 +24,8 @@ _HOME = tempfile.TemporaryDirectory(prefix="gelora-test-")
 os.environ["GELORA_HOME"] = _HOME.name
 sys.path.insert(0, str(Path(__file__).parent))
 
+WORDS = ["river", "stone", "cloud", "paper", "music", "garden", "window", "letter", "bridge", "forest"]
+WORDS += ["market", "winter", "summer", "orange", "silver", "copper", "table", "planet", "island", "thunder"]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -32,6 +35,20 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real data sets in {SHARED_DATA}, which are not here")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A tiny random BERT and a labelled file of 120 distinct sentences."""
+    from tiny_models import save_tiny_model
+
+    folder = tmp_path_factory.mktemp("tiny")
+    model = save_tiny_model("bert", folder / "model")
+    a, b, c = (lambda i: WORDS[i % 20]), (lambda i: WORDS[(i * 7 + i // 20) % 20]), (lambda i: WORDS[(i * 3 + 1) % 20])
+    rows = [{"text": f"the {a(i)} and the {b(i)} of {c(i)} {i}", "label": i % 2} for i in range(120)]
+    data = folder / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(model), str(data)
 
 
 @pytest.fixture(scope="session")

@@ -28,13 +28,14 @@ MAY_IMPORT = {
     "gelora/doctor.py": VOCABULARY | WINGS,
     "gelora/opened_layer.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
+    "gelora/measurements": VOCABULARY | {"gelora.sources", "gelora.geometry", "gelora.sensitivity", "gelora.measurements", "gelora.runs"},
     "gelora/commands": VOCABULARY
     | WINGS
-    | {"gelora.commands", "gelora.doctor", "gelora.opened_layer", "gelora.sensitivity", "gelora.terminal"},
+    | {"gelora.commands", "gelora.measurements", "gelora.doctor", "gelora.opened_layer", "gelora.sensitivity", "gelora.terminal"},
     "gelora/cli.py": VOCABULARY | {"gelora.commands"},
     "gelora/__main__.py": {"gelora.cli"},
-    "app": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
-    "pages": VOCABULARY | WINGS | {"gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
+    "app": VOCABULARY | WINGS | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
+    "pages": VOCABULARY | WINGS | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
 }
 
 

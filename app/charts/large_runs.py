@@ -35,9 +35,9 @@ def big_bricks(plan: RankPlan) -> go.Figure:
         )  # fmt: skip
     for block in blocks:
         figure.add_annotation(x=block, y=ranks[block], text=f"<b>{ranks[block]}</b>", showarrow=False, yanchor="bottom", font={"size": 26})
-    words = [named("offset", OFFSET_COLOUR, "■"), named("rise", RISE_COLOUR, "■")]
+    legend = [named("offset", OFFSET_COLOUR, "■"), named("rise", RISE_COLOUR, "■")]
     figure.add_annotation(
-        text="    ".join(words), x=1, xref="x domain", xanchor="right", y=1, yref="y domain", yanchor="bottom", showarrow=False
+        text="    ".join(legend), x=1, xref="x domain", xanchor="right", y=1, yref="y domain", yanchor="bottom", showarrow=False
     )
     highest = max(ranks.values(), default=1)
     figure.update_layout(barmode="stack", bargap=0.1)

@@ -5,7 +5,7 @@ import dataclasses
 import json
 from typing import Any
 
-from gelora.commands.options import data_choice, drawn_sample, names, resolved_device, states_of_sample
+from gelora.commands.options import data_choice, drawn_sample, measurement_spec, names, resolved_device
 from gelora.errors import InputError
 from gelora.records import WITHOUT_PADDING, IdProfile, SinkReport, check_choice
 from gelora.terminal import TerminalProgress, print_table, say, write_json
@@ -13,7 +13,8 @@ from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 def measure(options: argparse.Namespace) -> int:
     """Model and data -> the dimension of every layer."""
-    from gelora.geometry import ESTIMATORS, add_baselines, add_scale_curves, estimate_profile
+    from gelora.geometry import ESTIMATORS
+    from gelora.measurements import Quantity, measured
 
     chosen = list(ESTIMATORS) if options.estimators.strip() == "all" else names(options.estimators)
     if not chosen:
@@ -21,7 +22,9 @@ def measure(options: argparse.Namespace) -> int:
     for name in chosen:
         check_choice("estimator", name, tuple(ESTIMATORS))  # before the work that it would be too late after
     progress, device = TerminalProgress(), resolved_device(options.device)
-    sample = drawn_sample(options, data_choice(options), progress)
+    choices = {name: getattr(options, name) for name in ("metric", "n_subsamples", "dtype")}
+    wanted = measurement_spec(options, options.model, data_choice(options), **choices)
+    sample = drawn_sample(wanted, progress)
     if len(sample) < options.n_samples:
         kind = "texts" if options.keep_repeats else "different texts"
         has = f"{sample.source.choice.dataset} has {len(sample):,} {kind}"
@@ -31,20 +34,11 @@ def measure(options: argparse.Namespace) -> int:
         say(f"Labels {sample.source.choice.label_column!r}: {sample.task}{classes}. To change it: --label-task", options.json == "-")
     for sentence in sample.source.report.sentences() if sample.source.report else ():
         say(sentence, options.json == "-")
-    states = states_of_sample(options, options.model, sample, progress, options.dtype)
-    profile = estimate_profile(
-        states,
-        chosen,
-        n_neighbors=options.n_neighbors,
-        metric=options.metric,
-        n_subsamples=options.n_subsamples,
-        device=device,
-        progress=progress,
-    )
-    if options.baselines:
-        profile = add_baselines(states, profile, device=device, progress=progress)
-    if options.scale_curves:
-        profile = add_scale_curves(states, profile, device=device, progress=progress)
+    kinds = ["estimators"] + ["baselines"] * options.baselines + ["scales"] * options.scale_curves
+    quantities = [Quantity(kind, tuple(chosen)) for kind in kinds]
+    profile, was_there = measured(wanted, sample, quantities, again=options.again, device=device, progress=progress)
+    if was_there:
+        say("All of it was measured here before, with the same choices and texts; --again measures anew.", options.json == "-")
     progress.close()
     write_json(profile.to_json(indent=1), options.json)
     if options.json != "-":

@@ -1,8 +1,12 @@
 """Options that several commands share, as the library takes them."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from gelora.records import DataChoice, HiddenStates, Progress, Sample
+from gelora.records import DataChoice, Progress, Sample
+
+if TYPE_CHECKING:
+    from gelora.measurements import MeasurementSpec
 
 
 def data_choice(options: argparse.Namespace) -> DataChoice:
@@ -22,28 +26,30 @@ def data_choice(options: argparse.Namespace) -> DataChoice:
     )
 
 
-def drawn_sample(options: argparse.Namespace, data: DataChoice, progress: Progress) -> Sample:
-    """The sample that --n-samples, --seed and --keep-repeats draw from the data."""
+def measurement_spec(options: argparse.Namespace, model: str, data: DataChoice, **more: Any) -> "MeasurementSpec":
+    """The measurement that the sample's options name (--n-samples to --n-neighbors); `more`: its other fields."""
+    from gelora.measurements import MeasurementSpec
+
+    return MeasurementSpec(
+        model,
+        data,
+        options.n_samples,
+        options.seed,
+        not options.keep_repeats,
+        options.pooling,
+        options.max_length,
+        options.sinks,
+        options.sink_ratio,
+        n_neighbors=options.n_neighbors,
+        **more,
+    )
+
+
+def drawn_sample(wanted: "MeasurementSpec", progress: Progress) -> Sample:
+    """The texts of a measurement."""
     from gelora.sources import load_sample
 
-    return load_sample(data, options.n_samples, options.seed, distinct=not options.keep_repeats, progress=progress)
-
-
-def states_of_sample(options: argparse.Namespace, model: str, sample: Sample, progress: Progress, dtype: str = "float32") -> HiddenStates:
-    """The hidden states that --pooling, --sinks, --sink-ratio, --max-length and --device give."""
-    from gelora.sources import extract_hidden_states
-
-    return extract_hidden_states(
-        model,
-        sample,
-        pooling=options.pooling,
-        sinks=options.sinks,
-        sink_ratio=options.sink_ratio,
-        max_length=options.max_length,
-        device=options.device,
-        dtype=dtype,
-        progress=progress,
-    )
+    return load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
 
 
 def resolved_device(device: str) -> str:

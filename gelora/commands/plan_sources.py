@@ -3,7 +3,7 @@
 import argparse
 from functools import cached_property
 
-from gelora.commands.options import data_choice, drawn_sample, resolved_device, states_of_sample
+from gelora.commands.options import data_choice, drawn_sample, measurement_spec, resolved_device
 from gelora.errors import InputError
 from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores
 from gelora.terminal import TerminalProgress, read_text
@@ -41,15 +41,16 @@ class PlanSources:
 
     @cached_property
     def profile(self) -> IdProfile:
-        """The given profile, or else one measured now, as `gelora measure` would."""
+        """The given profile, or else the one of these choices: kept from an earlier measurement, or measured now."""
         if self.given_profile is not None:
             return self.given_profile
-        from gelora.geometry import estimate_profile
+        from gelora.measurements import Quantity, measured
 
         options, progress = self._options, TerminalProgress()
-        states = states_of_sample(options, self.model_id, drawn_sample(options, self.data, progress), progress)
+        wanted = measurement_spec(options, self.model_id, self.data)
+        quantity = Quantity("estimators", (options.estimator,))
         device = resolved_device(options.device)
-        profile = estimate_profile(states, [options.estimator], n_neighbors=options.n_neighbors, device=device, progress=progress)
+        profile, _ = measured(wanted, drawn_sample(wanted, progress), [quantity], again=options.again, device=device, progress=progress)
         progress.close()
         return profile
 

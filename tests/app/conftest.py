@@ -1,7 +1,6 @@
 """What the dashboard's tests share: a running dashboard, a real browser, a tiny model with a file of sentences."""
 
 import contextlib
-import json
 import os
 import shutil
 import socket
@@ -15,12 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tiny_models import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))  # for made_profiles
-WORDS = ["river", "stone", "cloud", "paper", "music", "garden", "window", "letter", "bridge", "forest"]
-WORDS += ["market", "winter", "summer", "orange", "silver", "copper", "table", "planet", "island", "thunder"]
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -67,18 +63,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """A tiny random BERT and a labelled file of 120 distinct sentences."""
-    folder = tmp_path_factory.mktemp("tiny")
-    model = save_tiny_model("bert", folder / "model")
-    a, b, c = (lambda i: WORDS[i % 20]), (lambda i: WORDS[(i * 7 + i // 20) % 20]), (lambda i: WORDS[(i * 3 + 1) % 20])
-    rows = [{"text": f"the {a(i)} and the {b(i)} of {c(i)} {i}", "label": i % 2} for i in range(120)]
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(model), str(data)
 
 
 @contextlib.contextmanager

@@ -27,10 +27,10 @@ def open_page(**choices):
 
 def measure(app):
     """Press the button and wait for the thread, as a person waits for the table."""
-    from app.laboratory import laboratory
+    from app.cache import pool
 
     app.button(key="calibrate").click().run()
-    assert all(job.wait(120) for job in laboratory()._jobs.values())
+    assert all(job.wait(120) for job in pool().jobs())
     return app.run()
 
 
@@ -136,15 +136,15 @@ def test_the_choices_are_in_the_url_and_nonsense_is_ignored():
 
 
 def test_cancel_ends_the_work_and_says_so():
-    from app.laboratory import Laboratory
+    from app.laboratory import answers, job_of, start
 
     wanted = chosen(cal_n=2000, cal_seeds=20)
-    store = Laboratory()
-    job = store.start(wanted)
+    start(wanted)
+    job = job_of(wanted)
     job.cancel()
     assert job.wait(120)
     assert "cancelled" in job.error
-    assert store.find(wanted) is None
+    assert answers(wanted) is None
 
 
 # the figures

@@ -11,8 +11,8 @@ from test_journey import LONG, open_page
 from test_pages import measure, open_app, sentences
 
 from app import demos, pipeline
-from app.state import Measurement
 from gelora.home import runs_dir
+from gelora.measurements import MeasurementSpec
 from gelora.ranks import allocate_ranks
 from gelora.records import DataChoice
 
@@ -23,7 +23,7 @@ NAMES = ["Data", "States", "Dimension", "Ranks", "Run"]
 def home_of_its_own(tmp_path, monkeypatch):
     """No runs and no measurements of other tests, and no preparation that reads the bundled sentences."""
     monkeypatch.setenv("GELORA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("app.home_parts.preparation", lambda: None)
+    monkeypatch.setattr("app.home_parts.warm_up", lambda: None)
 
 
 def stood(app) -> dict[str, str]:
@@ -93,10 +93,10 @@ def test_a_measurement_fills_the_stations_and_another_choice_makes_them_stale(ti
 
 def test_a_measurement_under_way_is_running_where_it_is(tiny, monkeypatch):
     from app.cache import measurements
-    from app.jobs import MeasuringJob, Task
+    from gelora.measurements import MeasuringJob, Quantity
 
-    wanted = Measurement(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
-    job = MeasuringJob(wanted=wanted, task=Task("estimators", ("twonn",)), stage="Hidden states", done=40, total=100)
+    wanted = MeasurementSpec(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
+    job = MeasuringJob(wanted=wanted, quantity=Quantity("estimators", ("twonn",)), stage="Hidden states", done=40, total=100)
     monkeypatch.setattr(measurements(), "jobs", lambda _: [job])
     app = home(tiny)
     assert stood(app) == {"Data": "done", "States": "running", "Dimension": "empty", "Ranks": "empty", "Run": "empty"}
@@ -111,7 +111,7 @@ def test_the_run_station_knows_runs_of_other_ranks_from_those_of_these(tiny):
     write_run(runs_dir(), "20260301-100000-tiny-rows-aaaa")
     app = measure(home(tiny))
     assert stood(app)["Run"] == "stale"
-    profile = measurements().find(Measurement(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128))
+    profile = measurements().find(MeasurementSpec(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128))
     plan = allocate_ranks(profile, "attention", 1)
     write_run(runs_dir(), "20260301-110000-tiny-rows-bbbb", plan=plan, model=tiny[0], data=tiny[1])
     assert stood(app.run())["Run"] == "done"
@@ -153,7 +153,7 @@ def test_a_demonstration_sets_its_choices_measures_them_and_opens_its_page(tiny,
     assert not app.exception
     assert app.title[0].value == page
     [(measurement, task)] = started
-    assert measurement == Measurement("all-MiniLM-L6-v2", DataChoice("docstrings"), n, 0, True, "mean", 128)
+    assert measurement == MeasurementSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), n, 0, True, "mean", 128)
     assert "twonn" in task.names and app.session_state["offset"] == (2 if name == "offset" else 1)
 
 
@@ -190,17 +190,17 @@ def test_what_stops_a_demonstration_is_a_sentence(tiny, monkeypatch):
 
 
 def test_measure_says_its_seconds_once_the_like_was_measured_here(tiny):
-    from app import pace
+    from gelora.measurements import seconds_of
 
     app = home(tiny)
     assert app.button(key="measure").label == "Measure"
     measure(app)
-    wanted = Measurement(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
-    seconds = pace.seconds_of(wanted, ["mle", "twonn"])
+    wanted = MeasurementSpec(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
+    seconds = seconds_of(wanted, ["mle", "twonn"])
     assert seconds > 0
-    assert pace.seconds_of(replace(wanted, n_samples=200), ["twonn", "mle"]) == pytest.approx(2 * seconds)
-    assert pace.seconds_of(replace(wanted, n_samples=5000), ["twonn", "mle"]) is None
-    assert pace.seconds_of(replace(wanted, model="another"), ["twonn", "mle"]) is None
+    assert seconds_of(replace(wanted, n_samples=200), ["twonn", "mle"]) == pytest.approx(2 * seconds)
+    assert seconds_of(replace(wanted, n_samples=5000), ["twonn", "mle"]) is None
+    assert seconds_of(replace(wanted, model="another"), ["twonn", "mle"]) is None
     app = open_app("home", model=tiny[0], data=tiny[1], n="100", seed="5")
     assert app.button(key="measure").label == f"Measure ~{max(seconds, 1):.0f} s"
     assert home(tiny).button(key="measure").label == "Measure"  # it is all there

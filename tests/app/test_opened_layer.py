@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import gelora
-from app.state import Measurement
 from gelora.errors import DataError
+from gelora.measurements import MeasurementSpec
 from gelora.records import DataChoice
 
 ENTRY = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
@@ -31,10 +31,10 @@ def open_layers(model: str, data: str, **choices: str) -> AppTest:
 
 def opened(app: AppTest) -> AppTest:
     """The page after the layer under way is open."""
-    from app.opening import openings
+    from app.cache import pool
 
     app.run()
-    assert all(job.wait(120) for job in list(openings()._jobs.values()))
+    assert all(job.wait(120) for job in pool().jobs())
     return app.run()
 
 
@@ -54,17 +54,17 @@ def measured_states(tiny):
 
 
 def test_nothing_is_opened_before_a_view_is_chosen(tiny):
-    from app.opening import Opening, openings
+    from app import opening
 
     app = open_layers(*tiny, n="70")
     assert not app.exception and not app.error
     assert "opens the layer" in said(app.caption)
-    wanted = Opening(Measurement(tiny[0], DataChoice(tiny[1]), 70, 0, True, "mean", 128), 1)
-    assert openings().find(wanted) is None and openings().job(wanted) is None
+    wanted = opening.Opening(MeasurementSpec(tiny[0], DataChoice(tiny[1]), 70, 0, True, "mean", 128), 1)
+    assert opening.opened(wanted) is None and opening.job_of(wanted) is None
     app.session_state["view"] = "duplicates"
     app = opened(app)
     assert app.query_params["view"] == "duplicates"
-    assert openings().find(wanted) is not None
+    assert opening.opened(wanted) is not None
 
 
 def test_neighbors_are_the_nearest_texts_by_brute_force(tiny, measured_states):
@@ -164,7 +164,7 @@ def test_a_changed_choice_closes_the_layer_until_it_is_measured(tiny):
 
 
 def test_states_that_are_gone_are_computed_again_only_when_asked_for(tiny):
-    from app.opening import openings
+    from app.cache import pool
     from gelora.home import cache_dir
 
     app = open_layers(*tiny, n="65", seed="3")
@@ -175,7 +175,7 @@ def test_states_that_are_gone_are_computed_again_only_when_asked_for(tiny):
     assert "not on the disk any more" in said(app.info)
     assert not app.table
     app.button(key="open_anew").click().run()
-    assert all(job.wait(120) for job in list(openings()._jobs.values()))
+    assert all(job.wait(120) for job in pool().jobs())
     app.run()
     assert not app.exception and len(app.table) == 1
 
@@ -192,15 +192,3 @@ def test_an_error_is_one_sentence_with_a_second_try(tiny, monkeypatch):
         assert [e.value for e in app.error] == ["The layer has no inside; take another."]
     app = opened(app.button(key="open_again").click())
     assert not app.error and "of the variance of" in said(app.markdown)
-
-
-def test_only_the_last_layers_looked_at_are_kept(tiny, monkeypatch):
-    from app.opening import Opening, openings
-
-    monkeypatch.setattr("app.opening._KEPT", 2)
-    app = open_layers(*tiny, n="60", view="map", layer="1")
-    wanted = [Opening(Measurement(tiny[0], DataChoice(tiny[1]), 60, 0, True, "mean", 128), layer) for layer in (1, 2, 3)]
-    for layer in (2, 1, 3):
-        app.session_state["layer"] = layer
-        app = opened(app)
-    assert [openings().find(one) is not None for one in wanted] == [True, False, True]

@@ -10,8 +10,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny_models import save_tiny_model
 
-from app.state import Measurement
 from gelora.errors import DataError
+from gelora.measurements import MeasurementSpec
 from gelora.records import DataChoice
 from gelora.sensitivity import VARIATIONS
 
@@ -40,9 +40,9 @@ def waited(app: AppTest) -> AppTest:
     return app.run()
 
 
-def measurement_of(tiny: tuple[str, str]) -> Measurement:
+def measurement_of(tiny: tuple[str, str]) -> MeasurementSpec:
     """What `open_app(model=tiny[0], data=tiny[1], n="100")` has chosen."""
-    return Measurement(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
+    return MeasurementSpec(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
 
 
 def sentences(elements) -> str:

@@ -97,12 +97,12 @@ def test_a_budget_below_one_rank_a_block_is_one_sentence(ranks):
 
 
 def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(ranks):
-    from app.scoring import scorer
+    from app.cache import pool
 
     app = ranks(offset="3")
     assert set(rows_of(app, "unspent")) == {"GeLoRA", "Uniform", "Deeper more", "Deeper less", "Random"}
     app.button(key="score_matrices").click().run()
-    assert all(job.wait(120) for job in scorer()._jobs.values())
+    assert all(job.wait(120) for job in pool().jobs())
     app.run()
     assert not app.exception and not app.error
     unspent = rows_of(app, "unspent")

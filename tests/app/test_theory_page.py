@@ -129,11 +129,11 @@ def test_a_rotation_raises_nothing_and_needs_two_ranks_a_plane():
 
 
 def test_a_real_block_is_probed_and_marked_when_the_choices_change(tiny):
-    from app.theory_block import prober
+    from app.cache import pool
 
     app = open_page(model=tiny[0], data=tiny[1], n="50", th_probes="32", th_points="2")
     app.button(key="probe_block").click().run()
-    assert all(job.wait(120) for job in prober()._jobs.values())
+    assert all(job.wait(120) for job in pool().jobs())
     app.run()
     assert not app.exception and not app.error
     assert "J has rank 30 of 32 at 2 points" in said(app, "Block 1:")
@@ -161,11 +161,11 @@ def test_the_sinks_of_the_measured_model_stand_in_the_card(tiny):
 
 
 def test_a_block_that_is_not_there_is_one_sentence(tiny):
-    from app.theory_block import prober
+    from app.cache import pool
 
     app = open_page(model=tiny[0], data=tiny[1], n="50", th_block="9")
     app.button(key="probe_block").click().run()
-    assert all(job.wait(120) for job in prober()._jobs.values())
+    assert all(job.wait(120) for job in pool().jobs())
     assert [error.value for error in app.run().error] == ["block is 9; it must be from 1 to 3."]
 
 

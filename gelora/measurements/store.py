@@ -1,9 +1,11 @@
-"""Results of measurements, kept in memory and on disk by key, each of which grows as more of it is measured.
+"""Results of measurements in memory and on disk by key, each of which grows as more of it is measured; and what a key is made of.
 
 Knows how records are kept and merged; not what they are for.
 """
 
 import contextlib
+import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -17,22 +19,22 @@ from gelora.home import cache_dir, write_atomically
 from gelora.record_json import Record
 
 logger = logging.getLogger(__name__)
-Kept = TypeVar("Kept", bound=Record)
+Result = TypeVar("Result", bound=Record)
 
 
-class Shelf(Generic[Kept]):
+class ResultStore(Generic[Result]):
     """Records of one kind in `cache/<name>`; what is added under a key is merged into what lies there.
 
     A file that another process has changed is read again; a damaged one is dropped. Where the disk takes nothing, memory
     keeps the record for this server's life.
     """
 
-    def __init__(self, name: str, kind: type[Kept], merge: Callable[[Kept, Kept], Kept]) -> None:
+    def __init__(self, name: str, kind: type[Result], merge: Callable[[Result, Result], Result]) -> None:
         self._name, self._kind, self._merge = name, kind, merge
         self._lock = threading.RLock()
-        self._held: dict[str, tuple[Kept, tuple[int, int] | None]] = {}  # with the file's time and size; None: not on disk
+        self._held: dict[str, tuple[Result, tuple[int, int] | None]] = {}  # with the file's time and size; None: not on disk
 
-    def find(self, key: str) -> Kept | None:
+    def find(self, key: str) -> Result | None:
         """What lies under `key`, or None."""
         with self._lock:
             record, seen = self._held.get(key, (None, None))
@@ -44,7 +46,7 @@ class Shelf(Generic[Kept]):
                     self._held[key] = (record, state)
             return record
 
-    def add(self, key: str, record: Kept) -> None:
+    def add(self, key: str, record: Result) -> None:
         """Merge `record` into what lies under `key`."""
         with self._lock, self._alone():
             old = self.find(key)
@@ -59,7 +61,7 @@ class Shelf(Generic[Kept]):
     def _path(self, key: str) -> Path:
         return cache_dir(self._name) / f"{key}.json"
 
-    def _read(self, path: Path) -> Kept | None:
+    def _read(self, path: Path) -> Result | None:
         try:
             return self._kind.from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, InputError) as error:
@@ -87,3 +89,18 @@ def _state(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def key_of(*identity: object) -> str:
+    """A short name for what an answer hangs on, given as values that JSON can write."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def file_state(name: str) -> list[object]:
+    """Size and time of a local file or of a local model's files, so that a changed one is measured again."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return [path.stat().st_size, path.stat().st_mtime_ns]
+    if path.is_dir() and (path / "config.json").is_file():
+        return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(path.iterdir()) if file.is_file()]
+    return []

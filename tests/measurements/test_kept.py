@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.kept import Kept
+from gelora.measurements import Kept
 
 
 class Given:

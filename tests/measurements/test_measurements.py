@@ -4,20 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from app.cache import Measurements, only
-from app.jobs import MeasuringJob, Task
-from app.state import Measurement
 from gelora.geometry import estimate_profile
 from gelora.home import cache_dir
+from gelora.measurements import Job, Measurements, MeasurementSpec, MeasuringJob, Quantity, only
 from gelora.records import DataChoice, IdProfile
 from gelora.sensitivity import Sensitivity
 
-TWO = Task("estimators", ("twonn", "mle"))
+TWO = Quantity("estimators", ("twonn", "mle"))
 
 
 @pytest.fixture
-def wanted(tiny, gelora_home) -> Measurement:
-    return Measurement(tiny[0], DataChoice(tiny[1]), 60, 0, True, "mean", 32)
+def wanted(tiny, gelora_home) -> MeasurementSpec:
+    return MeasurementSpec(tiny[0], DataChoice(tiny[1]), 60, 0, True, "mean", 32)
 
 
 def done(job: MeasuringJob | None) -> MeasuringJob:
@@ -37,11 +35,11 @@ def test_a_newly_chosen_estimator_is_measured_alone_and_joins_the_others(wanted,
         asked.append(tuple(estimators))
         return estimate_profile(states, estimators, **options)
 
-    monkeypatch.setattr("app.cache.estimate_profile", spy)
+    monkeypatch.setattr("gelora.measurements.measuring.estimate_profile", spy)
     measurements = Measurements()
     done(measurements.start(wanted, TWO))
     first = measurements.find(wanted)
-    done(measurements.start(wanted, Task("estimators", ("twonn", "mle", "gride"))))
+    done(measurements.start(wanted, Quantity("estimators", ("twonn", "mle", "gride"))))
     assert asked == [("twonn", "mle"), ("gride",)]
     grown = measurements.find(wanted)
     assert set(grown.estimates) == {"twonn", "mle", "gride"}
@@ -50,7 +48,7 @@ def test_a_newly_chosen_estimator_is_measured_alone_and_joins_the_others(wanted,
 
 
 def test_a_slow_estimator_does_not_hold_up_the_quick_ones():
-    steps = Task("estimators", ("twonn", "danco", "mle", "ph0")).steps()
+    steps = Quantity("estimators", ("twonn", "danco", "mle", "ph0")).steps()
     assert [step.names for step in steps] == [("twonn", "mle"), ("danco",), ("ph0",)]
 
 
@@ -62,11 +60,11 @@ def test_results_survive_a_restart(wanted):
 
 def test_two_tabs_that_ask_at_once_lose_nothing_and_measure_nothing_twice(wanted):
     measurements = Measurements()
-    with measurements.turns.next():  # both ask before either has begun
-        one = measurements.start(wanted, Task("estimators", ("twonn", "mle")))
-        other = measurements.start(wanted, Task("estimators", ("twonn", "gride")))
-        third = measurements.start(wanted, Task("estimators", ("mle", "gride")))
-    assert other.task.names == ("gride",)
+    with measurements.pool.turn(Job()):  # both ask before either has begun
+        one = measurements.start(wanted, Quantity("estimators", ("twonn", "mle")))
+        other = measurements.start(wanted, Quantity("estimators", ("twonn", "gride")))
+        third = measurements.start(wanted, Quantity("estimators", ("mle", "gride")))
+    assert other.quantity.names == ("gride",)
     assert third is other
     done(one)
     done(other)
@@ -75,10 +73,10 @@ def test_two_tabs_that_ask_at_once_lose_nothing_and_measure_nothing_twice(wanted
 
 def test_two_servers_at_one_state_folder_lose_nothing(wanted):
     one, other = Measurements(), Measurements()
-    done(one.start(wanted, Task("estimators", ("twonn",))))
+    done(one.start(wanted, Quantity("estimators", ("twonn",))))
     assert set(other.find(wanted).estimates) == {"twonn"}
-    done(other.start(wanted, Task("estimators", ("mle",))))
-    done(one.start(wanted, Task("estimators", ("gride",))))
+    done(other.start(wanted, Quantity("estimators", ("mle",))))
+    done(one.start(wanted, Quantity("estimators", ("gride",))))
     assert set(IdProfile.from_json(stored().read_text()).estimates) == {"twonn", "mle", "gride"}
     assert set(other.find(wanted).estimates) == {"twonn", "mle", "gride"}
 
@@ -86,13 +84,13 @@ def test_two_servers_at_one_state_folder_lose_nothing(wanted):
 def test_a_cancelled_job_ends_in_one_sentence_and_leaves_the_rest(wanted):
     measurements = Measurements()
     done(measurements.start(wanted, TWO))
-    with measurements.turns.next():
-        job = measurements.start(wanted, Task("estimators", ("gride",)))
+    with measurements.pool.turn(Job()):
+        job = measurements.start(wanted, Quantity("estimators", ("gride",)))
         job.cancel()
         assert job.wait(60)  # while it is still waiting for its turn
     assert "cancelled" in job.error
     assert set(measurements.find(wanted).estimates) == {"twonn", "mle"}
-    done(measurements.start(wanted, Task("estimators", ("gride",))))
+    done(measurements.start(wanted, Quantity("estimators", ("gride",))))
     assert "gride" in measurements.find(wanted).estimates
 
 
@@ -114,7 +112,7 @@ def test_when_the_model_has_changed_under_its_name_all_is_measured_again(wanted)
     done(measurements.start(wanted, TWO))
     old = IdProfile.from_json(stored().read_text())
     stored().write_text(replace(old, sample_source=replace(old.sample_source, texts_digest="of other texts")).to_json())
-    done(measurements.start(wanted, Task("estimators", ("gride",))))
+    done(measurements.start(wanted, Quantity("estimators", ("gride",))))
     found = measurements.find(wanted)
     assert found.sample_source == old.sample_source
     assert set(found.estimates) == {"twonn", "mle", "gride"}
@@ -122,26 +120,26 @@ def test_when_the_model_has_changed_under_its_name_all_is_measured_again(wanted)
 
 def test_baselines_and_scales_join_the_profile_with_what_they_need(wanted):
     measurements = Measurements()
-    done(measurements.start(wanted, Task("estimators", ("twonn",))))
-    done(measurements.start(wanted, Task("baselines", ("twonn", "mle"))))
-    done(measurements.start(wanted, Task("scales", ("twonn",))))
+    done(measurements.start(wanted, Quantity("estimators", ("twonn",))))
+    done(measurements.start(wanted, Quantity("baselines", ("twonn", "mle"))))
+    done(measurements.start(wanted, Quantity("scales", ("twonn",))))
     found = Measurements().find(wanted)
     assert {kind: set(curves) for kind, curves in found.baselines.items()} == {"shuffled": {"twonn", "mle"}, "gaussian": {"twonn", "mle"}}
     assert {"decimation:twonn", "neighbors:gride"} <= set(found.scale_curves)
     assert "plateau" in found.estimates  # the mark on the scale curve
-    for task in (Task("baselines", ("twonn", "mle")), Task("scales", ("twonn",))):
+    for task in (Quantity("baselines", ("twonn", "mle")), Quantity("scales", ("twonn",))):
         assert measurements.missing(wanted, task) == ()
-    assert measurements.missing(wanted, Task("scales", ("twonn", "mle"))) == ("mle",)
+    assert measurements.missing(wanted, Quantity("scales", ("twonn", "mle"))) == ("mle",)
 
 
 def test_sensitivity_is_kept_one_choice_at_a_time(wanted):
     measurements = Measurements()
-    done(measurements.start(wanted, Task("sensitivity", ("metric",), "twonn")))
-    done(measurements.start(wanted, Task("sensitivity", ("metric", "discard_fraction"), "twonn")))
+    done(measurements.start(wanted, Quantity("sensitivity", ("metric",), "twonn")))
+    done(measurements.start(wanted, Quantity("sensitivity", ("metric", "discard_fraction"), "twonn")))
     known = Measurements().find_sensitivity(wanted, "twonn")
     assert set(known.curves) == {"metric", "discard_fraction"} == set(Sensitivity.from_json(stored("sensitivity").read_text()).curves)
-    assert measurements.missing(wanted, Task("sensitivity", ("metric", "pooling"), "twonn")) == ("pooling",)
-    assert measurements.missing(wanted, Task("sensitivity", ("metric",), "mle")) == ("metric",)
+    assert measurements.missing(wanted, Quantity("sensitivity", ("metric", "pooling"), "twonn")) == ("pooling",)
+    assert measurements.missing(wanted, Quantity("sensitivity", ("metric",), "mle")) == ("metric",)
 
 
 def test_a_full_disk_costs_nothing_but_the_file(wanted, monkeypatch):
@@ -150,10 +148,10 @@ def test_a_full_disk_costs_nothing_but_the_file(wanted, monkeypatch):
     def full(path, content):
         raise StoreError("no space left")
 
-    monkeypatch.setattr("app.shelf.write_atomically", full)
+    monkeypatch.setattr("gelora.measurements.store.write_atomically", full)
     measurements = Measurements()
-    done(measurements.start(wanted, Task("estimators", ("twonn",))))
-    done(measurements.start(wanted, Task("estimators", ("mle",))))
+    done(measurements.start(wanted, Quantity("estimators", ("twonn",))))
+    done(measurements.start(wanted, Quantity("estimators", ("mle",))))
     assert set(measurements.find(wanted).estimates) == {"twonn", "mle"}
     assert Measurements().find(wanted) is None
 

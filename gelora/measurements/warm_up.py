@@ -1,6 +1,6 @@
-"""What is made ready beside the page on the server's first visit: bundled data and run store by a process, libraries by a thread.
+"""What is made ready before the first measurement: bundled data and run store by a process, libraries by a thread.
 
-Knows when that is over; what the process does is in `app.prepare`.
+Knows when that is over; what the process does is in `gelora.measurements.prepare`.
 """
 
 import contextlib
@@ -11,19 +11,17 @@ import threading
 import time
 from pathlib import Path
 
-import streamlit as st
-
 from gelora.records import Progress
 
 logger = logging.getLogger(__name__)
 
 
-class Preparation:
-    """What is made beside the page on the server's first visit: data and store by a process, the libraries by a thread."""
+class WarmUp:
+    """What is made beside a server's first page: data and store by a process, the libraries by a thread."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "app.prepare"]
-        self._process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        command, root = [sys.executable, "-m", "gelora.measurements.prepare"], Path(__file__).parents[2]
+        self._process = subprocess.Popen(command, cwd=root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         self._thread = threading.Thread(target=_load_libraries, name="load-libraries", daemon=True)
         self._thread.start()
 
@@ -53,16 +51,18 @@ def _load_libraries() -> None:
     logger.debug("Loaded transformers %s, peft %s", transformers.__version__, peft.__version__)
 
 
-@st.cache_resource(show_spinner=False)
-def preparation() -> Preparation:
-    """The server's one preparation, begun by the first page that has nothing to show: loading libraries makes pages slow."""
-    _preparations.append(Preparation())
-    return _preparations[-1]
+_begun: list[WarmUp] = []
+_lock = threading.Lock()
 
 
-_preparations: list[Preparation] = []  # so that it can be looked at without being begun
+def warm_up() -> WarmUp:
+    """This process's one warm-up, begun by the first who asks: loading libraries makes pages slow."""
+    with _lock:
+        if not _begun:
+            _begun.append(WarmUp())
+        return _begun[0]
 
 
-def preparation_under_way(what: str) -> bool:
+def is_warming_up(what: str) -> bool:
     """Whether it was begun and is still at the `data` or the `libraries`; begins nothing."""
-    return any(begun.is_at(what) for begun in _preparations[-1:])
+    return any(begun.is_at(what) for begun in _begun)

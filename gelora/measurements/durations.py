@@ -7,13 +7,13 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from app.jobs import MeasuringJob
-from app.state import Measurement
 from gelora.errors import StoreError
 from gelora.home import cache_dir, write_atomically
+from gelora.measurements.quantity import Quantity
+from gelora.measurements.spec import MeasurementSpec
 
 _KEPT = 50
 _FACTOR = 4  # how far in the number of texts one measurement speaks for another
@@ -22,20 +22,20 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def noted(job: MeasuringJob) -> Iterator[None]:
+def noted(wanted: MeasurementSpec, quantity: Quantity, is_whole: Callable[[], bool]) -> Iterator[None]:
     """Note the seconds of the work inside, when it was whole: the texts went through the model and all estimators followed."""
     started = time.monotonic()
     yield
-    if job.task.kind != "estimators" or not job.read_model:
+    if quantity.kind != "estimators" or not is_whole():
         return
-    row = _of(job.wanted, job.task.names) | {"n": job.wanted.n_samples, "seconds": round(time.monotonic() - started, 2)}
+    row = _of(wanted, quantity.names) | {"n": wanted.n_samples, "seconds": round(time.monotonic() - started, 2)}
     try:
         write_atomically(cache_dir("pace") / "measurements.json", json.dumps([*_rows(), row][-_KEPT:]).encode())
     except StoreError as error:
         logger.warning("How long the measurement took is not kept: %s", error)
 
 
-def seconds_of(wanted: Measurement, names: Sequence[str]) -> float | None:
+def seconds_of(wanted: MeasurementSpec, names: Sequence[str]) -> float | None:
     """Seconds that this measurement will take, in proportion to the nearest number of texts measured alike; None: not known."""
     alike = [row for row in _rows() if all(row.get(key) == value for key, value in _of(wanted, names).items())]
     alike = [row for row in alike if 1 / _FACTOR <= wanted.n_samples / row["n"] <= _FACTOR]
@@ -45,7 +45,7 @@ def seconds_of(wanted: Measurement, names: Sequence[str]) -> float | None:
     return float(nearest["seconds"] * wanted.n_samples / nearest["n"])
 
 
-def _of(wanted: Measurement, names: Sequence[str]) -> dict[str, Any]:
+def _of(wanted: MeasurementSpec, names: Sequence[str]) -> dict[str, Any]:
     return {"model": wanted.model, "pooling": wanted.pooling, "length": wanted.max_length, "estimators": sorted(names)}
 
 

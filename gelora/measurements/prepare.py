@@ -1,4 +1,4 @@
-"""What a fresh machine needs once, made in a process of its own while the page is already usable: `python -m app.prepare`.
+"""What a fresh machine needs once, made in a process of its own while the page is already usable: `python -m gelora.measurements.prepare`.
 
 Reads the bundled sentences, then makes the run store. Both are kept on disk; when they are there it ends at once.
 """

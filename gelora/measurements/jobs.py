@@ -1,82 +1,38 @@
-"""What a page can ask to be measured, and one such piece of work while it is under way.
+"""Work in the background, done once for all who ask: one piece of it, whose turn it is, and the pool of all of it.
 
-Knows how work is named, followed and cancelled; not how it is done (`app.cache`).
+Knows how work is begun, joined, followed and cancelled; not what is done.
 """
 
 import contextlib
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from app.state import Measurement
 from gelora.errors import Cancelled, GeloraError
-from gelora.geometry import ESTIMATORS
-from gelora.records import IdProfile
-from gelora.sensitivity import Sensitivity
 
 logger = logging.getLogger(__name__)
 WAITING = "Waiting for its turn"
-KINDS = ("estimators", "baselines", "scales", "sensitivity")
 
-# These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
-_QUICK = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "mind", "mom")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be measured: a kind out of KINDS, and of which names.
-
-    names: estimators; for "sensitivity" the choices that are made differently, and `focus` the estimator.
-    """
-
-    kind: str
-    names: tuple[str, ...]
-    focus: str = ""
-
-    def missing(self, profile: IdProfile | None, sensitivity: Sensitivity | None) -> tuple[str, ...]:
-        """Those names that `profile` or `sensitivity` does not hold yet."""
-        if self.kind == "sensitivity":
-            return tuple(n for n in self.names if sensitivity is None or n not in {**sensitivity.curves, **sensitivity.notes})
-        if profile is None:
-            return self.names
-        held: set[str] = set(profile.estimates)
-        if self.kind == "baselines":
-            held = set.intersection(*(set(curves) for curves in profile.baselines.values())) if profile.baselines else set()
-        elif self.kind == "scales":
-            held = {curve.estimator for curve in profile.scale_curves.values() if curve.kind == "decimation"}
-        return tuple(name for name in self.names if name not in held)
-
-    def steps(self) -> list["Task"]:
-        """The task in pieces whose results are worth showing before the rest is done, the quickest first."""
-        if self.kind == "sensitivity":
-            return [Task(self.kind, (name,), self.focus) for name in self.names]
-        quick = tuple(name for name in self.names if name in _QUICK)
-        slow = [(name,) for name in self.names if name not in _QUICK]
-        return [Task(self.kind, names) for names in ([quick] if quick else []) + slow]
-
-    def words(self) -> str:
-        """What is measured, for the line over the progress bar."""
-        if self.kind == "sensitivity":
-            return f"Sensitivity of {ESTIMATORS[self.focus].label}"
-        labels = [ESTIMATORS[name].label for name in self.names]
-        named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
-        return {"estimators": named, "baselines": f"Baselines of {named}", "scales": f"Other scales of {named}"}[self.kind]
+Key = tuple[Hashable, ...]
+"""What a piece of work is of; its first part is the kind of work, a word."""
 
 
 @dataclass
 class Job:
-    """Work under way in a thread: where it is, how long it still takes, and how it ended."""
+    """Work under way in a thread: where it is, how long it still takes, how it ended and with what result."""
 
-    wanted: object
     stage: str = WAITING
     done: int = 0
     total: int = 0
     n_results: int = 0
     stage_started: float = field(default_factory=time.monotonic)
     error: str | None = None
+    result: Any = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -132,20 +88,7 @@ class Job:
         return (time.monotonic() - self.stage_started) / self.done * (self.total - self.done)
 
 
-@dataclass(kw_only=True)
-class MeasuringJob(Job):
-    """One task of one measurement; again: what is there already is measured anew; now: the step under way in words."""
-
-    wanted: Measurement
-    task: Task
-    again: bool = False
-    now: str = ""
-    read_model: bool = False
-
-    def progress(self, stage: str, done: int, total: int) -> None:
-        """As of any job; remembers whether the model was read, so that the texts went through it."""
-        self.read_model = self.read_model or stage == "Reading the model"
-        super().progress(stage, done, total)
+AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 class Turns:
@@ -171,3 +114,69 @@ class Turns:
             with self._changed:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
+
+
+class TaskPool:
+    """Pieces of work in threads, the latest under each key: who asks for one that is under way joins it.
+
+    What a function handed in returns stays as its job's result; of each kind the `kept` results looked at last stay.
+    """
+
+    def __init__(self, kept: int = 24) -> None:
+        self._kept = kept
+        self._lines: defaultdict[str, Turns] = defaultdict(Turns)
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[Key, Job] = OrderedDict()
+
+    def job(self, *key: Hashable) -> Job | None:
+        """The work under way or ended, or None."""
+        with self._lock:
+            return self._jobs.get(key)
+
+    def jobs(self, *prefix: Hashable) -> list[Job]:
+        """All work whose key begins so, the oldest first."""
+        with self._lock:
+            return [job for key, job in self._jobs.items() if key[: len(prefix)] == prefix]
+
+    def result(self, *key: Hashable) -> Any:
+        """What the work under that key returned, or None."""
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None or not job.is_over or job.result is None:
+                return None
+            self._jobs.move_to_end(key)
+            return job.result
+
+    def start(self, key: Key, work: Callable[[AnyJob], Any], job: AnyJob, what: str, smaller: str) -> AnyJob:
+        """Begin `work` on `job` in a thread, or join the one under way; one that was cancelled is not joined.
+
+        what, smaller: of `Job.to_its_end`.
+        """
+        with self._lock:
+            held = self._jobs.get(key)
+            if held is not None and not held.is_over and not held.is_cancelled:
+                return held  # type: ignore[return-value]  # a kind of work has one kind of job
+            self._jobs[key] = job
+            self._jobs.move_to_end(key)
+            ended = [k for k, old in self._jobs.items() if k[0] == key[0] and old.is_over]
+            for old in ended[: max(0, len(ended) - self._kept)]:
+                del self._jobs[old]
+        threading.Thread(target=_run, args=(job, work, what, smaller), name=str(key[0]), daemon=True).start()
+        return job
+
+    def forget(self, *prefix: Hashable) -> None:
+        """Drop the ended work whose key begins so."""
+        with self._lock:
+            for key in [key for key, job in self._jobs.items() if key[: len(prefix)] == prefix and job.is_over]:
+                del self._jobs[key]
+
+    def turn(self, job: Job, line: str = "models") -> AbstractContextManager[None]:
+        """Wait until no other work of that line is under way, and hold it; a job asks again for each of its steps."""
+        with self._lock:
+            turns = self._lines[line]
+        return turns.next(lambda: job.progress(WAITING, 0, 0))
+
+
+def _run(job: AnyJob, work: Callable[[AnyJob], Any], what: str, smaller: str) -> None:
+    with job.to_its_end(what, smaller):
+        job.result = work(job)

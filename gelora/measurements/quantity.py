@@ -1,0 +1,56 @@
+"""What of a measurement can be asked for: dimensions by estimators, their baselines, other scales, sensitivity to the choices.
+
+Knows how they are named, what is lacking, and in which pieces they are worth showing; measures nothing.
+"""
+
+from dataclasses import dataclass
+
+from gelora.geometry import ESTIMATORS
+from gelora.records import IdProfile
+from gelora.sensitivity import Sensitivity
+
+KINDS = ("estimators", "baselines", "scales", "sensitivity")
+
+# These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
+_QUICK = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "mind", "mom")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is to be measured: a kind out of KINDS, and of which names.
+
+    names: estimators; for "sensitivity" the choices that are made differently, and `focus` the estimator.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    focus: str = ""
+
+    def missing(self, profile: IdProfile | None, sensitivity: Sensitivity | None) -> tuple[str, ...]:
+        """Those names that `profile` or `sensitivity` does not hold yet."""
+        if self.kind == "sensitivity":
+            return tuple(n for n in self.names if sensitivity is None or n not in {**sensitivity.curves, **sensitivity.notes})
+        if profile is None:
+            return self.names
+        held: set[str] = set(profile.estimates)
+        if self.kind == "baselines":
+            held = set.intersection(*(set(curves) for curves in profile.baselines.values())) if profile.baselines else set()
+        elif self.kind == "scales":
+            held = {curve.estimator for curve in profile.scale_curves.values() if curve.kind == "decimation"}
+        return tuple(name for name in self.names if name not in held)
+
+    def steps(self) -> list["Quantity"]:
+        """It in pieces whose results are worth showing before the rest is done, the quickest first."""
+        if self.kind == "sensitivity":
+            return [Quantity(self.kind, (name,), self.focus) for name in self.names]
+        quick = tuple(name for name in self.names if name in _QUICK)
+        slow = [(name,) for name in self.names if name not in _QUICK]
+        return [Quantity(self.kind, names) for names in ([quick] if quick else []) + slow]
+
+    def words(self) -> str:
+        """What is measured, for the line over the progress bar."""
+        if self.kind == "sensitivity":
+            return f"Sensitivity of {ESTIMATORS[self.focus].label}"
+        labels = [ESTIMATORS[name].label for name in self.names]
+        named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
+        return {"estimators": named, "baselines": f"Baselines of {named}", "scales": f"Other scales of {named}"}[self.kind]
