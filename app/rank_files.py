@@ -16,9 +16,9 @@ from app import components, measuring, planning, shell, state
 from app.cache import measurements
 from app.rank_tables import module_rows
 from gelora.errors import GeloraError, InputError
-from gelora.measurements import ResultStore
+from gelora.measurements import MeasurementSpec, ResultStore
 from gelora.ranks import export_lora_config, plan_from_adapter
-from gelora.records import SINK_RATIO, IdProfile, RankPlan
+from gelora.records import IdProfile, RankPlan
 from gelora.sources import decoded, kind_of, unpacked
 
 KINDS = ["json", "gz", "safetensors", "bin"]
@@ -214,21 +214,14 @@ def _structure():  # type: ignore[no-untyped-def]
 
 def _open_profile(profile: IdProfile) -> str:
     """Take the profile for what was measured with its own choices, and make them the page's."""
-    source = profile.sample_source
-    choice = source.choice
-    chosen = {
-        "model": profile.model.model_id, **state.fields_of(choice),
-        "n": source.n_samples, "seed": source.seed, "distinct": source.distinct, "pooling": profile.pooling, "length": profile.max_length,
-        "sinks": "keep" if profile.sinks is None else profile.sinks.treatment,  # versions before the report kept them all
-        "sink_ratio": SINK_RATIO if profile.sinks is None else profile.sinks.ratio,
-        "estimators": state.in_order(list(profile.estimates)), "plan_only": False,
-    }  # fmt: skip
+    spec = MeasurementSpec.of(profile)
+    chosen = {**state.fields_of(spec), "estimators": state.in_order(list(profile.estimates)), "plan_only": False}
     for key, value in chosen.items():
         st.session_state[key] = value
     if st.session_state["estimator"] not in profile.estimates:
         st.session_state["estimator"] = next(iter(profile.estimates))
     measurements().add(state.measurement(), profile)
-    return f"The profile of {profile.model.model_id} on {choice.dataset} is open; model, data and sample are set to its own."
+    return f"The profile of {spec.model} on {spec.data.dataset} is open; model, data and sample are set to its own."
 
 
 def _lay_beside(plan: RankPlan) -> str:

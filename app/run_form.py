@@ -246,7 +246,7 @@ def shares(text: str) -> tuple[float, ...]:
 
 def fill(run_id: str, spec: RunSpec) -> None:
     """Fill the form, and the choices of the sidebar, with those of a run, to be changed and started anew."""
-    st.session_state.update({"model": spec.model} | state.fields_of(spec.data))
+    st.session_state.update({"model": spec.model} | state.fields_of_data(spec.data))
     for field in dataclasses.fields(TrainingConfig):
         if field.name not in _NOT_SETTINGS:
             st.session_state[f"train_{field.name}"] = getattr(spec.training, field.name)

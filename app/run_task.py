@@ -125,7 +125,7 @@ def _use_preset(name: str, folder: str) -> None:
     except GeloraError as error:
         st.session_state["_preset_said"] = str(error)
         return
-    st.session_state.update(state.fields_of(data))
+    st.session_state.update(state.fields_of_data(data))
     st.session_state.update({"train_task": training.task, "train_max_length": training.max_length, "train_doc_stride": training.doc_stride})
     st.session_state.update({"train_held_out": held_out_words(data, held_out), "train_text": "", "train_pair": "", "train_label": ""})
     st.session_state["_train_columns_of"] = (data.dataset, data.config or "")

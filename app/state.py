@@ -170,7 +170,22 @@ def measurement_of(chosen: Mapping[Any, Any]) -> MeasurementSpec:
     )  # fmt: skip
 
 
-def fields_of(data: DataChoice) -> dict[str, object]:
+def fields_of(spec: MeasurementSpec) -> dict[str, object]:
+    """The values of FIELDS that mean this measurement; what only the command line chooses has none."""
+    return {
+        "model": spec.model,
+        **fields_of_data(spec.data),
+        "n": spec.n_samples,
+        "seed": spec.seed,
+        "distinct": spec.distinct,
+        "pooling": spec.pooling,
+        "length": spec.max_length,
+        "sinks": spec.sinks or "",
+        "sink_ratio": spec.sink_ratio,
+    }
+
+
+def fields_of_data(data: DataChoice) -> dict[str, object]:
     """The values of FIELDS that mean this data."""
     return {
         "data": data.dataset,
