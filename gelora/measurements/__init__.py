@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gelora.measurements.quantity import Quantity as Quantity
     from gelora.measurements.spec import MeasurementSpec as MeasurementSpec
     from gelora.measurements.store import ResultStore as ResultStore, file_state as file_state, key_of as key_of
-    from gelora.measurements.warm_up import is_warming_up as is_warming_up, warm_up as warm_up
+    from gelora.measurements.warming import is_warming_up as is_warming_up, warm_up as warm_up
 
 _FILE_OF = {
     **dict.fromkeys(("Measurements", "MeasuringJob"), "background"),
@@ -32,7 +32,7 @@ _FILE_OF = {
     "Quantity": "quantity",
     "MeasurementSpec": "spec",
     **dict.fromkeys(("ResultStore", "file_state", "key_of"), "store"),
-    **dict.fromkeys(("is_warming_up", "warm_up"), "warm_up"),
+    **dict.fromkeys(("is_warming_up", "warm_up"), "warming"),
 }
 
 __all__ = sorted(_FILE_OF)

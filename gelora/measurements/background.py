@@ -15,7 +15,7 @@ from gelora.measurements.measuring import device_of_work, measure, profile_store
 from gelora.measurements.quantity import Quantity
 from gelora.measurements.spec import MeasurementSpec
 from gelora.measurements.store import ResultStore
-from gelora.measurements.warm_up import warm_up
+from gelora.measurements.warming import warm_up
 from gelora.records import IdProfile
 from gelora.sensitivity import Sensitivity, measure_sensitivity
 from gelora.sources import BUNDLED_DATASET

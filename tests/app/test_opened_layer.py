@@ -25,7 +25,7 @@ def open_layers(model: str, data: str, **choices: str) -> AppTest:
     app.run()
     app.switch_page("../pages/layers.py").run()
     app.button(key="measure").click().run()
-    assert all(job.wait(120) for jobs in list(measurements()._jobs.values()) for job in jobs)
+    assert all(job.wait(120) for job in measurements().pool.jobs())
     return opened(app)
 
 

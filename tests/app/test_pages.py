@@ -35,8 +35,7 @@ def waited(app: AppTest) -> AppTest:
     """The page after all work under way has ended."""
     from app.cache import measurements
 
-    for jobs in list(measurements()._jobs.values()):
-        assert all(job.wait(120) for job in jobs)
+    assert all(job.wait(120) for job in measurements().pool.jobs())
     return app.run()
 
 
