@@ -126,7 +126,7 @@ def test_baselines_are_measured_when_they_are_switched_on(tiny):
 
 def test_an_error_of_other_scales_is_one_sentence_under_the_curve(tiny, monkeypatch):
     app = measure(open_app(model=tiny[0], data=tiny[1], n="115", view="scale"))
-    monkeypatch.setattr("app.cache.add_scale_curves", failing)
+    monkeypatch.setattr("gelora.measurements.measuring.add_scale_curves", failing)
     app = waited(app.button(key="measure_scales").click().run())
     assert not app.exception
     assert [e.value for e in app.error] == ["The layers have no scale; take others."]

@@ -55,9 +55,7 @@ def test_the_command_measures_nothing_that_the_page_has(wanted, capsys, no_forwa
     assert json.loads(capsys.readouterr().out)["record"] == "RankPlan"
 
 
-@pytest.mark.parametrize(
-    "more", [["--n-neighbors", "12"], ["--metric", "cosine"], ["--n-subsamples", "6"], ["--sinks", "unit"], ["--seed", "3"]]
-)
+@pytest.mark.parametrize("more", ["--n-neighbors 12", "--metric cosine", "--n-subsamples 6", "--sinks unit", "--seed 3"])
 def test_other_choices_are_another_measurement(wanted, more, capsys):
     assert main(["measure", *options_of(wanted), "--estimators", "twonn", "--json", "-"]) == 0
     first = IdProfile.from_json(capsys.readouterr().out)
