@@ -156,8 +156,8 @@ def estimates_of(measurement: Measurement) -> list[IdEstimate]:
     n, reason = int(measurement.get("n_samples") or 0), str(measurement.get("note") or "it could not be estimated")
     ends = measurement.get("intervals") or [None] * len(measurement["dimensions"])
     return [
-        IdEstimate(measurement["estimator"], value, *(interval or (None, None)), n, n, 0.0, reason if value is None else None)
-        for value, interval in zip(measurement["dimensions"], ends, strict=True)
+        IdEstimate(measurement["estimator"], value, low, high, n, n, 0.0, reason if value is None else None)
+        for value, (low, high) in zip(measurement["dimensions"], (interval or (None, None) for interval in ends), strict=True)
     ]
 
 
@@ -167,7 +167,7 @@ def change_half_width(before: Measurement, after: Measurement, layer: int) -> fl
     They are of the same rows, so what moves both alike would cancel: it is rather too wide than too narrow.
     """
     widths = [e.ci_high - e.ci_low for m in (before, after) if (e := estimates_of(m)[layer]).ci_high is not None and e.ci_low is not None]
-    return float(np.hypot(*widths)) / 2 if len(widths) == 2 else None
+    return float(np.linalg.norm(widths)) / 2 if len(widths) == 2 else None
 
 
 def _over(figure: go.Figure, text: str, axis: str) -> None:
