@@ -7,9 +7,11 @@ alphas and count have to be those of the plan.
 """
 
 import argparse
+import sys
 import tempfile
-import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,15 @@ def main() -> None:
     """Export, apply, import, count."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these architectures alone")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that count at the same time (2)")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    warnings.simplefilter("ignore")  # of PEFT and transformers, about configs that nobody trains here
-    rows = [row for name in options.only or SHAPES | MIXTURES for row in rows_of(name)]
+    names = options.only or list(SHAPES | MIXTURES)
+    rows: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for name, found in zip(names, pool.map(rows_of, names), strict=True):
+            print(f"{name}: {len(found)} sets of targets", file=sys.stderr, flush=True)
+            rows += found
     print(f"{'architecture, targets':48}{'modules':>8}{'planned':>15}{'made':>15}{'differ':>8}  imported again")
     for row in rows:
         again = "the same" if row["comes_back"] else "another plan"
@@ -48,9 +52,12 @@ def main() -> None:
 def rows_of(name: str) -> list[dict[str, Any]]:
     """One row for each set of targets that the model has."""
     from transformers import AutoConfig
+    from transformers.utils import logging
 
     from gelora.sources import structure_of, without_weights
 
+    logging.set_verbosity_error()
+    warnings.simplefilter("ignore")  # of PEFT and transformers, about configs that nobody trains here
     model_type, shape = (SHAPES | MIXTURES)[name]
     config = AutoConfig.for_model(model_type, **shape)
     structure = structure_of(without_weights(config), name, "published shape")
@@ -63,7 +70,6 @@ def _row(config: Any, plan: RankPlan, structure: Any) -> dict[str, Any]:
     from gelora.ranks import plan_from_adapter, to_lora_config
     from gelora.sources import is_decoder_type
 
-    started = time.perf_counter()
     head = "AutoModelForCausalLM" if is_decoder_type(str(config.model_type)) else "AutoModelForSequenceClassification"
     with tempfile.TemporaryDirectory() as folder:
         exported = to_lora_config(plan)
@@ -83,7 +89,6 @@ def _row(config: Any, plan: RankPlan, structure: Any) -> dict[str, Any]:
         "n_modules": len(plan.modules),
         "n_modules_that_differ": len(differing),
         "comes_back": back.ranks == plan.ranks and back.alphas == plan.alphas and back.n_trained_params == plan.n_adapter_params,
-        "seconds": record.seconds_since(started),
         "unit": "parameters",
     }
 
