@@ -1,5 +1,6 @@
 """An adapter is counted as PEFT counts it, whatever its config says, or refused where PEFT refuses it."""
 
+import dataclasses
 import json
 import warnings
 
@@ -12,7 +13,7 @@ from tiny_models import tiny_config
 from transformers import AutoConfig, PreTrainedConfig
 
 from gelora.errors import GeloraError
-from gelora.ranks import plan_from_adapter
+from gelora.ranks import apply_plan, plan_from_adapter, to_lora_config, uniform_ranks
 from gelora.ranks.lora_checks import adapted_name
 from gelora.records import RankPlan
 from gelora.sources import structure_of, without_weights
@@ -202,6 +203,25 @@ def test_weights_and_their_config_are_counted_alike(tmp_path, kind):
     by_weights, by_config = by_us(tmp_path, kind), by_us(tmp_path / "adapter_config.json", kind)
     assert by_weights.n_trained_params == by_config.n_trained_params == made.get_nb_trainable_parameters()[0]
     assert by_weights.ranks == by_config.ranks and by_weights.alphas == by_config.alphas
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "gemma3", *MOE])
+def test_what_is_exported_comes_back_from_its_config_and_from_its_weights(tmp_path, kind):
+    model = without_weights(config_of(kind)).to_empty(device="cpu")
+    structure = structure_of(model, kind, "rev")
+    has_experts = any(module.kind == "expert" for module in structure.modules)
+    plan = uniform_ranks(structure, 1, "all-linear,experts" if has_experts else "all-linear")
+    ranks = {module.name: min(1 + place % 5, module.smaller_side) for place, module in enumerate(plan.modules)}
+    plan = dataclasses.replace(plan, ranks=ranks, alphas={name: 3.0 * r for name, r in ranks.items()})
+    to_lora_config(plan).save_pretrained(tmp_path / "config")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        apply_plan(model, plan).save_pretrained(tmp_path / "weights")
+    for folder in ("config", "weights"):
+        back = by_us(tmp_path / folder, kind)
+        assert back.ranks == plan.ranks and back.alphas == plan.alphas and not back.also_trained
+        assert back.n_trained_params == plan.n_adapter_params
+        assert set(back.block_notes) <= {0}
 
 
 def test_where_the_models_config_is_not_at_hand_the_blocks_are_counted_and_the_rest_is_a_note():
