@@ -50,6 +50,7 @@ _PICTURES: dict[str, Callable[[str, Any, PointCloud, float], anatomy_laws.Pictur
     "lpca": anatomy_laws.pointwise,
     "tle": anatomy_laws.pointwise,
     "mom": anatomy_laws.pointwise,
+    "abide": anatomy_laws.abide,
     "gride": anatomy_growth.gride,
     "plateau": anatomy_growth.gride,
     "correlation": anatomy_growth.correlation,

@@ -98,6 +98,29 @@ def pointwise(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Pictur
     return [figure], "How to read it: bars count the points by the dimension that each one's neighborhood has on its own."
 
 
+def abide(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
+    """How many points lie in the inner part of a neighborhood, against the binomial law of the estimate and of the truth."""
+    colour, within = estimator_style(name)[1], fitted.neighborhoods_ - 1
+    numbers, n_points = np.unique(within, return_counts=True)
+    x = np.arange(int(fitted.inner_counts_.max()) + 2)
+    seen = np.bincount(fitted.inner_counts_, minlength=len(x)) / len(within)
+    hover = [f"{share:.1%} of the points have {n} in their inner part." for n, share in zip(x, seen, strict=True)]
+    figure = go.Figure(go.Bar(x=x, y=seen, name="points", marker={"color": colour, "opacity": 0.4}, hovertext=hover, hoverinfo="text"))
+    for d, words, line in (
+        (truth, f"truth, d = {truth:g}", {"color": REFERENCE_COLOUR, "width": 2.5, "dash": "dash"}),
+        (fitted.dimension_, f"fitted, d = {fitted.dimension_:.2f}", {"color": colour, "width": 2.5}),
+    ):
+        law = n_points @ stats.binom.pmf(x, numbers[:, None], fitted.radius_ratio_**d) / len(within)
+        _add_law(figure, x, law, words, line)
+    figure.update_xaxes(title_text=f"points within {fitted.radius_ratio_:.2f} of a neighborhood's radius")
+    figure.update_yaxes(title_text="share of points")
+    return [figure], (
+        f"How to read it: a neighborhood reaches as far as its density is even, here to neighbor {within.mean() + 1:.0f} on average; bars "
+        "count how many of its points lie in the inner part, lines are the binomial law of a dimension. "
+        f"p = {fitted.p_value_:.2g} that bars and fitted law agree."
+    )
+
+
 def danco(name: str, fitted: Any, cloud: PointCloud, truth: float) -> Picture:
     """The two statistics with the laws that one dimension gives them, and the divergence from the balls of every dimension."""
     colour, k = estimator_style(name)[1], fitted.n_neighbors

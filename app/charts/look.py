@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from gelora.geometry import ESTIMATORS
 from gelora.records import IdEstimate
 
-# Colour, dash and marker: each is used once. Every colour keeps a contrast of 3 and more on both themes; sixteen hues cannot
+# Colour, dash and marker: each is used once. Every colour keeps a contrast of 3 and more on both themes; so many hues cannot
 # all be told apart by every eye, so those that a colour-blind reader confuses have dashes and markers that look least alike.
 _LOOKS = {
     # neighbors nearby
@@ -25,6 +25,7 @@ _LOOKS = {
     "mle": ("#D55E00", "dot", "square"),
     "gride": ("#8A5CF0", "dashdot", "triangle-up"),
     "plateau": ("#2E8FE8", "longdash", "triangle-down"),
+    "abide": ("#7A7A1F", "8px,2px,1px,2px", "triangle-sw"),
     "mind": ("#A8780A", "10px,3px,2px,3px,2px,3px", "pentagon"),
     # angles, pairs, trees
     "danco": ("#D6337C", "longdashdot", "star"),
@@ -63,7 +64,7 @@ FELL, SAME, ROSE = "#56B4E9", "#E4E7EB", RISE_COLOUR
 GLYPHS = {
     "circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲", "triangle-down": "▼", "pentagon": "⬟", "star": "★",
     "hexagon": "⬢", "triangle-left": "◀\ufe0e", "triangle-right": "▶\ufe0e", "cross": "✚", "x": "✖\ufe0e", "hourglass": "⧗",
-    "bowtie": "⧓", "star-diamond": "✦", "triangle-ne": "◥",
+    "bowtie": "⧓", "star-diamond": "✦", "triangle-ne": "◥", "triangle-sw": "◣",
 }  # fmt: skip
 LINE_GLYPH = "━"
 

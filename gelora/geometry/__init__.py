@@ -5,6 +5,7 @@ Knows nothing of models, texts or ranks.
 """
 
 from gelora.geometry import synthetic
+from gelora.geometry.abide import ABIDE
 from gelora.geometry.baselines import BASELINES, add_baselines
 from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Trial, calibrate
 from gelora.geometry.calibration_summary import Summary, closest, summarize
@@ -52,6 +53,7 @@ from gelora.geometry.synthetic import MANIFOLDS
 from gelora.geometry.twonn import TwoNN
 
 __all__ = [
+    "ABIDE",
     "BASELINES",
     "CHARTED",
     "ESTIMATORS",

@@ -6,6 +6,7 @@ Knows how each is made for a neighborhood size; computes nothing.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gelora.geometry.abide import ABIDE
 from gelora.geometry.correlation import CorrelationDimension
 from gelora.geometry.danco import DANCo
 from gelora.geometry.estimator import Estimator
@@ -65,6 +66,11 @@ _KINDS = (
         "plateau", "Plateau", lambda k, m: Plateau(n_subsamples=m),
         "GRIDE at the scale where its answer changes least with the scale.",
         "after Denti et al. 2022",
+    ),
+    EstimatorKind(
+        "abide", "ABIDE", lambda k, m: ABIDE(n_subsamples=m),
+        "What share of a point's neighbors lies nearby, out to where its density is no longer even (100 neighbors at most).",
+        "Di Noia et al. 2024",
     ),
     EstimatorKind(
         "mind", "MiND", lambda k, m: MiND(n_neighbors=k),

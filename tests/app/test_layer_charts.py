@@ -112,13 +112,13 @@ def test_the_logarithmic_axis_holds_every_value_and_every_label():
     assert [low < a.y < high for a in labels] == [True, True]
 
 
-def test_names_of_sixteen_estimators_never_cover_each_other():
+def test_names_of_all_estimators_never_cover_each_other():
     curve = make_profile().estimates["twonn"]
     profile = replace(make_profile(), estimates=dict.fromkeys(ESTIMATORS, curve), subsamples={})
     figure = layer_charts.id_by_layer(profile, "twonn", plans_of(profile))
     names = tuple(f"<b>{kind.label}</b>" for kind in ESTIMATORS.values())
     labels = [a for a in figure.layout.annotations if a.text.endswith(names)]
-    assert len(labels) == 16
+    assert len(labels) == len(ESTIMATORS) > 16
     height = (figure.layout.height - figure.layout.margin.t - figure.layout.margin.b) * (
         figure.layout.yaxis.domain[1] - figure.layout.yaxis.domain[0]
     )

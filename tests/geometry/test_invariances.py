@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from gelora.geometry import ESTIMATORS
 
-OWN = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "plateau", "mind", "danco", "correlation", "ph0", "pca-pr", "pca-ev")
+OWN = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "plateau", "abide", "mind", "danco", "correlation", "ph0", "pca-pr", "pca-ev")
 N_POINTS, K = 160, 10
 ORDER_MATTERS = {"ph0": 0.2}  # it cuts a seeded order of the rows into parts: 4 times its spread over orders at N = 160
 

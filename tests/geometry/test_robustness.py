@@ -6,7 +6,7 @@ import pytest
 from gelora.errors import DataError, InputError
 from gelora.geometry import ESTIMATORS, TwoNN, synthetic
 
-OWN = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "plateau", "mind", "danco", "correlation", "ph0", "pca-pr", "pca-ev")
+OWN = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "plateau", "abide", "mind", "danco", "correlation", "ph0", "pca-pr", "pca-ev")
 K = 10
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -65,6 +65,7 @@ NEAR_DUPLICATES = {  # lowest and highest reading over a few draws, widened by a
     "gride": (3.5, 5.0),
     "correlation": (3.3, 4.5),
     "plateau": (3.7, 5.4),
+    "abide": (3.7, 4.9),
     "pca-pr": (4.4, 5.4),
     "pca-ev": (5, 5),
 }
