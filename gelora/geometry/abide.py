@@ -32,9 +32,8 @@ class ABIDE(Estimator):
     probability tau^d under even density, so d = log(sum of inner / sum of k - 1) / log tau. tau is 0.2032^(1/d), where the
     variance is least. The two steps take turns, from TwoNN's answer on, until d moves by less than 1e-4 of itself.
 
-    Noise is outgrown where neighborhoods grow beyond it (figures: docs/estimators.md);
-    neighborhoods of up to `max_neighbors` points see edges and curvature as `mle` with as many neighbors would, so above
-    ten dimensions the answer is lower than those of estimators of few neighbors.
+    Noise is outgrown where neighborhoods grow beyond it. They see edges and curvature as far as they reach, so from five
+    dimensions on the answer is lower than those of TwoNN and GRIDE (figures: docs/estimators.md).
 
     Args:
         max_neighbors: the widest neighborhood, at least 5; the distinct points less one where there are fewer.
