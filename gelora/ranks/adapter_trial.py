@@ -66,7 +66,8 @@ class Reading:
         parameters = [name for name, _ in model.named_parameters()]
         self._names = list(dict.fromkeys([*self._modules, *parameters, *_names_before(model, parameters)]))
         self._endings = {end for name in self._names for end in endings(name)}
-        self._adaptable = list(dict.fromkeys([*(name.rpartition(".")[0] for name in parameters), *parameters]))
+        as_parameters = parameters if config.target_parameters or _renamed(model) else []
+        self._adaptable = list(dict.fromkeys([*(name.rpartition(".")[0] for name in parameters), *as_parameters]))
         self._saved = [*config.modules_to_save, *HEADS_BY_TASK.get(config.task_type or "", ())]
         self.excluded = {name for name in self._names if self._is_excluded(name)}
         self._by_text = self._fitting_text()

@@ -17,7 +17,10 @@ from gelora.errors import InputError
 from gelora.ranks.lora_form import matches
 
 SECONDS = 2.0
-"""How long all expressions of one adapter may take together; those of a 70B model's longest config take a tenth of it."""
+"""Processor time that all expressions of one adapter may take together; those of usual configs take hundredths of it."""
+
+LONGEST = 100_000
+"""Characters of an expression; one that names every matrix of a 70B model in full has 30,000."""
 
 _WHOLE = {"target_modules": "{}", "exclude_modules": "{}"}  # fields whose text has to fit the whole name
 _FORMS = _WHOLE | {
@@ -28,7 +31,9 @@ _FORMS = _WHOLE | {
 }
 """What PEFT makes of a text in each field before it matches a module's name from its beginning."""
 
+_PATTERNS = ("rank_pattern", "alpha_pattern")
 _LITERAL = re.compile(r"(?:\w|-|\\[^\w\s])+")  # words with escaped dots: what `re.escape` writes
+_CANNOT_HANG = re.compile(r"(?:\w|[-.]|\\[^\w\s])+")  # the same with plain dots, as EVA writes it: nothing to go back over
 _ONLY_IN_REGEX = re.compile(r"(?<!\\)\{(?!\d*,?\d*\})|(?<=\[)\[")  # fuzzy counts and POSIX sets, which `re` reads as letters
 
 
@@ -43,16 +48,24 @@ class Expressions:
 
     def check(self, field: str, text: str) -> None:
         """Raise InputError unless `re` takes the text, as PEFT puts it, for a regular expression."""
-        whole = _FORMS[field].replace("{}", text)
+        if field in _PATTERNS and _literal_ending(text) is not None:
+            return
+        if len(text) > LONGEST:
+            raise InputError(
+                f"In {self._where} {field} has a text of {len(text):,} characters; {LONGEST:,} are read at most. Name fewer modules."
+            )
+        whole, started = _FORMS[field].replace("{}", text), time.thread_time()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # of what a later `re` will read otherwise
-                re.compile(whole)
-            self._compiled[field, text] = regex.compile(_ONLY_IN_REGEX.sub(r"\\\g<0>", whole), regex.V0)
+                as_peft = re.compile(whole)
+            is_safe = field in _PATTERNS and _CANNOT_HANG.fullmatch(text)
+            self._compiled[field, text] = as_peft if is_safe else regex.compile(_ONLY_IN_REGEX.sub(r"\\\g<0>", whole), regex.V0)
         except (re.error, regex.error, OverflowError, RecursionError) as error:
             raise InputError(
                 f"In {self._where} {field}: {_short(text)} is no regular expression ({error}), as which PEFT reads it; correct it."
             ) from error
+        self._left -= time.thread_time() - started
 
     def fits(self, field: str, text: str, name: str) -> bool:
         """Whether PEFT would say that the text in this field means the name."""
@@ -82,12 +95,14 @@ class Expressions:
         return found
 
     def _match(self, field: str, text: str, name: str) -> Any:
-        ending = _literal_ending(text) if field in ("rank_pattern", "alpha_pattern") else None
+        ending = _literal_ending(text) if field in _PATTERNS else None
         if ending is not None:
             return True if matches(ending, name) else None
         if (field, text) not in self._compiled:
             self.check(field, text)
-        pattern, started = self._compiled[field, text], time.monotonic()
+        pattern, started = self._compiled[field, text], time.thread_time()
+        if isinstance(pattern, re.Pattern):
+            return pattern.match(name)
         match = pattern.fullmatch if field in _WHOLE else pattern.match
         try:
             if self._left <= 0:
@@ -99,7 +114,7 @@ class Expressions:
                 f"In {self._where} {field} has the expression {_short(text)}, which takes longer than {self._seconds:g} s to compare "
                 f"with module names such as {name}, and PEFT might never end; write it more simply, or name the modules."
             ) from error
-        self._left -= time.monotonic() - started
+        self._left -= time.thread_time() - started
         return found
 
 

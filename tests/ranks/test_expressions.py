@@ -78,6 +78,19 @@ def test_what_re_does_not_take_is_refused_though_regex_would_take_it():
     Expressions("a config").check("target_modules", "(?i).*Q_PROJ")
 
 
+def test_a_text_without_end_is_not_even_compiled():
+    with pytest.raises(InputError, match=r"has a text of 200,000 characters; 100,000 are read at most"):
+        Expressions("a config").check("target_modules", "q|" * 100_000)
+
+
+def test_the_full_names_of_a_large_model_with_plain_dots_are_read_well_within_the_limit():
+    names = [f"model.layers.{i}.{n}_proj" for i in range(80) for n in ("q", "k", "v", "o", "gate", "up", "down")]
+    read = Expressions("a config", seconds=0.2)
+    found = read.first_fitting("rank_pattern", names[::-1], names)
+    assert found == {name: name for name in names}
+    assert read.first_fitting("alpha_pattern", [*names[:300], r".*\.(q|k)_proj"], names)[names[-7]] == r".*\.(q|k)_proj"
+
+
 PIECES = st.sampled_from(
     ["layers", r"\.", ".", r"\d", "0", "[01]", ".*", "(q|k)", "q_proj", "k_proj", "self_attn", "(?:mlp)?", "{e}", "[[:alpha:]]", "$", "^"]
 )
