@@ -192,13 +192,13 @@ def test_weights_of_single_experts_are_counted_as_the_fused_ones_that_peft_makes
     assert alone.n_trained_params == sum(tensor.numel() for tensor in weights.values()) and set(alone.ranks.values()) == {2}
 
 
-@pytest.mark.parametrize("kind", ["gemma3", "mixtral", "roberta"])
+@pytest.mark.parametrize("kind", ["gemma3", "mixtral", "roberta", "llama"])
 def test_weights_and_their_config_are_counted_alike(tmp_path, kind):
     task = "SEQ_CLS" if kind == "roberta" else "CAUSAL_LM"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = without_weights(config_of(kind), CLASSES[task]).to_empty(device="cpu")
-        made = get_peft_model(model, LoraConfig(task_type=task, target_modules="all-linear", r=3))
+        made = get_peft_model(model, LoraConfig(task_type=task, target_modules="all-linear", r=40 if kind == "llama" else 3))
         made.save_pretrained(tmp_path)
     by_weights, by_config = by_us(tmp_path, kind), by_us(tmp_path / "adapter_config.json", kind)
     assert by_weights.n_trained_params == by_config.n_trained_params == made.get_nb_trainable_parameters()[0]
