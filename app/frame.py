@@ -144,10 +144,14 @@ def _forget_columns() -> None:
     st.session_state["skip_rows"] = False
 
 
+_WITHOUT_A_WORD = 5000  # texts, beyond which the sidebar says how cost grows
+
+
 def _sample_choices() -> None:
-    sizes = sorted({*state.N_SAMPLES, st.session_state["n"]})
     lengths = sorted({*state.MAX_LENGTHS, st.session_state["length"]})
-    st.select_slider("Sample (texts)", sizes, key="n")
+    st.select_slider("Sample (texts)", measuring.sample_sizes(state.measurement()), key="n", format_func="{:,}".format)
+    if st.session_state["n"] > _WITHOUT_A_WORD:
+        st.caption("Neighbors are sought among all pairs: twice the texts take four times as long, and twice the memory.")
     st.selectbox(
         "Pooling", POOLINGS, key="pooling", format_func=POOLING_WORDS.__getitem__, help="Pooling changes ranks more than rounding does."
     )

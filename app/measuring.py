@@ -99,12 +99,25 @@ def labels(names: list[str] | tuple[str, ...]) -> str:
 
 def n_texts(wanted: MeasurementSpec) -> int:
     """How many texts a measurement has: as many as are asked for, or as there are rows where that is known on this machine."""
+    n_rows = n_rows_known(wanted)
+    return wanted.n_samples if n_rows is None else min(wanted.n_samples, n_rows)
+
+
+def n_rows_known(wanted: MeasurementSpec) -> int | None:
+    """How many texts the data have for a measurement; None where that is not known, or they are still being read."""
     if wanted.data.dataset == BUNDLED_DATASET or not data_at_hand(wanted.data):
-        return wanted.n_samples
+        return None
     found = data_preview.of(wanted.data)
     if not isinstance(found, data_preview.Reading):  # the page says that it is being read, or why it cannot be
-        return wanted.n_samples
-    return min(wanted.n_samples, found.preview.n_distinct if wanted.distinct else found.preview.n_usable)
+        return None
+    return found.preview.n_distinct if wanted.distinct else found.preview.n_usable
+
+
+def sample_sizes(wanted: MeasurementSpec) -> list[int]:
+    """The sizes that can be chosen, as far as the data go, the present one among them."""
+    n_rows = n_rows_known(wanted)
+    most = state.MOST_SAMPLES if n_rows is None else min(max(n_rows, state.N_SAMPLES[0]), state.MOST_SAMPLES)
+    return sorted({*(size for size in state.N_SAMPLES if size < most), most, wanted.n_samples})
 
 
 def news(wanted: MeasurementSpec, kind: str = "estimators") -> tuple[int, int]:

@@ -18,7 +18,8 @@ from gelora.ranks import STRATEGIES
 from gelora.records import POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINK_RATIOS, SINKS, DataChoice, legal_sinks
 
 LABEL_TASKS = ("classification", "regression")
-N_SAMPLES = (100, 200, 500, 1000, 2000, 5000)
+MOST_SAMPLES = 100_000
+N_SAMPLES = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, MOST_SAMPLES)
 MAX_LENGTHS = (32, 64, 128, 256, 512)
 TARGETS = ("attention", "attention-qv", "mlp", "all-linear", "experts")
 MAX_OFFSET = 4096
@@ -54,7 +55,7 @@ FIELDS = {
     "header": _Field("", one_of("", *HEADERS)),
     "separator": _Field("", one_of("", *SEPARATOR_WORDS)),
     "skip_rows": _Field(False, flag),
-    "n": _Field(1000, number_in(10, 100_000)),
+    "n": _Field(1000, number_in(10, MOST_SAMPLES)),
     "seed": _Field(0, number_in(0, 2**31)),
     "distinct": _Field(True, flag),
     "pooling": _Field("mean", one_of(*POOLINGS)),

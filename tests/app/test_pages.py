@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny_models import save_tiny_model
 
+from app import measuring
 from gelora.errors import DataError
 from gelora.measurements import MeasurementSpec
 from gelora.records import DataChoice
@@ -59,6 +60,27 @@ def test_the_choice_comes_from_the_url_and_nonsense_is_ignored():
     app = open_app(n="500", pooling="cls", offset="4", length="banana", rounding="sideways")
     chosen = {key: app.session_state[key] for key in ("n", "pooling", "offset", "length", "rounding")}
     assert chosen == {"n": 500, "pooling": "cls", "offset": 4, "length": 128, "rounding": "ceil"}
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n", "sizes"),
+    [
+        (67_349, 1000, [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 67_349]),
+        (730, 1000, [100, 200, 500, 730, 1000]),  # a choice that is greater stays until it is changed
+        (40, 100, [100]),
+        (3_000_000, 300, [100, 200, 300, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000]),
+        (None, 100, [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000]),
+    ],
+)
+def test_a_sample_can_be_as_large_as_the_data(tiny, monkeypatch, n_rows, n, sizes):
+    monkeypatch.setattr(measuring, "n_rows_known", lambda wanted: n_rows)
+    assert measuring.sample_sizes(replace(measurement_of(tiny), n_samples=n)) == sizes
+
+
+def test_beyond_5000_texts_the_sidebar_says_what_they_cost(tiny):
+    assert "four times as long" not in sentences(open_app(model=tiny[0], data=tiny[1], n="5000").caption)
+    app = open_app(model=tiny[0], data=tiny[1], n="20000")
+    assert not app.exception and "four times as long" in sentences(app.caption)
 
 
 def test_the_chosen_estimators_come_from_the_url_with_twonn_always_among_them():
