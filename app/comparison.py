@@ -9,10 +9,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import components, figures, frame, measuring, state
+from app import components, figures, measuring, state
 from app.cache import measurements
 from app.charts.comparison import Comparison, finding, of_profiles, of_run, sink_notes, two_curves, undefined_reasons
 from app.run_reading import geometry_of, short_name
+from app.sample_words import POOLING_WORDS, sink_words
 from gelora.geometry import comparability_notes
 from gelora.measurements import MeasurementSpec, Quantity, only
 from gelora.records import POOLINGS, DataChoice, IdProfile, legal_sinks
@@ -78,7 +79,7 @@ def _known(kind: str) -> list[str]:
     """Bundled and recent models or datasets without the present one."""
     key = {"model": "model", "dataset": "data"}[kind]
     bundled = [entry.model_id for entry in bundled_models()] if kind == "model" else [entry.dataset for entry in bundled_datasets()]
-    return [name for name in dict.fromkeys([*bundled, *frame.recent(key)]) if name != st.session_state[key]]
+    return [name for name in dict.fromkeys([*bundled, *state.recent(key)]) if name != st.session_state[key]]
 
 
 def _other_chooser(kind: str, runs: Sequence[RunInfo]) -> None:
@@ -97,7 +98,7 @@ def _other_chooser(kind: str, runs: Sequence[RunInfo]) -> None:
             state.publish()
 
         def words(name: str) -> str:
-            return frame.POOLING_WORDS[name] if kind == "pooling" else frame.sink_words(name, pooling)
+            return POOLING_WORDS[name] if kind == "pooling" else sink_words(name, pooling)
 
         title = "Other pooling" if kind == "pooling" else f"Other {_TREATMENT}"
         st.selectbox(title, options, key="compare_to", format_func=words, width=300)
@@ -145,7 +146,7 @@ def _beside(profile: IdProfile, estimator: str, kind: str) -> None:
     notes = comparability_notes(present, other, estimator) + (sink_notes(present, other) if kind == "sinks" else [])
     has_sinks = any(side.sinks is not None and side.sinks.shares.any() for side in (present, other))
     if kind == "pooling" and has_sinks and wanted.treatment != state.measurement().treatment:
-        ways = [frame.sink_words(side.treatment, side.pooling) for side in (state.measurement(), wanted)]
+        ways = [sink_words(side.treatment, side.pooling) for side in (state.measurement(), wanted)]
         notes.append(f"Attention sinks too are treated otherwise: {ways[0]} on the first side, {ways[1]} on the second.")
     _draw(of_profiles(present, other, estimator, names, kind), notes)
 
@@ -163,7 +164,7 @@ def _cost(profile: IdProfile, estimator: str, wanted: MeasurementSpec) -> str:
     seconds = sum(e.seconds for e in profile.estimates[estimator])
     return (
         f"{measuring.n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*, pooling {wanted.pooling}, "
-        f"attention sinks {frame.sink_words(wanted.treatment, wanted.pooling)}; with a "
+        f"attention sinks {sink_words(wanted.treatment, wanted.pooling)}; with a "
         "model of the same size that takes as long as it took for the present curve. "
         f"{components.estimator_words(estimator)} itself then takes about {max(seconds, 1):.0f} s, as before."
     )

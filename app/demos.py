@@ -11,14 +11,12 @@ import streamlit as st
 
 from app import state
 from app.cache import measurements, pool
-from app.experiment import CHOICES
 from gelora.errors import Cancelled, InputError
 from gelora.measurements import Job, MeasurementSpec, Quantity
 from gelora.ranks import allocate_ranks
 from gelora.records import RunSpec, TrainingConfig
 from gelora.runs import list_runs, start_run
 
-_KEPT = {"run", "teach", *CHOICES}  # choices that no demonstration touches
 _RISES = {"n": 500, "estimators": ["twonn", "mle"], "offset": 2}  # a sample of the bundled sentences at which some point estimates rise
 TRAINING = TrainingConfig(n_train=1200, n_eval=200, epochs=1.0, max_length=64, probe_size=128)
 
@@ -60,8 +58,9 @@ DEMOS = {
 
 def choose(name: str) -> None:
     """Set the session's choices to those of a demonstration; a button's callback, before any widget is drawn."""
+    kept = {"run", "teach", *state.choices_of("calibration")}  # choices that no demonstration touches
     for key, field in state.FIELDS.items():
-        if key not in _KEPT:
+        if key not in kept:
             value = DEMOS[name].choices.get(key, field.default)
             st.session_state[key] = value.copy() if isinstance(value, list | dict) else value
 

@@ -1,6 +1,6 @@
 """What a person chooses on the Calibration page: the choices as URL and session hold them, and the cases that follow.
 
-Pure: no Streamlit. `app/state.py` takes CHOICES among its fields.
+Pure: no Streamlit. The entry file registers CHOICES with `app.state`.
 """
 
 from collections.abc import Callable, Mapping

@@ -12,18 +12,12 @@ import streamlit as st
 
 from app import components, data_preview, measuring, pipeline, state, whereabouts
 from app.redraw import in_place, redraw_page
-from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice, default_sinks
+from app.sample_words import POOLING_WORDS, sink_words
+from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice
 from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
 
 ROOT = Path(__file__).resolve().parents[1]
-POOLING_WORDS = {
-    "mean": "mean of all tokens",
-    "cls": "first token",
-    "last": "last token",
-    "tokens": "single tokens",
-}
 _SEPARATORS = {"": "as found", "none": "none: one column"} | {word: word for word in SEPARATOR_WORDS if word != "none"}
-SINK_WORDS = {"drop": "left out", "keep": "kept", "unit": "length 1"}
 _SINKS_HELP = (
     "In most decoders a few tokens (the first of a text, some delimiters) carry activations many times the rest, and the mean then "
     "tells the length of the text. **left out**: of the mean; for single tokens another one is drawn; for the last token "
@@ -80,12 +74,7 @@ def _chooser(title: str, key: str, offered: Sequence[str], help_text: str, on_ch
     """What is offered, the bundled first, and what is chosen; anything else can be typed."""
     options = list(dict.fromkeys([*offered, st.session_state[key]]))
     st.selectbox(title, options, key=key, accept_new_options=True, on_change=on_change, help=help_text)
-    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*recent(key), st.session_state[key]]))[-8:]
-
-
-def recent(key: str) -> list[str]:
-    """What this tab has chosen as its "model" or "data", the latest last."""
-    return list(st.session_state.get(f"_recent_{key}", []))
+    st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*state.recent(key), st.session_state[key]]))[-8:]
 
 
 def _data_chooser() -> None:
@@ -160,12 +149,6 @@ def _sample_choices() -> None:
         st.number_input("Seed", min_value=0, max_value=2**31, key="seed")
         st.select_slider("Tokens per text, at most", lengths, key="length")
         st.toggle("Distinct texts only", key="distinct", help="Near duplicates ruin an estimate; leave this on unless you study that.")
-
-
-def sink_words(sinks: str, pooling: str) -> str:
-    """What is done about sinks; an empty choice is the pooling's default."""
-    sinks = sinks or default_sinks(pooling)
-    return "token before" if (sinks, pooling) == ("drop", "last") else SINK_WORDS[sinks]
 
 
 def _sinks_choice(pooling: str) -> None:

@@ -16,7 +16,11 @@ import streamlit as st  # noqa: E402
 st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "favicon.svg"), layout="wide", initial_sidebar_state="auto")
 
 from app import components, frame, state  # noqa: E402
+from app.experiment import CHOICES as CALIBRATION  # noqa: E402
+from app.theory import CHOICES as THEORY  # noqa: E402
 
+state.register("calibration", CALIBRATION)
+state.register("theory", THEORY)
 state.restore()
 pages = {
     name: st.Page(ROOT / "pages" / f"{name}.py", title=title, icon=components.ICONS[name], url_path=name, default=name == "home")

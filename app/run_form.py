@@ -11,9 +11,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import measuring, planning, run_task, state
+from app import measuring, planning, state
 from app.components import estimator_words
 from app.redraw import in_place
+from app.repeat_run import NOT_SETTINGS
 from app.run_task import TaskChoice
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS
@@ -26,7 +27,6 @@ WHAT = {
 }  # fmt: skip
 DEFAULTS = TrainingConfig()
 _KEEP: dict[str, Any] = {"persist_state": "session"}
-_NOT_SETTINGS = ("method", "task", "reallocate_at")
 _HELP = {
     "batch_size": "Examples a step, for each of the accumulated parts.",
     "auto_batch": "A batch that does not fit in memory is halved, and the parts doubled: the step sees the same examples.",
@@ -74,14 +74,14 @@ def draw() -> Form:
             uniform = st.session_state["train_uniform"]
     offsets, estimators = _sweeps()
     reallocate, at_once = _more()
-    settings = {f.name: st.session_state[f"train_{f.name}"] for f in dataclasses.fields(TrainingConfig) if f.name not in _NOT_SETTINGS}
+    settings = {f.name: st.session_state[f"train_{f.name}"] for f in dataclasses.fields(TrainingConfig) if f.name not in NOT_SETTINGS}
     return Form(tuple(what), seeds, uniform, offsets, tuple(estimators), reallocate, settings, at_once)
 
 
 def _defaults() -> None:
     """Give every field its value before its widget is drawn, so that a run to be repeated can set them."""
     for field in dataclasses.fields(TrainingConfig):
-        if field.name not in _NOT_SETTINGS:
+        if field.name not in NOT_SETTINGS:
             st.session_state.setdefault(f"train_{field.name}", getattr(DEFAULTS, field.name) if field.name != "max_length" else 0)
     texts = {"train_seeds": "0", "train_uniform": "2", "train_offsets": "", "train_reallocate_at": "", "train_runs_at_once": 1}
     for key, value in (texts | {"train_what": ["plan"], "train_estimators": []}).items():
@@ -242,24 +242,3 @@ def shares(text: str) -> tuple[float, ...]:
         return tuple(sorted({float(part) for part in re.split(r"[,;\s]+", text.strip()) if part}))
     except ValueError as error:
         raise InputError(f"Give ranks anew at: {text!r} are no numbers between 0 and 1; write 0.25, 0.5.") from error
-
-
-def fill(run_id: str, spec: RunSpec) -> None:
-    """Fill the form, and the choices of the sidebar, with those of a run, to be changed and started anew."""
-    st.session_state.update({"model": spec.model} | state.fields_of_data(spec.data))
-    for field in dataclasses.fields(TrainingConfig):
-        if field.name not in _NOT_SETTINGS:
-            st.session_state[f"train_{field.name}"] = getattr(spec.training, field.name)
-    st.session_state["train_reallocate_at"] = ", ".join(map(str, spec.training.reallocate_at))
-    lists = {"train_seeds": str(spec.seed), "train_offsets": "", "train_estimators": []}
-    lists |= dict.fromkeys(("train_text", "train_pair", "train_label"), "")  # the sidebar has them now
-    st.session_state.update(lists | {"train_task": spec.training.task, "train_held_out": run_task.held_out_words(spec.data, spec.held_out)})
-    plan, method = spec.plan, spec.training.method
-    if plan is not None and method == "lora" and plan.strategy == "uniform" and not plan.edits and len(set(plan.ranks.values())) == 1:
-        uniform = {"train_what": ["uniform"], "train_uniform": str(max(plan.ranks.values())), "targets": plan.target_modules}
-        st.session_state.update(uniform)
-        plan = None
-    else:
-        st.session_state["train_what"] = ["plan" if method == "lora" else method]
-    st.session_state["_again"] = (run_id, plan)
-    st.session_state["_form_open"] = True

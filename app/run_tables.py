@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import components, live_parts, run_form, state
+from app import components, live_parts, repeat_run, state
 from app.redraw import in_place
 from app.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
 from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
@@ -120,7 +120,7 @@ def actions(chosen: Sequence[RunInfo]) -> None:
                 st.switch_page(components.page_path("finetune"))
             spec = run.spec
             if spec is not None and st.button(
-                "Repeat with changes", key="repeat_run", icon=":material/edit:", on_click=run_form.fill, args=(run.id, spec)
+                "Repeat with changes", key="repeat_run", icon=":material/edit:", on_click=repeat_run.fill, args=(run.id, spec)
             ):
                 st.switch_page(components.page_path("finetune"))
             live_parts.adapter_download(run)

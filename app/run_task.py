@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from app import data_preview, state
+from app.repeat_run import held_out_words
 from app.run_words import TASK_WORDS
 from gelora.errors import GeloraError
 from gelora.measurements import Kept
@@ -129,13 +130,6 @@ def _use_preset(name: str, folder: str) -> None:
     st.session_state.update({"train_task": training.task, "train_max_length": training.max_length, "train_doc_stride": training.doc_stride})
     st.session_state.update({"train_held_out": held_out_words(data, held_out), "train_text": "", "train_pair": "", "train_label": ""})
     st.session_state["_train_columns_of"] = (data.dataset, data.config or "")
-
-
-def held_out_words(data: DataChoice, held_out: DataChoice | None) -> str:
-    """Held-out data as the form's field holds it: a file, or the split of the same dataset."""
-    if held_out is None:
-        return ""
-    return held_out.split or "" if held_out.dataset == data.dataset else held_out.dataset
 
 
 def _held_out(data: DataChoice) -> DataChoice | None:

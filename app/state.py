@@ -9,9 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.experiment import CHOICES
 from app.parsers import answers, budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, steps, words
-from app.theory import CHOICES as THEORY_CHOICES
 from gelora.geometry import ESTIMATORS
 from gelora.measurements import MeasurementSpec
 from gelora.ranks import STRATEGIES
@@ -87,10 +85,21 @@ FIELDS = {
     "guesses": _Field({}, answers),
     "shown": _Field((), steps),
     "tour_run": _Field("", str),
-    **{key: _Field(default, parse) for key, (default, parse) in {**CHOICES, **THEORY_CHOICES}.items()},
 }
 
 NO_COLUMN = "(none)"
+_OF_PAGE: dict[str, tuple[str, ...]] = {}
+
+
+def register(page: str, choices: Mapping[str, tuple[object, Callable[[str], object]]]) -> None:
+    """Hold a page's own choices too: {key: (default, how the URL's text is read)}."""
+    FIELDS.update({key: _Field(default, parse) for key, (default, parse) in choices.items()})
+    _OF_PAGE[page] = tuple(choices)
+
+
+def choices_of(page: str) -> tuple[str, ...]:
+    """The keys that a page has registered."""
+    return _OF_PAGE.get(page, ())
 
 
 def restore() -> None:
@@ -132,6 +141,11 @@ def publish() -> None:
 def as_query() -> dict[str, str]:
     """Every choice that differs from its default, as the URL holds it."""
     return {key: _as_text(st.session_state[key]) for key, field in FIELDS.items() if st.session_state[key] != field.default}
+
+
+def recent(key: str) -> list[str]:
+    """What this tab has chosen as its "model" or "data", the latest last."""
+    return list(st.session_state.get(f"_recent_{key}", []))
 
 
 def choose(key: str, value: object) -> None:

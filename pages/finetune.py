@@ -15,27 +15,27 @@ def new_run() -> None:
     with left:
         form_place, task_place = st.container(), st.container()
         with task_place:
-            task = run_task.draw()
+            chosen = run_task.draw()
         with form_place:
-            form = run_form.draw()
+            filled = run_form.draw()
     with right:
         said, start_place = st.container(), st.container()
-    if task is None:
+    if chosen is None:
         return
     with said:
-        st.markdown(task.sentence)
-        for reason in task.reasons:
+        st.markdown(chosen.sentence)
+        for reason in chosen.reasons:
             st.caption(reason)
         try:
-            specs = run_form.specs_of(form, task)
-            can_start = run_intention.draw(specs, task, form.runs_at_once)
+            specs = run_form.specs_of(filled, chosen)
+            can_start = run_intention.draw(specs, chosen, filled.runs_at_once)
         except GeloraError as error:
             st.info(str(error), icon=":material/info:")
             return
     with start_place:  # however many sentences stand over it
         words = "Start" if len(specs) == 1 else f"Start {count(len(specs), 'run')}"
         if st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=not can_start):
-            start(specs, form.runs_at_once)
+            start(specs, filled.runs_at_once)
 
 
 def start(specs: list[RunSpec], runs_at_once: int) -> None:
