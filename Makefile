@@ -13,7 +13,7 @@ app: $(VENV)/.app
 	$(BIN)/streamlit run app/main.py
 
 teach: $(VENV)/.app
-	$(BIN)/python -m app.rehearse
+	$(BIN)/python -m app.teaching.rehearse
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
@@ -24,7 +24,7 @@ lint: $(VENV)/.test
 check: lint test
 
 reference: $(VENV)/.test
-	$(BIN)/python -m docs.reference
+	$(BIN)/python -m docs.reference && $(BIN)/python -m docs.map
 
 screenshots: $(VENV)/.test
 	$(BIN)/python -m docs.screenshots

@@ -1,6 +1,6 @@
 """What stands on every page: the sidebar with model, data, sample and pooling, and the row of stations.
 
-Draws with Streamlit; what was measured it asks of `app.measuring`.
+Draws with Streamlit; what was measured it asks of `app.shared.measuring`.
 """
 
 import os
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import components, data_preview, measuring, pipeline, state, whereabouts
-from app.redraw import in_place, redraw_page
-from app.sample_words import POOLING_WORDS, sink_words
+from app import state
+from app.shared import components, data_preview, measuring, pipeline, whereabouts
+from app.shared.redraw import in_place, redraw_page
+from app.shared.sample_words import POOLING_WORDS, sink_words
 from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice
 from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
 
@@ -42,7 +43,7 @@ def draw(current: str) -> None:
 def _model_chooser() -> None:
     bundled = [entry.model_id for entry in bundled_models()]
     help_text = "The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder."
-    options = [*bundled, *whereabouts.fetched(), *recent("model")]
+    options = [*bundled, *whereabouts.fetched(), *state.recent("model")]
     _chooser("Model", "model", options, help_text + _each(options, whereabouts.model_words))
     _said_when_known(lambda: whereabouts.model_words(st.session_state["model"]))
 
@@ -80,7 +81,7 @@ def _chooser(title: str, key: str, offered: Sequence[str], help_text: str, on_ch
 def _data_chooser() -> None:
     bundled = [entry.dataset for entry in bundled_datasets()]
     help_text = f"The bundled sentences work offline. Type the path of {READABLE}, or a hub dataset id."
-    options = [*bundled, *recent("data")]
+    options = [*bundled, *state.recent("data")]
     of_each = _each(options, lambda name: whereabouts.data_words(DataChoice(name)))
     _chooser("Data", "data", options, help_text + of_each, _forget_columns)
     _said_when_known(lambda: whereabouts.data_words(DataChoice(st.session_state["data"])))

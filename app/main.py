@@ -15,9 +15,10 @@ import streamlit as st  # noqa: E402
 
 st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "favicon.svg"), layout="wide", initial_sidebar_state="auto")
 
-from app import components, frame, state  # noqa: E402
-from app.experiment import CHOICES as CALIBRATION  # noqa: E402
-from app.theory import CHOICES as THEORY  # noqa: E402
+from app import frame, state  # noqa: E402
+from app.calibration.experiment import CHOICES as CALIBRATION  # noqa: E402
+from app.shared import components  # noqa: E402
+from app.theory.choices import CHOICES as THEORY  # noqa: E402
 
 state.register("calibration", CALIBRATION)
 state.register("theory", THEORY)
@@ -28,12 +29,12 @@ pages = {
 }
 st.html(ROOT / "app" / "frontend" / "page.css")
 if st.session_state["teach"]:  # no sidebar, no navigation: the six steps alone
-    from app import teaching
+    from app.teaching import tour
 
     st.navigation(list(pages.values()), position="hidden")
     state.publish()
     with components.errors_as_sentences():
-        teaching.draw()
+        tour.draw()
     st.stop()
 wanted = st.query_params.get("page")  # a link to share: /?page=ranks&offset=3
 st.logo(str(ROOT / "assets" / "logo.svg"), icon_image=str(ROOT / "assets" / "favicon.svg"), size="large")

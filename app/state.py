@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.parsers import answers, budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, steps, words
+from app.shared.parsers import answers, budget, flag, names_of_estimators, number_in, one_of, ranks_by_hand, real_in, steps, words
 from gelora.geometry import ESTIMATORS
 from gelora.measurements import MeasurementSpec
 from gelora.ranks import STRATEGIES

@@ -136,7 +136,7 @@ def page() -> None:
     """The page that is timed: a wall of `?blocks=` blocks on made data."""
     import streamlit as st
 
-    from app.rank_wall import rank_wall
+    from app.ranks.wall import rank_wall
 
     st.set_page_config(layout="wide")
     state = st.session_state

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.teaching_run import ESTIMATOR, RECORDED, head_only_spec, tour_spec
+from app.teaching.recorded_run import ESTIMATOR, RECORDED, head_only_spec, tour_spec
 from benchmarks import record
 from gelora.geometry import estimate_profile
 from gelora.records import DataChoice, RunSpec

@@ -37,7 +37,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = [{"case": "network", "interfaces": ", ".join(name for _, name in socket.if_nameindex())}]
     for case in ("make teach prepares", "make teach prepares, again"):
         started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "app.rehearse", "--only-prepare"], check=True, cwd=ROOT)
+        subprocess.run([sys.executable, "-m", "app.teaching.rehearse", "--only-prepare"], check=True, cwd=ROOT)
         rows.append({"case": case, "seconds": seconds_since(started)})
     server, url = serve()
     try:

@@ -22,6 +22,7 @@ FACES = {
     "gelora.ranks": "Ranks: plans, strategies, budgets, PEFT",
     "gelora.tasks": "Tasks: what a run learns",
     "gelora.runs": "Runs: start, watch, compare",
+    "gelora.measurements": "Measurements: specs, store, work in the background",
     "gelora.errors": "Errors",
 }
 

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app import figures, laboratory, measuring
+from app.calibration import laboratory
 from app.charts import calibration as estimator_charts
 from app.charts.anatomy import anatomy
 from app.charts.look import estimator_style
+from app.shared import figures, measuring
 from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, summarize
 

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from app import components, live, live_parts, pipeline, run_form, run_intention, run_task, state
-from app.run_words import count
+from app import state
+from app.finetune import form, intention, live, task
+from app.shared import components, pipeline, run_parts
+from app.shared.run_words import count
 from gelora.errors import GeloraError
 from gelora.records import RunSpec
 from gelora.runs import list_runs, start_run
@@ -15,9 +17,9 @@ def new_run() -> None:
     with left:
         form_place, task_place = st.container(), st.container()
         with task_place:
-            chosen = run_task.draw()
+            chosen = task.draw()
         with form_place:
-            filled = run_form.draw()
+            filled = form.draw()
     with right:
         said, start_place = st.container(), st.container()
     if chosen is None:
@@ -27,8 +29,8 @@ def new_run() -> None:
         for reason in chosen.reasons:
             st.caption(reason)
         try:
-            specs = run_form.specs_of(filled, chosen)
-            can_start = run_intention.draw(specs, chosen, filled.runs_at_once)
+            specs = form.specs_of(filled, chosen)
+            can_start = intention.draw(specs, chosen, filled.runs_at_once)
         except GeloraError as error:
             st.info(str(error), icon=":material/info:")
             return
@@ -66,7 +68,7 @@ if run_id is None:
         st.page_link(components.page_path("runs"), label="Open Runs", icon=components.ICONS["runs"], query_params=state.as_query())
     else:
         st.info(f"No run yet. Start one above: {goes_on}.")
-    live_parts.others(None, runs)
+    run_parts.others(None, runs)
 else:
     live.follow(run_id)  # before the form, whose data may take a while to read
 with form_place, st.expander("A new run", expanded=run_id is None or "_form_open" in st.session_state, icon=":material/tune:"):

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app import home_parts, machine
+from app.home import parts
+from app.shared import machine
 from gelora.runs import list_runs
 
 st.title("GeLoRA Lab")
@@ -10,13 +11,13 @@ st.markdown(
     "GeLoRA Lab measures how many dimensions the hidden states of a language model fill, layer by layer. "
     "A block that raises that number gets more LoRA rank: you choose the offset by eye, see what it costs, and fine-tune with it."
 )
-home_parts.picture()
+parts.picture()
 st.subheader("Start with one click", anchor=False)
-home_parts.demonstrations()
+parts.demonstrations()
 left, right = st.columns([1.3, 1], gap="large")
 with left:
     st.subheader("Last runs", anchor=False)
-    home_parts.last_runs(list_runs())
+    parts.last_runs(list_runs())
 with right:
     st.subheader("On this machine", anchor=False)
     machine.draw()

@@ -2,14 +2,15 @@
 
 import streamlit as st
 
-from app import comparison, components, figures, layer_parts, measuring, opened_layer, paper, planning
 from app.charts import layers as layer_charts
+from app.layers import comparison, opened_layer, paper, parts
+from app.shared import components, figures, measuring, planning
 
 st.title("Layers")
 measuring.estimator_chooser()
 profile, is_stale = measuring.profile_or_invitation()
 estimator = planning.focus(profile)
-with st.container():  # parts that come and go must not move what stands under them (app/redraw.py)
+with st.container():  # parts that come and go must not move what stands under them (app/shared/redraw.py)
     st.markdown(f"**{components.finding(profile, estimator)}**")
     components.resolution(profile)
     if len(profile.estimates) > 1:
@@ -19,7 +20,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     components.focus_choice("Focus", width=180)
     components.offset_slider(width=260)
     st.toggle("Log axis", key="log")
-    with_baselines = layer_parts.baselines_toggle(profile, estimator)
+    with_baselines = parts.baselines_toggle(profile, estimator)
 measuring.draw_jobs("baselines")
 if not is_stale:
     profile = measuring.current_profile() or profile
@@ -42,12 +43,12 @@ figures.show(
     "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
     "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
     "The last row of ranks counts the estimators that give the rank most of them give. "
-    f"{layer_parts.mark_words(profile)}A click on a marker opens its layer below.",
-    on_select=layer_parts.layer_clicked,
+    f"{parts.mark_words(profile)}A click on a marker opens its layer below.",
+    on_select=parts.layer_clicked,
 )
 with st.container():
-    layer_parts.hint_of_height(profile)
-    layer_parts.sinks(profile, is_stale)
+    parts.hint_of_height(profile)
+    parts.sinks(profile, is_stale)
     if estimator == "twonn-mle":
         st.caption(
             "The interval of this estimator is exact under the Pareto law alone; on real neighbors it is too narrow "
@@ -63,9 +64,9 @@ with st.container():
 paper.expander(profile, estimator, plans)
 comparison.section(profile, estimator, is_stale)
 opened_layer.section(profile, estimator, is_stale)
-layer_parts.sensitivity_section(estimator, is_stale)
+parts.sensitivity_section(estimator, is_stale)
 st.subheader("Numbers")
-layer_parts.numbers(profile, estimator, plans)
+parts.numbers(profile, estimator, plans)
 
 model, source = profile.model, profile.sample_source
 st.caption(

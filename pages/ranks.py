@@ -2,34 +2,35 @@
 
 import streamlit as st
 
-from app import components, measuring, rank_files, rank_memory, rank_parts, rank_tables
+from app.ranks import files, parts, tables
+from app.shared import components, measuring, memory
 from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
 profile, is_stale = None, False
 with st.container():  # what comes and goes over the wall must not move it: moved, it would be built anew under a hand that drags it
     if measuring.current_profile() is not None or not st.session_state["plan_only"]:
-        profile, is_stale = measuring.profile_or_invitation(rank_files.doors)
+        profile, is_stale = measuring.profile_or_invitation(files.doors)
 stage, controls = st.columns([2.7, 1], gap="large")  # in this order, so that a phone shows the wall before the choices
 with controls:
-    rank_parts.choices(profile)
-plan, rule = rank_parts.plan_and_rule(profile)
+    parts.choices(profile)
+plan, rule = parts.plan_and_rule(profile)
 with stage:
     if profile is None:
         st.markdown(
             "**Planned from the configuration alone.** No dimension is measured, so every block gets the same; the sidebar measures."
         )
     else:
-        st.markdown(f"**{rank_parts.finding(profile)}**")
+        st.markdown(f"**{parts.finding(profile)}**")
         components.resolution(profile)
         for sentence in profile.sinks.one_direction_sentences(profile.layer_names) if profile.sinks is not None else ():
             st.warning(sentence, icon=":material/warning:")
-    rank_parts.wall(profile, plan, rule, rank_files.plan_beside(plan), is_stale)
+    parts.wall(profile, plan, rule, files.plan_beside(plan), is_stale)
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Use these ranks" if plan.strategy == rule.strategy else f"Use these ranks ({STRATEGIES[plan.strategy].label})"
         if st.button(label, type="primary", icon=":material/model_training:", key="use_ranks"):
             st.switch_page(components.page_path("finetune"))
-        rank_parts.edit_buttons(plan)
+        parts.edit_buttons(plan)
     if profile is not None:
         st.caption(
             "How to read it: above, the dimension at the blocks' boundaries with its 95% band, so that the segment over a column is "
@@ -37,11 +38,11 @@ with stage:
             "the less it is supported, dotted what has some support but is not in the plan. Then the same bricks in one row, as wide as "
             "their parameters; the dotted lines are the same modules with one rank everywhere. A click lays or takes a brick."
         )
-    st.caption(rank_parts.EVEN_SPREAD)
-rank_parts.notes(plan)
-rank_tables.strategies(rule, profile, is_stale)
-rank_memory.memory(plan, profile)
-rank_tables.module_table(plan)
-rank_tables.beside_uniform(plan)
-rank_files.take_along(plan, rule, profile)
-rank_files.bring_in(plan)
+    st.caption(parts.EVEN_SPREAD)
+parts.notes(plan)
+tables.strategies(rule, profile, is_stale)
+memory.memory(plan, profile)
+tables.module_table(plan)
+tables.beside_uniform(plan)
+files.take_along(plan, rule, profile)
+files.bring_in(plan)

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from app import components, run_compare, run_tables
-from app.redraw import redraw_page
+from app.runs import compare, tables
+from app.shared import components
+from app.shared.redraw import redraw_page
 from gelora.runs import RunInfo, list_runs
 
 
@@ -27,17 +28,17 @@ if not runs:
     st.page_link(components.page_path("finetune"), label="To Fine-tune", icon=components.ICONS["finetune"])
     st.stop()
 
-shown = run_tables.filtered(runs)
+shown = tables.filtered(runs)
 if not shown:
     st.info("No run passes these filters; clear some.")
     st.stop()
-chosen = run_tables.table(shown)
+chosen = tables.table(shown)
 with st.container():  # what is ticked moves nothing under it
     if chosen:
-        run_tables.actions(chosen)
-        run_compare.overlay(chosen)
-        run_compare.settings(chosen)
+        tables.actions(chosen)
+        compare.overlay(chosen)
+        compare.settings(chosen)
     else:
         st.caption("Tick rows to overlay their metrics, compare their settings, open, repeat, resume or delete them.")
-run_compare.against_parameters(shown)
-run_compare.drift(shown, chosen)
+compare.against_parameters(shown)
+compare.drift(shown, chosen)

@@ -92,8 +92,40 @@ def test_streamlit_is_only_in_app_and_pages():
             assert path.parts[0] in ("app", "pages"), path
 
 
+PAGES = {
+    "home": "home",
+    "layers": "layers",
+    "ranks": "ranks",
+    "finetune": "finetune",
+    "runs": "runs",
+    "estimators": "calibration",
+    "theory": "theory",
+}
+"""The entry file of each page under pages/, and the folder of its parts under app/; teaching has a folder and no entry."""
+
+
+def app_part(module: str) -> str:
+    """The folder or file of app/ that a dotted module of it lies in: shared, charts, state, home, ..."""
+    return module.split(".")[1] if "." in module else ""
+
+
+@pytest.mark.parametrize("path", [path for path in python_files() if path.parts[0] in ("app", "pages")], ids=str)
+def test_pages_do_not_know_each_other(path):
+    """A page's folder uses shared parts, charts and the choices, never another page's; what is shared knows no page."""
+    folders = {*PAGES.values(), "teaching"}
+    in_app = path.parts[1] if len(path.parts) > 2 else path.stem
+    own = PAGES.get(path.stem, "") if path.parts[0] == "pages" else in_app
+    may = {"shared", "charts", "state", own} if own in folders or path.parts[0] == "pages" else {
+        "shared": {"shared", "charts", "state"}, "charts": {"charts"}, "state": {"shared"}, "frame": {"shared", "state"},
+        "main": {"shared", "state", "frame", *folders}, "__init__": set(),
+    }[own]  # fmt: skip
+    for module in sorted({as_module(name) for name in imports_of(path)} - {None}):
+        if module.startswith("app."):
+            assert app_part(module) in may, f"{path} imports {module}"
+
+
 def test_charts_are_pure():
-    pure = [path for path in python_files() if path.parts[:2] == ("app", "charts") or path == Path("app/experiment.py")]
+    pure = [path for path in python_files() if path.parts[:2] == ("app", "charts") or path == Path("app/calibration/experiment.py")]
     assert len(pure) > 9
     for path in pure:
         assert not any(name.split(".")[0] == "streamlit" for name in imports_of(path)), path
@@ -108,10 +140,3 @@ def test_importing_gelora_loads_nothing_heavy():
 
 def test_no_grab_bag_files():
     assert [p for p in python_files() if p.stem in ("utils", "common", "helpers", "misc")] == []
-
-
-def test_map_in_contributing_equals_the_tree():
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    table = {line.split("`")[1] for line in text.split("## Map")[1].splitlines() if line.startswith("| `")}
-    tree = {p.as_posix() for p in python_files() if p.name != "__init__.py"}
-    assert table == tree

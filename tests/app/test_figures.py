@@ -1,4 +1,4 @@
-"""Every figure of every page is drawn by `app.figures.show`: with words, numbers and pictures to take along."""
+"""Every figure of every page is drawn by `app.shared.figures.show`: with words, numbers and pictures to take along."""
 
 import ast
 from pathlib import Path
@@ -8,13 +8,13 @@ from streamlit.testing.v1 import AppTest
 
 ROOT = Path(__file__).resolve().parents[2]
 # The one picture that is not the page's: as it will be printed, in its own ink on its own paper.
-PRINTED = ROOT / "app" / "paper.py"
+PRINTED = ROOT / "app" / "layers" / "paper.py"
 FILES = sorted(file for folder in ("app", "pages") for file in (ROOT / folder).rglob("*.py"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_only_figures_py_draws_a_plotly_chart(file):
-    if file in (ROOT / "app" / "figures.py", PRINTED):
+    if file in (ROOT / "app" / "shared" / "figures.py", PRINTED):
         return
     names = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)]
     assert not [node.lineno for node in names if node.attr == "plotly_chart"], "use app.figures.show"
@@ -30,7 +30,7 @@ def test_every_figure_says_what_it_shows(file):
 def page() -> None:
     import plotly.graph_objects as go
 
-    from app import figures
+    from app.shared import figures
 
     figures.show(go.Figure(go.Scatter(x=[1], y=[2], name="a")), "one", says="One point at 1 and 2.", how_to_read="left is less.")
 

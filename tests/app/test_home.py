@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 from test_journey import LONG, open_page
 from test_pages import measure, open_app, sentences
 
-from app import demos, pipeline
+from app.home import demos
+from app.shared import pipeline
 from gelora.home import runs_dir
 from gelora.measurements import MeasurementSpec
 from gelora.ranks import allocate_ranks
@@ -23,7 +24,7 @@ NAMES = ["Data", "States", "Dimension", "Ranks", "Run"]
 def home_of_its_own(tmp_path, monkeypatch):
     """No runs and no measurements of other tests, and no preparation that reads the bundled sentences."""
     monkeypatch.setenv("GELORA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("app.home_parts.warm_up", lambda: None)
+    monkeypatch.setattr("app.home.parts.warm_up", lambda: None)
 
 
 def stood(app) -> dict[str, str]:
@@ -67,7 +68,7 @@ def test_a_file_is_said_with_the_texts_that_it_has(tiny):
 
 
 def test_what_is_made_ready_is_listed_and_sizes_have_their_unit():
-    from app.run_words import listed, size
+    from app.shared.run_words import listed, size
 
     assert listed(["a"]) == "a" and listed(["a", "b"]) == "a and b" and listed(["a", "b", "c"]) == "a, b and c"
     assert [size(n) for n in (12, 24_300, 999_600, 2_400_000, 3e9)] == ["12 B", "24 KB", "1.0 MB", "2.4 MB", "3.0 GB"]
@@ -92,7 +93,7 @@ def test_a_measurement_fills_the_stations_and_another_choice_makes_them_stale(ti
 
 
 def test_a_measurement_under_way_is_running_where_it_is(tiny, monkeypatch):
-    from app.cache import measurements
+    from app.shared.cache import measurements
     from gelora.measurements import MeasuringJob, Quantity
 
     wanted = MeasurementSpec(tiny[0], DataChoice(tiny[1]), 100, 0, True, "mean", 128)
@@ -106,7 +107,7 @@ def test_a_measurement_under_way_is_running_where_it_is(tiny, monkeypatch):
 
 
 def test_the_run_station_knows_runs_of_other_ranks_from_those_of_these(tiny):
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     write_run(runs_dir(), "20260301-100000-tiny-rows-aaaa")
     app = measure(home(tiny))
@@ -131,7 +132,7 @@ def test_the_last_three_runs_lead_to_their_live_view(tiny):
 
 
 def test_what_is_on_this_machine_is_said(tiny, tmp_path):
-    from app.aside import aside
+    from app.shared.aside import aside
 
     app = home(tiny)
     for future, _ in list(aside()._asked.values()):
@@ -144,7 +145,7 @@ def test_what_is_on_this_machine_is_said(tiny, tmp_path):
 
 @pytest.mark.parametrize(("name", "n", "page"), [("curve", 1000, "Layers"), ("offset", 500, "Ranks")])
 def test_a_demonstration_sets_its_choices_measures_them_and_opens_its_page(tiny, monkeypatch, name, n, page):
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     started = []
     monkeypatch.setattr(measurements(), "start", lambda measurement, task, again=False: started.append((measurement, task)))

@@ -17,7 +17,7 @@ ENTRY = str(Path(__file__).resolve().parents[2] / "app" / "main.py")
 
 def open_layers(model: str, data: str, **choices: str) -> AppTest:
     """The Layers page after its curve is measured, in the views of `choices`."""
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     app = AppTest.from_file(ENTRY, default_timeout=120)
     for key, value in ({"estimators": "twonn,mle", "model": model, "data": data, "page": "layers"} | choices).items():
@@ -31,7 +31,7 @@ def open_layers(model: str, data: str, **choices: str) -> AppTest:
 
 def opened(app: AppTest) -> AppTest:
     """The page after the layer under way is open."""
-    from app.cache import pool
+    from app.shared.cache import pool
 
     app.run()
     assert all(job.wait(120) for job in pool().jobs())
@@ -54,7 +54,7 @@ def measured_states(tiny):
 
 
 def test_nothing_is_opened_before_a_view_is_chosen(tiny):
-    from app import opening
+    from app.layers import opening
 
     app = open_layers(*tiny, n="70")
     assert not app.exception and not app.error
@@ -164,7 +164,7 @@ def test_a_changed_choice_closes_the_layer_until_it_is_measured(tiny):
 
 
 def test_states_that_are_gone_are_computed_again_only_when_asked_for(tiny):
-    from app.cache import pool
+    from app.shared.cache import pool
     from gelora.home import cache_dir
 
     app = open_layers(*tiny, n="65", seed="3")
@@ -186,7 +186,7 @@ def test_an_error_is_one_sentence_with_a_second_try(tiny, monkeypatch):
 
     app = open_layers(*tiny, n="75")
     with monkeypatch.context() as patch:
-        patch.setattr("app.opening.open_layer", failing)
+        patch.setattr("app.layers.opening.open_layer", failing)
         app.session_state["view"] = "map"
         app = opened(app)
         assert [e.value for e in app.error] == ["The layer has no inside; take another."]

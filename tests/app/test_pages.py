@@ -34,7 +34,7 @@ def measure(app: AppTest) -> AppTest:
 
 def waited(app: AppTest) -> AppTest:
     """The page after all work under way has ended."""
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     assert all(job.wait(120) for job in measurements().pool.jobs())
     return app.run()
@@ -90,7 +90,7 @@ def test_the_chosen_estimators_come_from_the_url_with_twonn_always_among_them():
 
 
 def test_a_chosen_estimator_is_measured_at_once_and_one_taken_away_is_only_hidden(tiny):
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     app = measure(open_app(model=tiny[0], data=tiny[1], n="90"))
     app = waited(app.multiselect(key="estimators").set_value(["twonn", "mle", "mind"]).run())
@@ -270,8 +270,8 @@ def test_every_page_opens_without_an_exception():
 def test_what_is_taken_along_gives_the_plans_ranks_in_peft(tiny, tmp_path):
     from peft import LoraConfig
 
-    from app.cache import measurements
-    from app.components import adapter_config_json, lora_snippet
+    from app.shared.cache import measurements
+    from app.shared.components import adapter_config_json, lora_snippet
     from gelora.ranks import allocate_ranks
 
     measure(open_app(model=tiny[0], data=tiny[1], n="100"))
@@ -349,7 +349,7 @@ def test_a_run_of_the_page_leaves_the_import_path_alone(tiny):
 
 def test_a_profile_without_a_report_on_sinks_still_says_where_it_is_undefined(tiny):
     """As profiles of earlier versions come back from a file."""
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     measure(open_app(model=tiny[0], data=tiny[1], n="100", pooling="cls"))
     wanted = replace(measurement_of(tiny), pooling="cls")

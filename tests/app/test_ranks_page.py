@@ -11,7 +11,7 @@ from test_pages import measure, measurement_of, open_app, sentences, waited
 
 from app.charts import ranks as rank_charts
 from app.charts.wall import wall_data
-from app.components import finding
+from app.shared.components import finding
 from gelora.geometry import rises
 from gelora.ranks import (
     STRATEGIES,
@@ -97,7 +97,7 @@ def test_a_budget_below_one_rank_a_block_is_one_sentence(ranks):
 
 
 def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(ranks):
-    from app.cache import pool
+    from app.shared.cache import pool
 
     app = ranks(offset="3")
     assert set(rows_of(app, "unspent")) == {"GeLoRA", "Uniform", "Deeper more", "Deeper less", "Random"}
@@ -169,13 +169,13 @@ def upload(app, *files: tuple[str, bytes]):
 
 
 def test_a_plan_and_an_adapter_lie_beside_and_their_ranks_can_be_taken(ranks, tiny):
-    from app import rank_files
-    from app.cache import measurements
+    from app.ranks import files
+    from app.shared.cache import measurements
 
     app = ranks()
     profile = measurements().find(measurement_of(tiny))
     plan = edit_ranks(allocate_ranks(profile, offset=2), {"encoder.layer.1.attention.self.key": 9})
-    rank_files._plans().add(plan.digest(), plan)
+    files._plans().add(plan.digest(), plan)
     app = ranks(beside=plan.digest())
     assert not app.exception
     assert f"Beside lies the **gelora plan** of {plan.model_id}" in sentences(app.markdown)
@@ -187,12 +187,12 @@ def test_a_plan_and_an_adapter_lie_beside_and_their_ranks_can_be_taken(ranks, ti
 
 
 def test_what_an_adapter_trains_beside_its_ranks_and_above_a_side_is_said(ranks, tiny):
-    from app import rank_files
+    from app.ranks import files
     from gelora.sources import model_structure
 
     config = {"peft_type": "LORA", "r": 40, "target_modules": ["query", "pooler.dense"], "base_model_name_or_path": tiny[0]}
     plan = plan_from_adapter(config, model_structure(tiny[0]))
-    rank_files._plans().add(plan.digest(), plan)
+    files._plans().add(plan.digest(), plan)
     app = ranks(beside=plan.digest())
     said = sentences(app.caption)
     assert f"trains {40 * 64:,} parameters in modules outside the blocks (bert.pooler.dense)" in said
@@ -218,24 +218,24 @@ def test_modules_that_peft_takes_for_experts_are_a_note_of_the_plan(monkeypatch)
 def test_files_are_told_apart_and_wrong_ones_are_one_sentence(tiny, monkeypatch):
     import streamlit as st
 
-    from app import rank_files
+    from app.ranks import files
     from gelora.errors import InputError
     from gelora.sources import model_structure
 
     structure = model_structure(tiny[0])
     state: dict = {}
     monkeypatch.setattr(st, "session_state", state)
-    monkeypatch.setattr(rank_files, "_structure", lambda: structure)
+    monkeypatch.setattr(files, "_structure", lambda: structure)
     plan = uniform_ranks(structure, 3)
     config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["query"], "base_model_name_or_path": "x"}
-    assert "12 modules with ranks 3 to 3" in rank_files._take_in({"plan.json": plan.to_json().encode()})
+    assert "12 modules with ranks 3 to 3" in files._take_in({"plan.json": plan.to_json().encode()})
     assert state["beside"] == plan.digest()
     packed = json.dumps(config).encode()
     for name, content in (
         ("adapter_config.json", packed), ("adapter_config.json", b"\xef\xbb\xbf" + packed),
         ("adapter_config.json.gz", gzip.compress(packed)),
     ):  # fmt: skip
-        assert "3 modules with ranks 4 to 4" in rank_files._take_in({name: content})
+        assert "3 modules with ranks 4 to 4" in files._take_in({name: content})
     for name, content, sentence in (
         ("a.json", b"\xff\xfe", "is not JSON"),
         ("adapter_config.json", b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
@@ -245,11 +245,11 @@ def test_files_are_told_apart_and_wrong_ones_are_one_sentence(tiny, monkeypatch)
         ("adapter_model.safetensors", b"nothing of that kind", "adapter_model.safetensors"),
     ):
         with pytest.raises(InputError, match=sentence):
-            rank_files._take_in({name: content})
+            files._take_in({name: content})
 
 
 def test_an_imported_profile_is_what_its_own_choices_measured(tiny, tmp_path):
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     measure(open_app(model=tiny[0], data=tiny[1], n="80"))
     wanted = dataclasses.replace(measurement_of(tiny), n_samples=80)
@@ -287,7 +287,7 @@ def test_the_link_reopens_the_page_as_it_is(ranks):
 def test_the_command_on_the_page_gives_the_plan_on_the_page(ranks, tiny, tmp_path):
     import shlex
 
-    from app.cache import measurements
+    from app.shared.cache import measurements
     from gelora.cli import main
 
     app = unfolded(ranks(offset="2", edits="2:7"), "along_open")

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_pages import open_app
 
-from app import components, pipeline
+from app.shared import components, pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,7 +16,7 @@ def test_a_click_is_heard_though_a_fragment_before_the_button_has_news():
     def page():
         import streamlit as st
 
-        from app.redraw import redraw_page
+        from app.shared.redraw import redraw_page
 
         @st.fragment(run_every=60)
         def news():

@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from app import rehearse
 from app.state import FIELDS, measurement_of
+from app.teaching import rehearse
 
 
 def test_all_that_the_steps_show_is_there_afterwards(tiny, gelora_home, monkeypatch, capsys):
-    from app.cache import measurements
-    from app.teaching_ratios import ratios
+    from app.shared.cache import measurements
+    from app.teaching.ratios import ratios
     from gelora.measurements import Quantity
 
     model, data = tiny

@@ -6,7 +6,7 @@ import pytest
 from made_runs import make_run, plan_of
 
 from app.charts import drift, runs as run_charts, training
-from app.run_compare import front_words, held_to
+from app.runs.compare import front_words, held_to
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import RunGroup, pareto_front, summarise
 

@@ -13,8 +13,8 @@ from playwright.sync_api import expect
 from test_journey import LONG, open_page
 from test_pages import measure, open_app, sentences
 
-from app.run_form import shares, whole_numbers
-from app.shell import train_command, train_commands
+from app.finetune.form import shares, whole_numbers
+from app.shared.shell import train_command, train_commands
 from gelora.errors import InputError
 from gelora.home import runs_dir
 from gelora.records import DataChoice, RunSpec, TrainingConfig
@@ -99,8 +99,8 @@ def test_settings_of_the_form_reach_the_run(form):
 @pytest.mark.parametrize("n_rows", [4, 10, 120, 300, 4499, 4500, 9000])
 @pytest.mark.parametrize("held_out", [None, 3, 700])
 def test_rows_are_counted_as_the_runner_parts_them(n_rows, held_out):
-    from app.run_intention import parted
-    from app.run_task import TaskChoice
+    from app.finetune.intention import parted
+    from app.finetune.task import TaskChoice
     from gelora.tasks.splitting import choose_rows
 
     data, other = DataChoice("rows.jsonl"), None if held_out is None else DataChoice("dev.jsonl")
@@ -308,7 +308,7 @@ def test_the_command_line_reads_a_command_as_the_very_runs(tiny):
 
 
 def test_two_names_for_the_same_ranks_are_said():
-    from app.run_intention import same_runs
+    from app.finetune.intention import same_runs
 
     uniform = plan_of(2)
     rule = dataclasses.replace(uniform, strategy="gelora", offset=2, rounding="ceil", estimator="twonn")

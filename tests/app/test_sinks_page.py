@@ -52,7 +52,7 @@ def test_an_old_link_is_the_default_and_what_no_pooling_allows_is_not_taken():
 
 
 def test_the_page_measures_anew_and_the_command_line_gives_the_same_numbers(planted, tmp_path):
-    from app.cache import measurements
+    from app.shared.cache import measurements
 
     app = measure(open_app(**choices(planted)))
     dropped = state.measurement_of(app.session_state)
@@ -72,8 +72,8 @@ def test_the_page_measures_anew_and_the_command_line_gives_the_same_numbers(plan
 
 
 def test_the_shell_command_and_an_imported_profile_keep_the_choice(planted, monkeypatch):
-    from app import rank_files
-    from app.cache import measurements
+    from app.ranks import files
+    from app.shared.cache import measurements
 
     app = measure(open_app(**choices(planted, sinks="unit", sink_ratio="6")))
     wanted = state.measurement_of(app.session_state)
@@ -82,12 +82,12 @@ def test_the_shell_command_and_an_imported_profile_keep_the_choice(planted, monk
     command = shlex.split(next(code.value for code in app.run().code if code.value.startswith("gelora plan")))
     assert command[command.index("--sinks") + 1] == "unit" and command[command.index("--sink-ratio") + 1] == "6"
     session = {"estimator": "twonn"}
-    monkeypatch.setattr(rank_files.st, "session_state", session)
-    monkeypatch.setattr(rank_files, "measurements", lambda: type("Taken", (), {"add": lambda *taken: session.update(taken=taken)})())
+    monkeypatch.setattr(files.st, "session_state", session)
+    monkeypatch.setattr(files, "measurements", lambda: type("Taken", (), {"add": lambda *taken: session.update(taken=taken)})())
     monkeypatch.setattr(state, "measurement", lambda: wanted)
-    rank_files._open_profile(measurements().find(wanted))
+    files._open_profile(measurements().find(wanted))
     assert (session["sinks"], session["sink_ratio"]) == ("unit", 6.0)
-    rank_files._open_profile(replace(measurements().find(wanted), sinks=None))
+    files._open_profile(replace(measurements().find(wanted), sinks=None))
     assert (session["sinks"], session["sink_ratio"]) == ("keep", 5.0)
 
 
@@ -109,8 +109,8 @@ def test_with_and_without_sinks_is_one_chart_that_says_where_they_differ(planted
 
 
 def test_without_any_sink_both_sides_are_said_to_be_one(tiny):
-    from app.cache import measurements
     from app.charts.comparison import sink_notes
+    from app.shared.cache import measurements
 
     measure(open_app(model=tiny[0], data=tiny[1], n="100", estimators="twonn"))
     profile = measurements().find(measurement_of(tiny))

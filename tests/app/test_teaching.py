@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.teaching_run import recorded
+from app.teaching.recorded_run import recorded
 from gelora.runs import list_runs
 
 pytestmark = pytest.mark.browser

@@ -7,8 +7,8 @@ import pytest
 from made_profiles import make_profile
 from made_runs import make_run
 
-from app import teaching_run
-from app.teaching_run import HEAD_ONLY, RECORDED, TRAINING, find_run, head_only_spec, recorded, same_run, tour_spec
+from app.teaching import recorded_run
+from app.teaching.recorded_run import HEAD_ONLY, RECORDED, TRAINING, find_run, head_only_spec, recorded, same_run, tour_spec
 from gelora.errors import StoreError
 from gelora.records import DataChoice, IdEstimate
 from gelora.sources import BUNDLED_DATASET, bundled_models, model_structure
@@ -68,7 +68,7 @@ def test_the_head_alone_is_trained_with_the_same_settings():
 def test_a_damaged_record_is_one_sentence(tmp_path, monkeypatch):
     broken = tmp_path / "recorded_run.json"
     broken.write_text("{")
-    monkeypatch.setattr(teaching_run, "RECORDED", broken)
+    monkeypatch.setattr(recorded_run, "RECORDED", broken)
     recorded.cache_clear()
     with pytest.raises(StoreError, match="make it anew"):
         recorded()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from made_profiles import make_profile
 
-from app.teaching_run import Harvest
-from app.teaching_steps import (
+from app.teaching.recorded_run import Harvest
+from app.teaching.steps import (
     GAINS,
     N_STEPS,
     agreement_answer,

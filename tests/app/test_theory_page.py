@@ -14,9 +14,9 @@ from test_pages import waited
 
 from app.charts import theory as charts
 from app.charts.data import figure_table
-from app.theory import CHOICES, limits, map_choice
-from app.theory_block import _TOLERANCE, sink_words
-from app.theory_maps import bound_words
+from app.theory.block import _TOLERANCE, sink_words
+from app.theory.choices import CHOICES, limits, map_choice
+from app.theory.maps import bound_words
 from gelora.errors import InputError
 from gelora.geometry import Bound
 from gelora.sources import BlockJacobian
@@ -62,11 +62,11 @@ def test_a_sink_draws_the_estimators_apart_and_left_out_they_agree(tiny):
     """The card's own pooling is the library's, and its question's answer what it shows."""
     import torch
 
-    from app import theory_sinks
+    from app.theory import sinks
     from gelora.sources.sink_pooling import SinkPooling
     from gelora.sources.tokenized import TokenizedSample
 
-    texts = theory_sinks.made_texts(10)
+    texts = sinks.made_texts(10)
     table = torch.zeros(len(texts.lengths), int(texts.lengths.max()), texts.points.shape[1] + 1)
     for i, (point, length) in enumerate(zip(texts.points, texts.lengths, strict=True)):
         table[i, 1:length, :-1] = torch.from_numpy(point)
@@ -76,9 +76,9 @@ def test_a_sink_draws_the_estimators_apart_and_left_out_they_agree(tiny):
         pooling = SinkPooling(TokenizedSample({}, texts.lengths, "mean"), treatment, 5.0, 0, table.shape[2])
         pooling.put(batch, torch.stack([pooling.take(batch, "cpu")(0, table)]))
         assert not len(pooling.settle())
-        np.testing.assert_allclose(pooling.result()[0][0], theory_sinks.pooled(texts, 100, treatment), atol=1e-5)
-    found, last = theory_sinks.readings(10), -1
-    lost = {name: 1 - found["keep"][name][last] / found["drop"][name][last] for name in theory_sinks.ESTIMATED}
+        np.testing.assert_allclose(pooling.result()[0][0], sinks.pooled(texts, 100, treatment), atol=1e-5)
+    found, last = sinks.readings(10), -1
+    lost = {name: 1 - found["keep"][name][last] / found["drop"][name][last] for name in sinks.ESTIMATED}
     assert lost["mle"] > 0.5 > lost["gride"] > lost["twonn"] > 0.1
     app = open_page(th_sink_norm="99", th_sink_d="6")
     assert app.session_state["th_sink_norm"] == 100.0 and "for a true 6; one direction holds" in said(app, "With a first token of norm 100")
@@ -129,7 +129,7 @@ def test_a_rotation_raises_nothing_and_needs_two_ranks_a_plane():
 
 
 def test_a_real_block_is_probed_and_marked_when_the_choices_change(tiny):
-    from app.cache import pool
+    from app.shared.cache import pool
 
     app = open_page(model=tiny[0], data=tiny[1], n="50", th_probes="32", th_points="2")
     app.button(key="probe_block").click().run()
@@ -161,7 +161,7 @@ def test_the_sinks_of_the_measured_model_stand_in_the_card(tiny):
 
 
 def test_a_block_that_is_not_there_is_one_sentence(tiny):
-    from app.cache import pool
+    from app.shared.cache import pool
 
     app = open_page(model=tiny[0], data=tiny[1], n="50", th_block="9")
     app.button(key="probe_block").click().run()

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from made_wall import made_wall, params_at, ranks_at
 
-from app import rank_wall
+from app.ranks import wall
 from gelora.errors import InputError
 
-FRONTEND = Path(rank_wall.__file__).parent / "frontend"
+FRONTEND = Path(wall.__file__).parent / "frontend"
 
 groups = st.fixed_dictionaries(
     {"n": st.integers(1, 4), "per_rank": st.integers(1, 10**9), "limit": st.integers(1, 9), "fixed": st.none() | st.integers(0, 9)}
@@ -92,12 +92,12 @@ def test_a_unit_is_hatched_below_the_share_that_the_page_calls_solid(browser, so
 
 def test_an_answer_is_checked_against_what_was_shown():
     data = made_wall(3, 2)
-    assert rank_wall.wall_answer(data, None, None) == (2, None)
-    assert rank_wall.wall_answer(data, {"value": 5, "nonce": 7}, None) == (5, None)
-    assert rank_wall.wall_answer(data, None, {"block": 3, "rank": 0, "nonce": 7}) == (2, {"block": 3, "rank": 0, "nonce": 7})
+    assert wall.wall_answer(data, None, None) == (2, None)
+    assert wall.wall_answer(data, {"value": 5, "nonce": 7}, None) == (5, None)
+    assert wall.wall_answer(data, None, {"block": 3, "rank": 0, "nonce": 7}) == (2, {"block": 3, "rank": 0, "nonce": 7})
     for offset in ({"value": 9, "nonce": 1}, {"value": -1, "nonce": 1}, {"value": 1.5, "nonce": 1}, {"value": True}, {"value": "1"}, 4, {}):
         with pytest.raises(InputError):
-            rank_wall.wall_answer(data, offset, None)
+            wall.wall_answer(data, offset, None)
     for edit in ({"block": 4, "rank": 1, "nonce": 1}, {"block": 1, "rank": -1, "nonce": 1}, {"block": 1, "rank": 1}, "1"):
         with pytest.raises(InputError):
-            rank_wall.wall_answer(data, None, edit)
+            wall.wall_answer(data, None, edit)

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import streamlit as st
 from made_wall import made_wall
 
-from app.rank_wall import WallAnswer, rank_wall
+from app.ranks.wall import WallAnswer, rank_wall
 
 st.set_page_config(layout="wide")
 state = st.session_state

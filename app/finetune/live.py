@@ -1,0 +1,105 @@
+"""The live view of one run: which one, when it is read again, and where its parts stand.
+
+Holds nothing: a reload, a second tab or a restarted server shows the same, because the truth is on disk.
+"""
+
+from collections.abc import Callable
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import state
+from app.finetune.live_geometry import geometry, is_measured
+from app.shared import run_parts
+from app.shared.redraw import in_place, redraw_page
+from gelora.errors import GeloraError
+from gelora.runs import RunInfo, list_runs
+
+
+@in_place
+def chosen_run(runs: list[RunInfo]) -> str | None:
+    """The run in the URL if it exists, else the one under way, else the next in the queue, else None."""
+    wanted = st.session_state["run"]
+    if wanted and any(run.id == wanted for run in runs):
+        return str(wanted)
+    if wanted:
+        st.warning(f"There is no run {wanted!r} any more.")
+        state.choose("run", "")
+    alive = sorted((run for run in runs if run.is_live), key=lambda run: (run.status != "running", run.queue_place or 0))
+    if alive:
+        state.choose("run", alive[0].id)
+        return alive[0].id
+    return None
+
+
+def follow(run_id: str) -> None:
+    """The run as it is now, and again every second while it lives.
+
+    Alive, paused or ended, its parts stand in the same place, so that one state of it leaves nothing of another behind.
+    """
+    run = run_parts.read(run_id)
+    if run is None:
+        return
+    switch, body, beside = st.container(), st.container(), st.container()
+    paused = run.is_live and switch.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
+    with body:
+        if run.is_live and not paused:
+            _live(run_id)
+        else:
+            _still(run_id)
+    with beside:
+        _others(run_id)
+
+
+@st.fragment(run_every=2.0)
+def _others(run_id: str) -> None:
+    """The other runs under way, whatever has become of the one that is looked at."""
+    run_parts.others(run_id, list_runs())
+
+
+@st.fragment(run_every=1.0)
+def _live(run_id: str) -> None:
+    if st.session_state["run"] not in ("", run_id):  # another one was chosen
+        redraw_page()
+    run = run_parts.read(run_id)
+    if run is None:
+        return
+    _draw(run)
+    if not run.is_live:
+        redraw_page()
+
+
+@st.fragment
+def _still(run_id: str) -> None:
+    if st.session_state["run"] not in ("", run_id):
+        redraw_page()
+    run = run_parts.read(run_id)
+    if run is not None:
+        _draw(run)
+
+
+def _draw(run: RunInfo) -> None:
+    """Every part in a container of its own, so that one that comes or goes moves no other."""
+    runs = list_runs()
+    head, numbers, ends, buttons = st.container(), st.container(), st.container(), st.container()
+    middle, below, texts = st.container(), st.container(), st.container()
+    left, right = middle.columns(2, gap="large") if is_measured(run) else (middle.container(), middle.container())
+    _part(head, run_parts.heading, run, runs)
+    _part(numbers, run_parts.status_line, run)
+    if not run.is_live:
+        _part(ends, run_parts.result, run)
+    _part(buttons, run_parts.controls, run)
+    _part(left, run_parts.curves, run, runs)
+    _part(right, geometry, run)
+    _part(below, run_parts.examples, run)
+    _part(texts, run_parts.log, run)
+    _part(texts, run_parts.origin, run)
+
+
+def _part(place: DeltaGenerator, draw: Callable[..., None], *what: object) -> None:
+    """One part in its place; what is damaged is said there, and the other parts are drawn."""
+    with place:
+        try:
+            draw(*what)
+        except GeloraError as error:
+            st.error(str(error), icon=":material/error:")

@@ -1,0 +1,1 @@
+"""The Home page: the pipeline's picture, demonstrations, last runs."""

@@ -1,0 +1,248 @@
+"""What the Ranks page gives away and takes in: adapter config, snippet, tables, command and link; profiles, plans, adapters.
+
+Draws with Streamlit; files are read by the library.
+"""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from app import state
+from app.ranks.tables import module_rows
+from app.shared import components, measuring, planning, shell
+from app.shared.cache import measurements
+from gelora.errors import GeloraError, InputError
+from gelora.measurements import MeasurementSpec, ResultStore
+from gelora.ranks import export_lora_config, plan_from_adapter
+from gelora.records import IdProfile, RankPlan
+from gelora.sources import decoded, kind_of, unpacked
+
+KINDS = ["json", "gz", "safetensors", "bin"]
+
+
+@st.cache_resource(show_spinner=False)
+def _plans() -> ResultStore[RankPlan]:
+    """Plans that were brought in, by digest, so that a link to them lives on."""
+    return ResultStore("plans", RankPlan, lambda old, new: new)
+
+
+def plan_beside(plan: RankPlan) -> tuple[str, RankPlan] | None:
+    """The plan that was brought in to be laid over the curve, with its name; only if it is of the same matrices' model."""
+    found = _plans().find(st.session_state["beside"]) if st.session_state["beside"] else None
+    if found is None:
+        return None
+    label = "adapter" if found.strategy == "imported" else f"{found.strategy} plan"
+    if found.model_id != plan.model_id and not {module.name for module in found.modules} & {module.name for module in plan.modules}:
+        st.warning(f"The {label} that lies beside is of {found.model_id}, this curve of {plan.model_id}: it is not drawn.")
+        return None
+    return label, found
+
+
+def take_along(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> None:
+    """Everything that a person carries away: for PEFT, for a spreadsheet, for a shell, for a colleague."""
+    expander = st.expander("Take it along", icon=":material/download:", on_change="rerun", key="along_open")
+    with expander:
+        if not expander.open:
+            return
+        _config(plan)
+        with st.container(horizontal=True):
+            _download("Plan as JSON", plan.to_json(indent=1), "rank_plan.json", "application/json")
+            _download("Plan as CSV", module_rows(plan).to_csv(index=False), "rank_plan.csv", "text/csv")
+            if profile is not None:
+                _download("Profile as JSON", profile.to_json(indent=1), "profile.json", "application/json")
+                _download("Profile as CSV", profile_rows(profile).to_csv(index=False), "profile.csv", "text/csv")
+        st.caption("The figures save themselves as PNG or SVG: the camera at their upper right. The same from a shell:")
+        st.code(shell.plan_command(plan, rule, profile), language="bash", wrap_lines=True)
+        st.caption("A link that reopens this page as it is:")
+        st.code(link(), language=None, wrap_lines=True)
+
+
+@st.cache_data(max_entries=200, show_spinner="PEFT is trying this configuration on the model without weights")
+def _what_peft_says(digest: str, _plan: RankPlan) -> tuple[bool, str]:
+    """Whether PEFT makes this plan of its config, and what is to be said of that; once for each plan."""
+    try:
+        return True, export_lora_config(_plan)[1] or ""
+    except GeloraError as error:
+        return False, str(error)
+
+
+def _config(plan: RankPlan) -> None:
+    """The plan's config to copy and to download, after PEFT has made exactly this plan of it on the meta device."""
+    good, words = _what_peft_says(plan.digest(), plan)
+    if not good:
+        st.error(words)
+        return
+    if words:
+        st.caption(f"{words}.")
+    st.code(components.lora_snippet(plan), language="python")
+    _download("adapter_config.json", components.adapter_config_json(plan), "adapter_config.json", "application/json")
+
+
+def _download(words: str, content: str, name: str, kind: str) -> None:
+    st.download_button(words, content, name, kind, icon=":material/download:", on_click="ignore", key=f"download_{name}")
+
+
+def link() -> str:
+    """The address of this page with every choice."""
+    base = (st.context.url or "").split("?")[0].removesuffix("ranks")
+    return f"{base}?{urlencode({'page': 'ranks', **state.as_query()})}"
+
+
+def profile_rows(profile: IdProfile) -> pd.DataFrame:
+    """One row a layer and estimator."""
+    return pd.DataFrame(
+        [
+            {"layer": layer, "estimator": name, "dimension": e.dimension, "ci_low": e.ci_low, "ci_high": e.ci_high,
+             "n_samples": e.n_samples, "n_distinct": e.n_distinct, "note": e.note}
+            for name, curve in profile.estimates.items()
+            for layer, e in zip(profile.layer_names, curve, strict=True)
+        ]
+    )  # fmt: skip
+
+
+def doors() -> None:
+    """What else can be done where nothing is measured: plan from the configuration alone, or bring a profile."""
+    left, right = st.columns(2)
+    with left.container(border=True):
+        st.markdown(
+            "**Plan only.** The model's configuration is enough for budgets, uniform ranks and ranks by depth; no dimension is measured."
+        )
+        st.button("Plan without a curve", key="plan_only_door", on_click=_set, args=("plan_only", True))
+    with right.container(border=True):
+        st.markdown("**Import a profile** that `gelora measure --json` wrote, here or on a machine with a GPU.")
+        _uploader("door")
+        _said()
+
+
+def bring_in(plan: RankPlan) -> None:
+    """Upload of a profile, a plan or an adapter; what lies beside, and how to take its ranks or leave it."""
+    with st.expander("Bring in a profile, a plan or an adapter", icon=":material/upload:", expanded=bool(st.session_state["beside"])):
+        _uploader("page")
+        path = st.text_input("Or a LoRA adapter's folder on this machine", key="adapter_path", persist_state="session")
+        st.button("Read it", key="read_adapter", disabled=not path, on_click=_read_folder, args=(path,))
+        _said()
+        beside = plan_beside(plan)
+        if beside is None:
+            return
+        label, other = beside
+        st.markdown(
+            f"Beside lies the **{label}** of {other.model_id}: {len(other.modules)} modules, ranks {min(other.ranks.values())} to "
+            f"{max(other.ranks.values())}, {other.n_adapter_params:,} parameters."
+        )
+        for part in other.also_trained:
+            st.caption(f"Beside these the adapter trains {part.words}.")
+        if other.also_trained:
+            st.caption(f"In all PEFT trains {other.n_trained_params:,} parameters of it.")
+        for block, note in other.block_notes.items():
+            st.caption(f"{f'Block {block}' if block else 'The whole'}: {note}")
+        with st.container(horizontal=True):
+            st.button("Take its ranks by hand", key="take_ranks", on_click=_take_ranks, args=(plan, other))
+            st.button("Lay it aside", key="leave_beside", on_click=_set, args=("beside", ""))
+
+
+def _uploader(where: str) -> None:
+    version = st.session_state.setdefault("_upload_version", 0)
+    key = f"upload_{where}_{version}"
+    st.file_uploader(
+        "profile.json, rank_plan.json, or adapter_config.json and adapter_model.safetensors", KINDS, accept_multiple_files=True,
+        key=key, on_change=_uploaded, args=(key,),
+    )  # fmt: skip
+
+
+def _said() -> None:
+    """What came of the last upload."""
+    good, words = st.session_state.pop("_upload_said", (True, ""))
+    if words:
+        (st.success if good else st.error)(words)
+
+
+def _uploaded(key: str) -> None:
+    files = {file.name: file.getvalue() for file in st.session_state[key]}
+    if not files:
+        return
+    try:
+        st.session_state["_upload_said"] = (True, _take_in(files))
+    except GeloraError as error:
+        st.session_state["_upload_said"] = (False, str(error))
+    st.session_state["_upload_version"] += 1
+
+
+def _read_folder(path: str) -> None:
+    try:
+        st.session_state["_upload_said"] = (True, _lay_beside(plan_from_adapter(Path(path).expanduser(), _structure())))
+    except GeloraError as error:
+        st.session_state["_upload_said"] = (False, str(error))
+
+
+def _take_in(files: Mapping[str, bytes]) -> str:
+    """Take in what was uploaded and say what it was.
+
+    Raises:
+        GeloraError: it is neither a profile, a plan nor an adapter of this model.
+    """
+    if len(files) == 1 and next(iter(files)).endswith((".json", ".json.gz")):
+        (name, content), *_ = files.items()
+        content = unpacked(name, content)
+        what = kind_of(content)
+        if what is not None:
+            raise InputError(f"{name} is {what}. Give a profile, a plan or an adapter_config.json.")
+        try:
+            text = decoded(name, content, None)[0]
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{name} is not JSON ({error}); give a profile, a plan or an adapter_config.json.") from error
+        kind = fields.get("record") if isinstance(fields, dict) else None
+        if kind == "IdProfile":
+            return _open_profile(IdProfile.from_json(text))
+        if kind == "RankPlan":
+            return _lay_beside(RankPlan.from_json(text))
+        if not isinstance(fields, dict) or "peft_type" not in fields:
+            raise InputError(f"{name} is neither a profile nor a plan of GeLoRA Lab, nor the adapter_config.json of a LoRA adapter.")
+    with tempfile.TemporaryDirectory(prefix="gelora-adapter-") as folder:
+        for name, content in files.items():
+            (Path(folder) / Path(name).name).write_bytes(content)
+        return _lay_beside(plan_from_adapter(folder, _structure()))
+
+
+def _structure():  # type: ignore[no-untyped-def]
+    return planning.structure_of(measuring.current_profile())
+
+
+def _open_profile(profile: IdProfile) -> str:
+    """Take the profile for what was measured with its own choices, and make them the page's."""
+    spec = MeasurementSpec.of(profile)
+    chosen = {**state.fields_of(spec), "estimators": state.in_order(list(profile.estimates)), "plan_only": False}
+    for key, value in chosen.items():
+        st.session_state[key] = value
+    if st.session_state["estimator"] not in profile.estimates:
+        st.session_state["estimator"] = next(iter(profile.estimates))
+    measurements().add(state.measurement(), profile)
+    return f"The profile of {spec.model} on {spec.data.dataset} is open; model, data and sample are set to its own."
+
+
+def _lay_beside(plan: RankPlan) -> str:
+    _plans().add(plan.digest(), plan)
+    st.session_state["beside"] = plan.digest()
+    return f"{len(plan.modules)} modules with ranks {min(plan.ranks.values())} to {max(plan.ranks.values())} lie beside the rule's."
+
+
+def _take_ranks(plan: RankPlan, other: RankPlan) -> None:
+    """Every targeted module gets the other plan's rank by hand, 0 where that has none; what is cut to a smaller side is said."""
+    ranks = {module.name: min(other.ranks.get(module.name, 0), module.smaller_side) for module in plan.modules}
+    if any(ranks.values()):
+        st.session_state["edits"] = ranks
+        cut = [name for name, rank in ranks.items() if rank < other.ranks.get(name, 0)]
+        if cut:
+            words = f"{len(cut)} ranks above the smaller side of their matrix, such as that of {cut[0]}, were cut to that side."
+            st.session_state["_upload_said"] = (True, words)
+    else:
+        st.session_state["_upload_said"] = (False, "None of the modules targeted here has a rank there; choose its target modules first.")
+
+
+def _set(key: str, value: object) -> None:
+    st.session_state[key] = value

@@ -1,0 +1,134 @@
+"""The lower half of the Ranks page: every strategy at one budget, every module's rank, uniform LoRA beside it.
+
+Draws with Streamlit; plans come from `app.shared.planning`, scores of matrices from `app.shared.scoring`.
+"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from app.charts.ranks import ranks_by_strategy
+from app.ranks.parts import edit_rank
+from app.shared import figures, planning, progress, scoring
+from app.shared.redraw import in_place, redraw_page
+from app.shared.run_words import listed
+from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
+from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
+
+
+@in_place
+def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
+    """Every strategy at the rule's cost at most, and which of them is to be used."""
+    st.subheader("Strategies at this budget")
+    wanted = planning.scoring_of(rule.target_modules)
+    job = scoring.job_of(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
+    is_at_work, n_results = job is not None and not job.is_over, job.n_results if job is not None else 0
+    plans, reasons = planning.all_strategies(rule, profile)
+    missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
+        if missing and not is_at_work and st.button(
+            "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
+            help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",
+        ):  # fmt: skip
+            scoring.start(wanted)
+            st.rerun()
+    if is_at_work:
+        _scoring_progress(n_results)
+    elif job is not None and job.error and missing:
+        st.info(job.error, icon=":material/info:")
+    figures.show(
+        ranks_by_strategy(plans, stale),
+        "strategies_chart",
+        says=f"Rank of every block by {', '.join(STRATEGIES[name].label for name in plans)}, "
+        f"each at no more than {rule.n_adapter_params:,} parameters.",
+        how_to_read=f"every strategy gets at most the {rule.n_adapter_params:,} parameters of the wall; a bar is a block's mean rank, "
+        "the line on it reaches from its lowest matrix to its highest.",
+    )
+    rows = [
+        {"strategy": STRATEGIES[name].label, "parameters": plan.n_adapter_params, "unspent": rule.n_adapter_params - plan.n_adapter_params,
+         "lowest rank": min(plan.ranks.values()), "highest rank": max(plan.ranks.values()),
+         "idea": STRATEGIES[name].idea, "source": STRATEGIES[name].source}
+        for name, plan in plans.items()
+    ]  # fmt: skip
+    numbers = {name: st.column_config.NumberColumn(format="localized") for name in ("parameters", "unspent")}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)
+    for names in same_ranks({STRATEGIES[name].label: plan for name, plan in plans.items()}):
+        st.caption(f"{listed(list(names))} are the same ranks here: to compare them compares nothing.")
+    _reasons({name: reason for name, reason in reasons.items() if name not in missing})
+
+
+def _reasons(reasons: Mapping[str, str]) -> None:
+    for name, reason in reasons.items():
+        st.caption(f"{STRATEGIES[name].label}: {reason}")
+
+
+@st.fragment(run_every=0.4)
+def _scoring_progress(n_results: int) -> None:
+    job = scoring.job_of(planning.scoring_of(st.session_state["targets"]))
+    if job is None or job.is_over or job.n_results != n_results:
+        redraw_page()
+    if job is not None:
+        progress.with_cancel(job, "cancel_scoring")
+
+
+def module_table(plan: RankPlan) -> None:
+    """Every module's rank, to be changed by hand."""
+    expander = st.expander("Module by module", on_change="rerun", key="modules_open")
+    with expander:
+        if not expander.open:
+            return
+        st.caption("Change a rank in the table; it is marked, kept in the link, and can be undone. 0 takes the adapter away.")
+        rows = module_rows(plan)
+        version = st.session_state.setdefault("_modules_version", 0)
+        key = f"modules_{version}"  # a new table after each edit, so that an edit is applied once
+        st.data_editor(
+            rows, key=key, hide_index=True, disabled=[name for name in rows.columns if name != "rank"],
+            on_change=_table_edited, args=(key, [module.name for module in plan.modules], [module.smaller_side for module in plan.modules]),
+            column_config={
+                "rank": st.column_config.NumberColumn(min_value=0, step=1, required=True),
+                "alpha": st.column_config.NumberColumn(format="%g"),
+                **{name: st.column_config.NumberColumn(format="localized") for name in ("parameters", "in", "out")},
+            },
+        )  # fmt: skip
+
+
+def _table_edited(key: str, names: list[str], limits: list[int]) -> None:
+    for row, changes in st.session_state[key]["edited_rows"].items():
+        if changes.get("rank") is not None:
+            edit_rank(names[int(row)], min(int(changes["rank"]), limits[int(row)]))
+    st.session_state["_modules_version"] += 1
+
+
+def module_rows(plan: RankPlan) -> pd.DataFrame:
+    """One row a module."""
+    return pd.DataFrame(
+        [
+            {
+                "block": module.block,
+                "module": module.name,
+                "rank": plan.ranks[module.name],
+                "by hand": f"was {plan.edits[module.name]}" if module.name in plan.edits else "",
+                "alpha": plan.alphas[module.name],
+                "parameters": plan.ranks[module.name] * module.n_params_per_rank,
+                "in": module.in_features,
+                "out": module.out_features,
+                "kind": module.kind,
+            }
+            for module in plan.modules
+        ]
+    )
+
+
+def beside_uniform(plan: RankPlan) -> None:
+    """The plan's cost beside uniform LoRA of the same modules."""
+    with st.expander("Beside uniform LoRA"):
+        costs = {f"this plan (r = {equivalent_uniform_rank(plan):.2f})": plan_budget(plan)}
+        costs |= {f"r = {r}": budget for r, budget in uniform_comparison(plan, (1, 2, 4, 8, 16))}
+        rows = [
+            {"allocation": name, "adapter parameters": budget.n_adapter_params, "share of the model": f"{budget.share:.3%}"}
+            for name, budget in costs.items()
+        ]
+        numbers = {"adapter parameters": st.column_config.NumberColumn(format="localized")}
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)

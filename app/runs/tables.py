@@ -1,0 +1,172 @@
+"""The table of all runs: which are shown, which are ticked, what is done with the ticked ones.
+
+Draws with Streamlit; what is compared about them is in `app.runs.compare`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import state
+from app.shared import components, repeat_run, run_parts
+from app.shared.redraw import in_place
+from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
+from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
+
+_KEEP: dict[str, Any] = {"persist_state": "session"}
+_FILTERS = {"state": "status", "model": "model", "data": "dataset", "method": "method", "task": "task"}
+_ROW, _HEAD = 35, 38  # pixels of the table
+
+
+def filtered(runs: Sequence[RunInfo]) -> list[RunInfo]:
+    """The runs that the filters leave; a filter is drawn only where it can tell runs apart."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input("Find", key="runs_text", placeholder="id, model, data, strategy ...", width=230, **_KEEP).strip().lower()
+        kept = [run for run in runs if text in _words_of(run)]
+        for title, attribute in _FILTERS.items():
+            options = sorted({str(getattr(run, attribute) or "?") for run in runs})
+            if len(options) < 2:
+                continue
+            key = f"runs_{title}"
+            st.session_state[key] = [name for name in st.session_state.get(key, []) if name in options]
+            chosen = st.multiselect(title.capitalize(), options, key=key, placeholder="all", width=190, format_func=_short, **_KEEP)
+            kept = [run for run in kept if not chosen or str(getattr(run, attribute) or "?") in chosen]
+    return kept
+
+
+def _words_of(run: RunInfo) -> str:
+    return " ".join(map(str, (run.id, run.status, run.model, run.dataset, run.method, run.strategy, run.task, run.reason))).lower()
+
+
+def _short(name: str) -> str:
+    return METHOD_WORDS.get(name) or TASK_WORDS.get(name) or short_path(name)
+
+
+def rows_of(runs: Sequence[RunInfo]) -> pd.DataFrame:
+    """One row a run."""
+    return pd.DataFrame([_row(run) for run in runs])
+
+
+def _row(run: RunInfo) -> dict[str, object]:
+    metric = main_metric(run)
+    place = f" (place {run.queue_place})" if run.status == "queued" and run.queue_place else ""
+    return {
+        "state": f"{STATUS_ICONS[run.status]} {run.status}{place}",
+        "method": METHOD_WORDS.get(run.method, run.method),
+        "strategy": run.strategy or "",
+        "parameters": run.n_adapter_params,
+        "score": run.metrics.get(metric),
+        "metric": metric_word(metric),
+        "loss": run.metrics.get("loss"),
+        "seed": run.spec.seed if run.spec else None,
+        "step": f"{run.step}/{run.total_steps or '?'}",
+        "data": _short(run.dataset),
+        "model": _short(run.model),
+        "task": TASK_WORDS.get(run.task or "", ""),
+        "started (UTC)": (run.started_at or "")[:19].replace("T", " "),
+        "reason": run.reason or "",
+        "run": run.id,
+    }
+
+
+def table(runs: Sequence[RunInfo]) -> list[RunInfo]:
+    """The table; returns the ticked runs. Ticks stay with their runs when others come or go."""
+    ids = [run.id for run in runs]
+    ticked = [run_id for run_id in st.session_state.get("_ticked", []) if run_id in ids]
+    buttons = st.container(horizontal=True, vertical_alignment="center")
+    frame = rows_of(runs)
+    # A table knows its ticks by row number: with other rows it is another table, that starts with the same runs ticked.
+    turn = st.session_state.get("_tick_turn", 0)
+    key = f"runs_table_{turn}_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
+    answer = st.dataframe(
+        frame, key=key, hide_index=True, on_select="rerun", selection_mode="multi-row", placeholder="–",
+        height=_HEAD + _ROW * min(max(len(ids), 1), 12),
+        selection_default={"selection": {"rows": [ids.index(run_id) for run_id in ticked], "columns": [], "cells": []}},
+        column_config={
+            "score": st.column_config.NumberColumn(format="%.4f"), "loss": st.column_config.NumberColumn(format="%.4f"),
+            "parameters": st.column_config.NumberColumn(format="localized"), "reason": st.column_config.TextColumn(width="medium"),
+        },
+    )  # fmt: skip
+    chosen = [i for i in answer.selection.rows if i < len(ids)]
+    hidden = [run_id for run_id in st.session_state.get("_ticked", []) if run_id not in ids]
+    st.session_state["_ticked"] = [*hidden, *(ids[i] for i in chosen)]
+    with buttons:
+        if st.button("Tick all", key="tick_all", disabled=len(chosen) == len(ids)):
+            _tick(ids)
+        if st.button("Untick", key="tick_none", disabled=not chosen):
+            _tick([])
+        st.download_button("Table as CSV", frame.to_csv(index=False), "runs.csv", "text/csv", icon=":material/download:", on_click="ignore")
+        st.caption(f"{count(len(runs), 'run')} shown, {len(chosen)} ticked. Click a column's head to sort.")
+    return [runs[i] for i in chosen]
+
+
+def _tick(ids: list[str]) -> None:
+    st.session_state["_ticked"] = ids
+    st.session_state["_tick_turn"] = st.session_state.get("_tick_turn", 0) + 1
+    st.rerun()
+
+
+@in_place
+def actions(chosen: Sequence[RunInfo]) -> None:
+    """Open, repeat, resume, take away, delete."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if len(chosen) == 1:
+            run = chosen[0]
+            if st.button("Open on Fine-tune", key="open_run", type="primary", icon=":material/open_in_new:"):
+                state.choose("run", run.id)
+                st.switch_page(components.page_path("finetune"))
+            spec = run.spec
+            if spec is not None and st.button(
+                "Repeat with changes", key="repeat_run", icon=":material/edit:", on_click=repeat_run.fill, args=(run.id, spec)
+            ):
+                st.switch_page(components.page_path("finetune"))
+            run_parts.adapter_download(run)
+        resumable = [run for run in chosen if run.can_resume]
+        if resumable and st.button(f"Resume {count(len(resumable), 'run')}", key="resume_runs", icon=":material/resume:"):
+            with components.errors_as_sentences(), st.spinner("Resuming ..."):
+                for run in resumable:
+                    resume_run(run.id)
+            st.rerun()
+        ended = [run for run in chosen if not run.is_live]
+        if ended and st.button(f"Delete {count(len(ended), 'run')}", key="delete_runs", icon=":material/delete:"):
+            st.session_state["_delete"] = [run.id for run in ended]
+    _confirm_deletion(chosen)
+
+
+def _confirm_deletion(chosen: Sequence[RunInfo]) -> None:
+    doomed = [run for run in chosen if run.id in st.session_state.get("_delete", [])]
+    if not doomed:
+        st.session_state.pop("_delete", None)
+        return
+    n_bytes = sum(_bytes_in(run.folder) for run in doomed)
+    adapters = sum(any((run.folder / "adapter").glob("*")) for run in doomed)
+    st.warning(
+        f"This removes {count(len(doomed), 'run')} for good: metrics, log, checkpoints and {count(adapters, 'adapter')}, "
+        f"{size(n_bytes)} in all. "
+        f"{', '.join(run.id for run in doomed)}",
+        icon=":material/delete:",
+    )
+    with st.container(horizontal=True):
+        if st.button("Delete for good", type="primary", key="delete_confirmed"):
+            with components.errors_as_sentences():
+                for run in doomed:
+                    delete_run(run.id)
+            st.session_state.pop("_delete", None)
+            st.rerun()
+        if st.button("Keep them", key="delete_kept"):
+            st.session_state.pop("_delete", None)
+            st.rerun()
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.lstat().st_size if file.is_file() else 0
+        except FileNotFoundError:
+            continue  # gone since the folder was listed
+    return total

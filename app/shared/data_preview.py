@@ -1,0 +1,200 @@
+"""The chosen data read beside the page, once for all tabs: what a page may say of them, and the preview that it shows.
+
+An answer is that of a file's path, size and time, or of a hub dataset on this machine; what lies elsewhere is not fetched unasked.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as NotYet
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import state
+from app.shared.redraw import in_place, redraw_page
+from app.shared.run_words import count
+from gelora.errors import GeloraError
+from gelora.measurements import file_state, key_of
+from gelora.records import DataChoice
+from gelora.sources import DataPreview, Table, data_at_hand, preview_of, read_table
+
+logger = logging.getLogger(__name__)
+_KEPT = 6  # tables in memory; the one looked at longest ago goes first
+_WAIT_SECONDS = 0.6  # a small file is read by then, and the page does not flicker
+_ERROR_STANDS_SECONDS = 60.0
+_ROLES = {"text": "Text", "pair": "Second text", "label": "Label"}
+_TASKS = {"": "as their values say", "classification": "classes", "regression": "numbers (regression)"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A dataset that was read, and its preview."""
+
+    table: Table
+    preview: DataPreview
+
+
+class Readings:
+    """The last datasets that were read, by choice and by the file as it is now; two threads read."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read-data")
+        self._lock = threading.Lock()
+        self._held: OrderedDict[str, tuple[Future[Reading | str], float]] = OrderedDict()
+
+    def ask(self, choice: DataChoice, with_labels: bool = True) -> Reading | str | None:
+        """The data, the sentence that says why they cannot be read, or None while they are being read."""
+        key = key_of(choice.to_json(), with_labels, file_state(choice.dataset))
+        with self._lock:
+            held = self._held.get(key)
+            if held is None or self._is_old(held):
+                held = self._held[key] = (self._pool.submit(_read, choice, with_labels), time.monotonic())
+            self._held.move_to_end(key)
+            while len(self._held) > _KEPT:
+                self._held.popitem(last=False)
+        with contextlib.suppress(NotYet):
+            return held[0].result(timeout=_WAIT_SECONDS)
+        return None
+
+    @staticmethod
+    def _is_old(held: tuple[Future[Reading | str], float]) -> bool:
+        """An error may have gone by now: the hub is back, the disk is there."""
+        return held[0].done() and isinstance(held[0].result(), str) and time.monotonic() - held[1] > _ERROR_STANDS_SECONDS
+
+
+def _read(choice: DataChoice, with_labels: bool) -> Reading | str:
+    try:
+        table = read_table(choice)
+        return Reading(table, preview_of(table, with_labels=with_labels))
+    except GeloraError as error:
+        return str(error)
+    except Exception:  # the thread's last resort: the page says that something is wrong, the log has the traceback
+        logger.exception("Reading %s failed", choice.dataset)
+        return f"{choice.dataset} cannot be read: an unexpected error, whose details are in the dashboard's log."
+
+
+@st.cache_resource(show_spinner=False)
+def readings() -> Readings:
+    """The server's one of them."""
+    return Readings()
+
+
+def of(choice: DataChoice, with_labels: bool = True) -> Reading | str | None:
+    """As `Readings.ask`."""
+    return readings().ask(choice, with_labels)
+
+
+def is_here(choice: DataChoice) -> bool:
+    """Whether the data can be read without the network; a path that leads nowhere is an answer too."""
+    return data_at_hand(choice) or choice.dataset.startswith(("/", ".", "~"))
+
+
+def chosen() -> Reading | str | None:
+    """The sidebar's data; None while they are read, or where they are not on this machine."""
+    data = state.measurement().data
+    return of(data) if is_here(data) else None
+
+
+def problem() -> str | None:
+    """Why the sidebar's data cannot be used, as far as that is known."""
+    found = chosen()
+    return found if isinstance(found, str) else None if found is None else found.preview.problem
+
+
+# drawing
+
+
+@in_place
+def section() -> bool:
+    """The preview of the sidebar's data with its roles to change; whether they can be measured."""
+    data = state.measurement().data
+    if not is_here(data):
+        return True  # the measurement fetches them
+    found = of(data)
+    if found is None:
+        wait(data)
+        return False
+    if isinstance(found, str):
+        st.error(found, icon=":material/error:")
+        role_choices("preview_")
+        return False
+    if found.preview.problem:
+        st.error(found.preview.problem, icon=":material/error:")
+    with st.expander(f"Data as read: {summary(found.preview)}", expanded=bool(found.preview.problem), icon=":material/table_view:"):
+        role_choices("preview_")
+        draw(found.preview)
+    return found.preview.problem is None
+
+
+@st.fragment(run_every=0.5)
+def wait(data: DataChoice, with_labels: bool = True) -> None:
+    """Say that the data are being read, and draw the page again when they were."""
+    st.caption(f"Reading {data.dataset} …")
+    if of(data, with_labels) is not None:
+        redraw_page()
+
+
+@in_place
+def role_choices(prefix: str = "") -> None:
+    """Which column is the text, the second text, the label, and what the labels are; `prefix` for a second place on one page."""
+    base = of(state.measurement().data.as_detected())
+    columns = base.preview.columns if isinstance(base, Reading) else ()
+    detected = {"text": "", "pair": "", "label": ""}
+    if isinstance(base, Reading):
+        used = base.table.choice
+        detected = {"text": used.text_column or "", "pair": used.pair_column or "", "label": used.label_column or ""}
+    with st.container(horizontal=bool(prefix)):
+        for key, title in _ROLES.items():
+            options = list(dict.fromkeys(["", *([] if key == "text" else [state.NO_COLUMN]), *columns, st.session_state[key]]))
+            found = f": {detected[key] or 'none'}" if columns else ""
+            _choice(title, key, prefix, options, {"": f"as detected{found}"})
+        _choice("Labels are", "label_task", prefix, list(_TASKS), _TASKS)
+
+
+def _choice(title: str, key: str, prefix: str, options: list[str], words: dict[str, str]) -> None:
+    if prefix:
+        st.session_state[prefix + key] = st.session_state[key]
+
+    def show(name: str) -> str:
+        return words.get(name, name)
+
+    st.selectbox(title, options, key=prefix + key, format_func=show, on_change=_take if prefix else None, args=(key, prefix))
+
+
+def _take(key: str, prefix: str) -> None:
+    st.session_state[key] = st.session_state[prefix + key]
+
+
+def summary(preview: DataPreview) -> str:
+    """Rows and labels in a few words."""
+    labels = {
+        "classification": f", {preview.n_classes:,} class{'' if preview.n_classes == 1 else 'es'}",
+        "regression": ", a number to predict",
+        "unlabeled": ", no labels",
+    }
+    return f"{count(preview.n_rows, 'row')}{labels[preview.task]}"
+
+
+def draw(preview: DataPreview) -> None:
+    """First rows, counts, labels, and what was taken for what."""
+    st.dataframe(list(preview.rows), hide_index=True, width="stretch")
+    said = [
+        f"{preview.n_rows:,} rows", f"{preview.n_usable:,} usable", f"{preview.n_distinct:,} with different texts",
+        f"{preview.n_empty:,} without text", f"{preview.n_unlabelled:,} without label", f"{preview.report.n_rejected:,} rejected",
+        f"longest text {preview.longest:,} characters",
+    ]  # fmt: skip
+    st.markdown(" · ".join(said))
+    if preview.label_counts:
+        rest = f", {preview.n_classes - 10} more" if preview.n_classes > 10 else ""
+        shown = ", ".join(f"{_plain(name)} {n:,}" for name, n in list(preview.label_counts.items())[:10])
+        st.markdown(f"Labels (rows of each class): {shown}{rest}")
+    for sentence in (*preview.taken_for, *preview.report.rejected):
+        st.caption(_plain(sentence))
+
+
+def _plain(text: str) -> str:
+    """A text of the data's as it is, not as Markdown."""
+    return "".join(f"\\{character}" if character in "\\`*_[]<>#$~:|" else character for character in text)

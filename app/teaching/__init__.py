@@ -1,0 +1,1 @@
+"""Teaching mode: the tour of six steps."""

@@ -1,0 +1,1 @@
+"""The Theory page: a card a file."""
