@@ -34,7 +34,7 @@ def test_a_click_is_heard_though_a_fragment_before_the_button_has_news():
 def test_no_fragment_draws_the_page_again_by_itself():
     """Buttons in a fragment may, after their click; before it, or without one, a rerun could swallow the click of another."""
     ticking = []
-    for path in (*(ROOT / "app").glob("*.py"), *(ROOT / "pages").glob("*.py")):
+    for path in (*(ROOT / "app").rglob("*.py"), *(ROOT / "pages").glob("*.py")):
         for function in ast.walk(ast.parse(path.read_text())):
             if isinstance(function, ast.FunctionDef) and any("fragment" in ast.unparse(d) for d in function.decorator_list):
                 ticking.append(function.name)
