@@ -24,7 +24,7 @@ from gelora.ranks import apply_plan, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import geometry, history, log_tail, run_info, start_run, training
 from gelora.runs.graphs import StepGraphs
-from gelora.runs.methods import put_on
+from gelora.runs.methods import apply_method
 from gelora.runs.recorder import Recorder
 from gelora.runs.tracking import Tracker, ensure_store
 from gelora.runs.training import total_steps, train
@@ -133,7 +133,7 @@ def launched(name: str, spec: RunSpec) -> dict[str, Any]:
 def ours(spec: RunSpec, listening: bool) -> tuple[float, Task, float]:
     """One training by our loop: its seconds, its task, and the seconds that reporting took (see `telemetry`)."""
     task = build_task(spec)
-    learner = put_on(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
+    learner = apply_method(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
     with tempfile.TemporaryDirectory() as folder:
         config, listener, recorder = spec.training, Nobody(), None
         if listening:
@@ -230,7 +230,7 @@ def replay_agrees(spec: RunSpec) -> dict[str, Any]:
                 module.p = 0.0
         config: Any = task.model.config
         config.attention_probs_dropout_prob = 0.0
-        learner = put_on(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
+        learner = apply_method(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
         listener = Losses()
         training.StepGraphs = graphs  # type: ignore[misc, assignment]
         with tempfile.TemporaryDirectory() as folder:

@@ -353,7 +353,7 @@ def test_a_field_replaced_by_anything_gives_a_record_or_an_error_for_the_person(
         (lambda: TrainingConfig(gradient_accumulation=0), InputError, "gradient_accumulation is 0"),
         (lambda: TrainingConfig(probe_size=-1), InputError, "probe_size is -1"),
         (lambda: TrainingConfig(reallocate_at=(0.5, 1.0)), InputError, "reallocate_at is 1.0; it must be from 0.01 to 0.99"),
-        (lambda: TrainingConfig(method="full", reallocate_at=(0.5,)), InputError, "'full' has no ranks that could be given out anew"),
+        (lambda: TrainingConfig(method="full", reallocate_at=(0.5,)), InputError, "'full' has no ranks to re-allocate"),
         (lambda: TrainingConfig(use_dora=True, reallocate_at=(0.5,)), InputError, "cannot be resized; leave reallocate_at empty"),
         (lambda: TrainingConfig(method="head", use_dora=True), InputError, "are for method 'lora', not 'head'"),
         (lambda: TrainingConfig(device="tpu"), InputError, "auto, cpu, cuda"),

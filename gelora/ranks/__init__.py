@@ -22,7 +22,7 @@ from gelora.ranks.edits import edit_ranks, undo_edits
 from gelora.ranks.lora_form import lora_arguments, parameter_note
 from gelora.ranks.matching import match_budget
 from gelora.ranks.memory import memory_estimate
-from gelora.ranks.renewal import check_renewable, plan_with_ranks, renewed_plan, rule_ranks
+from gelora.ranks.reallocation import check_reallocatable, plan_with_ranks, reallocated_plan, rule_ranks
 from gelora.ranks.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
 from gelora.ranks.stability import SUPPORTED, estimator_shares, rise_shares, supported_units
 from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
@@ -88,7 +88,7 @@ __all__ = [
     "allocate_ranks",
     "budget_by_block",
     "budget_params",
-    "check_renewable",
+    "check_reallocatable",
     "check_same_model",
     "edit_ranks",
     "equivalent_uniform_rank",
@@ -103,7 +103,7 @@ __all__ = [
     "random_factors",
     "rank_agreement",
     "same_ranks",
-    "renewed_plan",
+    "reallocated_plan",
     "rise_shares",
     "supported_units",
     "rise_units",

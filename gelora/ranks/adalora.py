@@ -1,12 +1,12 @@
 """AdaLoRA (Zhang et al. 2023, arXiv 2303.10512) at the budget of a plan, by PEFT's own layers and scores.
 
-AdaLoRA starts every module with the same rank and takes singular values away until a budget is met. PEFT counts that
+AdaLoRA starts every module with the same rank and prunes singular values until a budget is met. PEFT counts that
 budget in ranks, which is no budget of parameters where modules differ in shape: a rank of an MLP map may cost 2.5 times
 one of an attention map. Here it is counted in parameters. A singular value costs in_features + out_features, as a rank of
 LoRA does (the singular value itself is folded into A when the adapter is saved), the schedule runs from the parameters
 at the start down to the plan's, and at each step the best-scored singular values that fit are kept. Where all modules have
 one shape, that is PEFT's AdaLoRA with the plan's total rank, exactly; elsewhere the plan's budget is missed by less than
-the cost of the cheapest singular value that was left out. Knows nothing of the training loop; is told of every step.
+the cost of the cheapest singular value that was left out. Does not depend on the training loop, which calls `allocate` after every step.
 """
 
 import math
@@ -29,9 +29,9 @@ START_FACTOR = 1.5
 """AdaLoRA starts with this many times the mean rank that it ends with, as in its paper."""
 WARMUP_SHARE = 0.15
 FINAL_SHARE = 0.4
-"""Shares of the training before anything is taken away, and after the last was; the paper has 9-20% and 40-60%."""
+"""Shares of the training before pruning begins, and after it ends; the paper has 9-20% and 40-60%."""
 N_ALLOCATIONS = 200
-"""In that many steps of the whole training, at most, the singular values are chosen anew."""
+"""In that many steps of the whole training, at most, the singular values are re-allocated."""
 
 
 def to_adalora_config(
@@ -180,7 +180,7 @@ class ParameterBudget(RankAllocator):
         return {name % "lora_E": mask for name, mask in kept.items()}
 
     def _scores(self, name: str) -> torch.Tensor:
-        """Importance of every singular value with its two vectors: equation 11 of the paper."""
+        """Score of every singular value with its two vectors: equation 11 of the paper."""
         a, b, e = (self._element_score(name % letter) for letter in ("lora_A", "lora_B", "lora_E"))
         return e.view(-1) + a.mean(dim=1) + b.mean(dim=0)
 
@@ -212,7 +212,7 @@ def restore_allocator(peft_model: PeftModel, averages: dict[str, torch.Tensor], 
     names = [key.partition("|")[2] for key in averages]
     unknown = [name for name in [*names, *(kept or {})] if name not in parameters]
     if unknown:
-        raise ModelError(f"The state of AdaLoRA is that of another model: {listed(unknown)}; start the run anew.")
+        raise ModelError(f"The state of AdaLoRA is that of another model: {listed(unknown)}; start a new run.")
     allocator.reset_ipt()
     for key, tensor in averages.items():
         part, _, name = key.partition("|")

@@ -38,7 +38,7 @@ class InitialAdapter:
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if shapes != {name: tuple(tensor.shape) for name, tensor in self.weights.items()}:
-            raise ModelError("The adapter that the checkpoint began with has other modules or ranks than this run's; start the run anew.")
+            raise ModelError("The adapter that the checkpoint began with has other modules or ranks than this run's; start a new run.")
         for name, layer in adapted_layers(peft_model).items():
             ours, theirs = (_product(w, name, layer.scaling[ADAPTER]) for w in (self.weights, weights))
             if torch.equal(ours, theirs):

@@ -66,7 +66,7 @@ class TrainingConfig(Record):
         for share in self.reallocate_at:
             check_range("reallocate_at", share, 0.01, 0.99)
         if self.reallocate_at and self.method != "lora":
-            raise InputError(f"reallocate_at is for method 'lora'; {self.method!r} has no ranks that could be given out anew.")
+            raise InputError(f"reallocate_at is for method 'lora'; {self.method!r} has no ranks to re-allocate.")
         if self.reallocate_at and (self.use_dora or self.init_lora_weights in ("olora", "pissa")):
             raise InputError(
                 "Adapters of DoRA, OLoRA and PiSSA are tied to their base weights and cannot be resized; leave reallocate_at empty."

@@ -1,6 +1,6 @@
 """Whether a checkpoint or adapter folder belongs to a model: the same weights by name and shape.
 
-Reads the headers of safetensors files alone. Knows nothing of training; is asked before a run goes on from a checkpoint.
+Reads the headers of safetensors files alone. Does not depend on training; called before a run is resumed from a checkpoint.
 """
 
 from pathlib import Path
@@ -43,8 +43,8 @@ def check_fits(folder: Path, model: Any) -> None:
     if problems:
         what = "an adapter of another model or of other ranks" if is_adapter else "another model"
         raise ModelError(
-            f"{folder} holds {what}: {_first(problems)}. A run cannot go on from it; "
-            "use the checkpoint's own model, plan and method, or start anew."
+            f"{folder} holds {what}: {_first(problems)}. A run cannot be resumed from it; "
+            "use the checkpoint's own model, plan and method, or start a new run."
         )
 
 
@@ -52,7 +52,7 @@ def _shapes(folder: Path, pattern: str) -> dict[str, tuple[int, ...]]:
     files = sorted(folder.glob(pattern))
     if not files:
         raise StoreError(
-            f"There are no weights ({pattern}) in {folder}; the checkpoint was deleted or is of another method. Start the run anew."
+            f"There are no weights ({pattern}) in {folder}; the checkpoint was deleted or is of another method. Start a new run."
         )
     found: dict[str, tuple[int, ...]] = {}
     for path in files:
@@ -60,7 +60,7 @@ def _shapes(folder: Path, pattern: str) -> dict[str, tuple[int, ...]]:
             with safe_open(path, framework="pt") as file:
                 found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (OSError, SafetensorError) as error:
-            raise StoreError(f"{path} cannot be read ({error}); the checkpoint is damaged. Start the run anew.") from error
+            raise StoreError(f"{path} cannot be read ({error}); the checkpoint is damaged. Start a new run.") from error
     return found
 
 

@@ -1,7 +1,7 @@
-"""The callback that measures the layers' dimensions while a model is trained, and gives out ranks anew where asked.
+"""The callback that measures the layers' dimensions while a model is trained, and re-allocates ranks where asked.
 
-Knows the Trainer's events; what is measured is in `probe_sample`, what is written in `geometry_log`, how ranks change in
-`reallocation`. Knows nothing of processes or of where reports go.
+Works on the Trainer's events; what is measured is in `probe_sample`, what is written in `geometry_log`, how ranks change in
+`reallocation`. Does not depend on processes or on where reports go.
 """
 
 import time
@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from gelora.errors import GeloraError, InputError, ModelError
 from gelora.geometry import ESTIMATORS, resolution
-from gelora.ranks import check_renewable, rule_ranks
+from gelora.ranks import check_reallocatable, rule_ranks
 from gelora.records import IdProfile, ModelStructure, RankPlan, RunSpec, check_choice
 from gelora.runs.geometry_log import GeometryLog, Measurement
 from gelora.runs.probe_sample import N_NEIGHBORS, ProbeSample
@@ -29,13 +29,13 @@ COST_SHARE = 0.1
 class GeometryProbe(TrainerCallback):
     """Measures the intrinsic dimension of every layer, on a fixed sample, with the model that is being trained.
 
-    It measures at the start, at every evaluation, before ranks are given out anew, and at the planned end, and writes
+    It measures at the start, at every evaluation, before ranks are re-allocated, and at the planned end, and writes
     each measurement into geometry.jsonl. One at an evaluation is left out when it would bring the cost of them all over
     `COST_SHARE` of the training's time, foreseen from its pace; the next line says so. A run that is stopped is not
     measured once more: it has to end soon. A layer without a dimension, or a measurement that failed, is null with the
     reason in the note, and never ends a run.
 
-    After the optimizer step that is nearest to each share of `reallocate_at`, ranks are given out anew by the rule on a
+    After the optimizer step that is nearest to each share of `reallocate_at`, ranks are re-allocated by the rule on a
     measurement of that moment, adapters and the optimizer's state are resized, and a checkpoint is asked for. Every
     checkpoint keeps the plan in use (plan.json), with which a resumed run is built.
     """
@@ -54,7 +54,7 @@ class GeometryProbe(TrainerCallback):
         """
         Args:
             task: what is learned; its held-out rows are the probe.
-            model: the learner's, with its method on.
+            model: the learner's, with its method applied.
             spec: what defines the run.
             plan: the ranks in use, None for a method that has none.
             folder: of the run.
@@ -63,7 +63,7 @@ class GeometryProbe(TrainerCallback):
             structure: of the model without adapters; found from its config when it is not given.
 
         Raises:
-            InputError: ranks are to be given out anew, but there is no probe or no plan, or a rank may come out as 0,
+            InputError: ranks are to be re-allocated, but there is no probe or no plan, or a rank may come out as 0,
                 or the adapters cannot be resized; or an unknown estimator.
             ModelError: the same, and the model cannot be measured.
         """
@@ -123,7 +123,7 @@ class GeometryProbe(TrainerCallback):
             self._measure(args, state)
 
     def _measure(self, args: Any, state: Any, optimizer: Any = None) -> bool:
-        """Measure, write and report; with an optimizer also give out ranks anew. Returns whether ranks changed."""
+        """Measure, write and report; with an optimizer also re-allocate ranks. Returns whether ranks changed."""
         if self._sample is None:
             return False
         began, step, estimator = time.perf_counter(), state.global_step, self._spec.training.probe_estimator
@@ -140,7 +140,7 @@ class GeometryProbe(TrainerCallback):
             # Whatever an estimator stumbles over, training has nothing to do with it.
             notes.append(str(error) if isinstance(error, GeloraError) else f"{estimator} failed: {type(error).__name__}: {error}")
             if optimizer is not None:
-                notes.append("so ranks were not given out anew")
+                notes.append("so ranks were not re-allocated")
         else:
             curve = tuple(None if np.isnan(d) else float(d) for d in profile.dimensions(estimator))
             intervals = _intervals(profile, estimator)
@@ -212,13 +212,13 @@ class GeometryProbe(TrainerCallback):
 
     def _check_reallocation(self) -> None:
         if self._sample is None or self.plan is None:
-            raise InputError("Ranks can be given out anew (reallocate_at) by a rank plan and a probe: set probe_size, such as 256.")
+            raise InputError("Ranks can be re-allocated (reallocate_at) by a rank plan and a probe: set probe_size, such as 256.")
         if len(self._sample.rows) < N_NEIGHBORS + 2:
             raise InputError(
-                f"Ranks can be given out anew (reallocate_at) only by a probe of at least {N_NEIGHBORS + 2} different held-out rows; "
+                f"Ranks can be re-allocated (reallocate_at) only by a probe of at least {N_NEIGHBORS + 2} different held-out rows; "
                 f"there are {len(self._sample.rows)}. Raise probe_size or hold out more rows."
             )
-        check_renewable(self.plan)
+        check_reallocatable(self.plan)
         resize_to(self._model, self.plan)  # changes nothing, but says if it could not
 
 

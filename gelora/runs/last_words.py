@@ -36,7 +36,7 @@ def say(folder: Path, status: str, reason: str | None) -> None:
         os.fsync(file.fileno())
 
 
-def heard(folder: Path) -> tuple[str, str | None] | None:
+def last_message(folder: Path) -> tuple[str, str | None] | None:
     """Status and reason, None when nothing was said."""
     try:
         words: dict[str, Any] = json.loads((folder / _NAME).read_bytes())

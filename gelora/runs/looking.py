@@ -1,7 +1,7 @@
-"""How runs stand, for whoever asks: any number of dashboards and shells, with the same answer, since disk is the only truth.
+"""The status of runs, the same for any number of dashboards and shells, since it is read from disk alone.
 
-Who finds a run whose process died without a word settles it: no process of it stays, and its end is written down. Knows
-the records of a run's folder and its process; knows nothing of training or MLflow.
+Whoever finds a run whose process died without writing its end settles it: no process of it stays, and its end is written.
+Works on the records of a run's folder and its process; does not depend on training or MLflow.
 """
 
 import math
@@ -29,7 +29,7 @@ _EXIT_SECONDS = 1.0  # how long the starter, when it lives, gets to say how the 
 
 
 def run_info(run_id: str) -> RunInfo:
-    """How a run stands now; one whose process is gone without a word is settled as failed.
+    """A run's status now; one whose process is gone without having written its end is settled as failed.
 
     Raises:
         RunError: no run has this id.
@@ -78,7 +78,7 @@ def look(folder: Path) -> RunInfo:
 
 
 def _stamps(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
-    """What tells that a record of the run was written anew."""
+    """What changes when a record of the run is rewritten."""
     found: list[tuple[int, int, int] | None] = []
     for name in ("spec.json", "launch.json", "state.json"):
         try:
@@ -177,9 +177,9 @@ def _close_in_store(state: RunState) -> None:
 
 
 def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:
-    words = last_words.heard(folder)
-    if words is not None:
-        return words
+    message = last_words.last_message(folder)
+    if message is not None:
+        return message
     stop = read_json(folder / "stop.json")
     if stop is None:
         return "failed", _how_it_died(folder, state, launch)
@@ -195,7 +195,7 @@ def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str
 def _how_it_died(folder: Path, state: RunState, launch: dict[str, Any]) -> str:
     pid, created = _identity(state, launch)
     if created is not None and created < psutil.boot_time() - 60:
-        return "lost: the machine was started anew while the run was going; resume it"
+        return "lost: the machine was restarted during the run; resume it"
     deadline = time.monotonic() + _EXIT_SECONDS
     while (ended := read_json(folder / "exit.json")) is None or ended.get("pid") != pid:
         if time.monotonic() > deadline or not _starter_lives(launch):

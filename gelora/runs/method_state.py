@@ -72,5 +72,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise StoreError(
-            f"The checkpoint {path.parent} has no readable {path.name}, so the run cannot go on from it; start it anew."
+            f"The checkpoint {path.parent} has no readable {path.name}, so the run cannot go on from it; start a new run."
         ) from error

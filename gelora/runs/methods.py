@@ -64,7 +64,7 @@ class Learner:
         return found_plan(self.model, self.plan) if self.method == "adalora" and self.plan is not None else self.plan
 
 
-def put_on(task: Task, spec: RunSpec, plan: RankPlan | None, total_steps: int) -> Learner:
+def apply_method(task: Task, spec: RunSpec, plan: RankPlan | None, total_steps: int) -> Learner:
     """The task's model with the spec's method on it; the model is changed in place.
 
     Beside the adapter the head is trained: what the checkpoint lacks and the pooler. A causal language model has its head

@@ -1,6 +1,6 @@
-"""Ranks given out anew during a run: at which steps, what changes, and the plan in use that every checkpoint keeps.
+"""Re-allocation of ranks during a run: at which steps, what changes, and the plan in use that every checkpoint keeps.
 
-Knows plans and checkpoints; how ranks follow from a curve and how adapters are resized, `gelora.ranks` knows.
+Works on plans and checkpoints; how ranks follow from a curve and how adapters are resized is in `gelora.ranks`.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ import torch
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
-from gelora.ranks import Resized, renewed_plan, resize_adapters
+from gelora.ranks import Resized, reallocated_plan, resize_adapters
 from gelora.records import IdProfile, RankPlan
 
 PLAN_FILE = "plan.json"
 
 
 def reallocation_steps(shares: Sequence[float], total_steps: int) -> tuple[int, ...]:
-    """The optimizer steps after which ranks are given out anew: the nearest to each share of all, none of them the last."""
+    """The optimizer steps after which ranks are re-allocated: the nearest to each share of all, none of them the last."""
     nearest = {max(1, round(share * total_steps)) for share in shares}
     return tuple(sorted(step for step in nearest if step < total_steps))
 
@@ -38,16 +38,16 @@ def reallocate(
         seed, step: of the run; new rows of A follow from them alone, so that a resumed run draws the same.
 
     Returns:
-        The plan in use from now on (the same one when the rule wants the ranks that are there), and a sentence on it.
+        The plan in use from now on (the same one when the rule gives the ranks that are there), and a sentence on it.
 
     Raises:
         InputError: the adapters cannot be resized.
     """
-    new = renewed_plan(plan, profile, estimator)
+    new = reallocated_plan(plan, profile, estimator)
     if new.ranks == plan.ranks:
-        return plan, "ranks were to be given out anew; the rule wants those that are in use"
+        return plan, "ranks were to be re-allocated; the rule gives those that are in use"
     resized = resize_adapters(model, new, _generator(seed, step), optimizer)
-    return new, f"ranks were given out anew: {_changes(plan, new, resized)}"
+    return new, f"ranks were re-allocated: {_changes(plan, new, resized)}"
 
 
 def resize_to(model: Any, plan: RankPlan) -> None:

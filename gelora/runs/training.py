@@ -1,6 +1,6 @@
 """The fine-tuning loop: Hugging Face's Trainer with what users expect of speed, resumed exactly, in smaller parts when memory is out.
 
-Knows a task, a learner and a training config; knows nothing of processes, signals, MLflow or where reports go.
+Works on a task, a learner and a training config; does not depend on processes, signals, MLflow or where reports go.
 """
 
 import dataclasses
@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import DataLoader
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers import EvalPrediction, PrinterCallback, TrainerState, TrainingArguments
 
 from gelora.errors import InputError, StoreError
 from gelora.records import TrainingConfig
 from gelora.runs import checkpoints
-from gelora.runs.data_order import GroupedByLength, batches_of_one_length
-from gelora.runs.graphs import StepGraphs, widened
+from gelora.runs.data_order import GroupedByLength
+from gelora.runs.graphs import widened
 from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
-from gelora.runs.step_parts import n_counted, n_rows, parts_of
+from gelora.runs.step_trainer import StepTrainer
 from gelora.runs.watch import Last, Report, Watch
 from gelora.tasks import Task
 
@@ -60,7 +59,7 @@ def train(
     resume_from: Path | None = None,
     probe: "GeometryProbe | None" = None,
 ) -> bool:
-    """Train `learner.model` in place; returns whether it came to its planned end (False: it was stopped).
+    """Train `learner.model` in place; returns whether it ran to its planned end (False: it was stopped).
 
     At the end, at every evaluation and when stopped, a checkpoint (weights, optimizer, scheduler, random states) is saved
     into `folder` and sealed; the last two are kept. A run that goes on from one ends with the weights of a run that was
@@ -69,7 +68,7 @@ def train(
 
     Args:
         task: what to learn.
-        learner: the model with its method on, and the method's callbacks.
+        learner: the model with its method applied, and the method's callbacks.
         config: how.
         seed: of the order of the rows and of dropout.
         folder: for checkpoints.
@@ -120,7 +119,7 @@ def _check_same_steps(checkpoint: Path, planned: int) -> None:
     if found != planned:
         raise StoreError(
             f"{checkpoint} belongs to a training of {found} optimizer steps, and this one has {planned}: its steps held other rows. "
-            "Start the run anew."
+            "Start a new run."
         )
 
 
@@ -155,7 +154,7 @@ def _trainer(
     probe: "GeometryProbe | None",
     device: str,
     part: int,
-) -> "_Trainer":
+) -> StepTrainer:
     lengths = [len(row["input_ids"]) for row in task.train]
     step_rows = config.batch_size * config.gradient_accumulation
     order = GroupedByLength(lengths, step_rows, seed, lambda: trainer.state.global_step // order.steps_per_epoch)
@@ -181,7 +180,7 @@ def _trainer(
     )
     if graphed:
         collate = widened(collate, task.tokenizer.pad_token_id, max(lengths))
-    trainer = _Trainer(
+    trainer = StepTrainer(
         order,
         go_on_from_prompts,
         report.say if graphed else None,
@@ -197,92 +196,8 @@ def _trainer(
         preprocess_logits_for_metrics=task.reduce,
         callbacks=[*([probe] if probe else []), watch, *learner.callbacks, Last(watch)],
     )
-    # Losses are means, of a part's rows or counted tokens, and `training_step` weighs the parts; the Trainer would conclude
-    # from a forward with **kwargs that it has to divide by the number of items itself.
-    trainer.model_accepts_loss_kwargs = False
     trainer.remove_callback(PrinterCallback)  # it prints rounded values; the report has them whole
     return trainer
-
-
-class _Trainer(Trainer):
-    """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them.
-
-    A batch is all rows of an optimizer step; it is computed in parts of `part` rows, the last of which may be smaller, each
-    weighed by its rows or, where the loss is a mean over tokens, by the tokens that count: the gradient is that of the
-    step as one batch, for any size. Steps are replayed as CUDA graphs where somebody is told of it.
-    """
-
-    def __init__(
-        self,
-        order: GroupedByLength,
-        after_evaluation: Callable[[], None],
-        say: Callable[[str], None] | None,
-        part: int,
-        means_over_tokens: bool,
-        without_padding: bool,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self._part, self._means_over_tokens, self._without_padding = part, means_over_tokens, without_padding
-        self._order = order
-        self._after_evaluation = after_evaluation
-        self._graphs = StepGraphs(self._trained, self._loss_of, say) if say is not None else None
-
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        return 0  # nobody reads them, and counting the model's parameters anew at every step costs milliseconds
-
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
-        # The Trainer asks the model, which looks for gradients in every module; only what the optimizer has can have one.
-        self.model.zero_grad = optimizer.zero_grad
-        return optimizer
-
-    def _trained(self) -> list[torch.nn.Parameter]:
-        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-
-    def _loss_of(self, inputs: dict[str, torch.Tensor], n_items: Any) -> torch.Tensor:
-        with self.compute_loss_context_manager():
-            loss: torch.Tensor = self.compute_loss(self.model, inputs, num_items_in_batch=n_items)
-        return loss
-
-    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        if self._graphs is None:
-            return self._in_parts(model, self._prepare_inputs(inputs))
-        if not model.training:  # going through all modules takes as long as a small model's step
-            model.train()
-        inputs = self._prepare_inputs(inputs)
-        step = super().training_step
-        return self._graphs.step(inputs, num_items_in_batch, lambda: step(model, inputs, num_items_in_batch))
-
-    def _in_parts(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        model.train()
-        parts = parts_of(inputs, self._part, self._without_padding)
-        if len(parts) == 1:
-            return super().training_step(model, parts[0])
-        weights = [n_counted(part["labels"]) if self._means_over_tokens else n_rows(part) for part in parts]
-        total = torch.zeros((), device=self.args.device)
-        for part, weight in zip(parts, weights, strict=True):
-            if weight:  # the mean over no tokens is not a number
-                loss = self._loss_of(part, None) * (weight / sum(weights))
-                self.accelerator.backward(loss)
-                total += loss.detach()
-        return total
-
-    def _get_train_sampler(self, *_args: Any, **_kwargs: Any) -> GroupedByLength:
-        return self._order
-
-    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
-        loader = super().get_eval_dataloader(*args, **kwargs)
-        if not self._without_padding:
-            return loader
-        batches = batches_of_one_length([len(row["input_ids"]) for row in self.eval_dataset], self.args.per_device_eval_batch_size)
-        return DataLoader(self.eval_dataset, batch_sampler=batches, collate_fn=self.data_collator)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        with torch.random.fork_rng(devices=[]):  # each pass over a DataLoader draws a number from the CPU's generator
-            metrics = super().evaluate(*args, **kwargs)
-            self._after_evaluation()
-            return metrics
 
 
 def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, device: str, part: int) -> TrainingArguments:
@@ -291,7 +206,7 @@ def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, devi
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size * config.gradient_accumulation,  # `_Trainer` takes it in parts
+        per_device_train_batch_size=config.batch_size * config.gradient_accumulation,  # `StepTrainer` takes it in parts
         per_device_eval_batch_size=max(32, part),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -322,7 +237,7 @@ def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, devi
 
 
 def _recomputing() -> dict[str, Any]:
-    """Activations computed anew in the backward pass, by the name that this transformers has for it."""
+    """Activations recomputed in the backward pass, by the name that this transformers has for it."""
     known = {field.name for field in dataclasses.fields(TrainingArguments)}
     name = next(name for name in ("activation_checkpointing", "gradient_checkpointing") if name in known)
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}}

@@ -1,6 +1,6 @@
-"""What a run is made of: data and model, a method put on it, training, what is left behind.
+"""The work of a run: data and model loaded, a method applied, training, the adapter saved.
 
-Knows nothing of processes, queues or signals; is asked for by the worker, and told by a stop switch to end.
+Does not depend on processes, queues or signals; called by the worker, and ended by a stop switch.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     from gelora.runs.adapters import save_learner
     from gelora.runs.checkpoint_fit import check_fits
     from gelora.runs.geometry_probe import GeometryProbe
-    from gelora.runs.methods import put_on
+    from gelora.runs.methods import apply_method
     from gelora.runs.reallocation import plan_in_use
     from gelora.runs.training import choose_device, total_steps, train
     from gelora.tasks import build_task
@@ -50,7 +50,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     task = build_task(spec, _progress_lines(recorder))
     n_steps = total_steps(spec.training, len(task.train))
     plan = (plan_in_use(checkpoint) if checkpoint else None) or spec.plan
-    learner = put_on(task, spec, plan, n_steps)
+    learner = apply_method(task, spec, plan, n_steps)
     if checkpoint is not None:
         check_fits(checkpoint, learner.model)
     recorder.notes(
@@ -72,7 +72,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     recorder.stage(f"training from step {step_of(checkpoint)}" if checkpoint else "training")
     done = train(task, learner, spec.training, spec.seed, folder / "checkpoints", recorder, stop, checkpoint, probe)
     recorder.stage("saving the adapter" if learner.is_adapter else "saving the model")
-    learner = _as_it_ended(learner, probe.plan)
+    learner = _with_final_ranks(learner, probe.plan)
     recorder.notes(n_adapter_params=learner.n_adapter_params)
     adapter = save_learner(task, learner, folder / "adapter", recorder.latest())
     recorder.complain(recorder.tracker.keep(adapter, "adapter"))
@@ -81,8 +81,8 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     return "stopped", f"stopped at step {recorder.state.step}; checkpoint and adapter are saved"
 
 
-def _as_it_ended(learner: Any, plan: RankPlan | None) -> Any:
-    """The learner with the ranks that it ended with: given out anew, or found by AdaLoRA."""
+def _with_final_ranks(learner: Any, plan: RankPlan | None) -> Any:
+    """The learner with the ranks at the end of training: re-allocated, or found by AdaLoRA."""
     from gelora.ranks import count_parameters
 
     if learner.method == "adalora":

@@ -9,7 +9,7 @@ from tiny_models import tiny_config, tiny_model
 from transformers import AutoModelForSequenceClassification
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks import allocate_ranks, apply_plan, plan_with_ranks, renewed_plan, resize_adapters, rule_ranks, uniform_ranks
+from gelora.ranks import allocate_ranks, apply_plan, plan_with_ranks, reallocated_plan, resize_adapters, rule_ranks, uniform_ranks
 from gelora.sources import structure_of
 
 CURVE = [10.0, 12.5, 11.0, 13.2]  # ranks 4, 1, 4 with offset 1
@@ -303,25 +303,25 @@ def test_what_cannot_be_resized_is_refused_and_left_alone(generator):
         resize_adapters(orthogonal, bigger, generator)
 
 
-def test_renewed_plan_is_the_rule_on_the_present_curve(make_structure, make_profile):
+def test_reallocated_plan_is_the_rule_on_the_present_curve(make_structure, make_profile):
     structure = make_structure(3)
     plan = allocate_ranks(make_profile(CURVE, structure), offset=2)
     now = make_profile([10.0, 10.5, 30.0, None], structure)
     assert set(rule_ranks(plan, now).items()) == {(m.name, {1: 3, 2: 8, 3: 2}[m.block]) for m in plan.modules}  # 8: smaller side
-    new = renewed_plan(plan, now)
+    new = reallocated_plan(plan, now)
     assert new.ranks == rule_ranks(plan, now)
     assert all(new.alphas[name] == 32 * new.ranks[name] for name in new.ranks)
     assert (new.strategy, new.offset, new.profile_digest) == ("gelora", 2, now.digest())
     assert set(new.block_notes) == {3}
     uniform = uniform_ranks(structure, 4, scaling=2.0)
-    assert renewed_plan(uniform, now).block_ranks() == {1: 2, 2: 8, 3: 1}
-    assert renewed_plan(uniform, now).alphas["layers.0.q"] == 4.0
+    assert reallocated_plan(uniform, now).block_ranks() == {1: 2, 2: 8, 3: 1}
+    assert reallocated_plan(uniform, now).alphas["layers.0.q"] == 4.0
 
 
 def test_plan_that_may_take_an_adapter_away_is_not_renewed(make_structure, make_profile):
     now = make_profile(CURVE, make_structure(3))
     with pytest.raises(InputError, match=r"4 of 12 modules have rank 0.* offset of at least 1"):
-        renewed_plan(allocate_ranks(now, offset=0), now)
+        reallocated_plan(allocate_ranks(now, offset=0), now)
     rising = make_profile([1.0, 2.0, 3.0, 4.0], make_structure(3))
     with pytest.raises(InputError, match="Offset 0 may give rank 0"):
-        renewed_plan(allocate_ranks(rising, offset=0), rising)
+        reallocated_plan(allocate_ranks(rising, offset=0), rising)

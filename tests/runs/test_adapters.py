@@ -13,7 +13,7 @@ from safetensors import safe_open
 from gelora.errors import StoreError
 from gelora.ranks import plan_from_adapter
 from gelora.runs.adapters import base_of, save_learner
-from gelora.runs.methods import put_on
+from gelora.runs.methods import apply_method
 from gelora.sources import find_model
 from gelora.tasks.prompts import conversation
 
@@ -71,7 +71,7 @@ def logits_of(model, tokenizer) -> list[torch.Tensor]:
 def learned(architecture: str, kind: str, method: str, folder: Path, **training):
     task = hand_made_task(architecture, kind, folder)
     spec = spec_for(task, method, **training)
-    return task, put_on(task, spec, spec.plan, 40)
+    return task, apply_method(task, spec, spec.plan, 40)
 
 
 def test_the_readme_s_lines_give_the_same_outputs_in_a_process_without_us(tmp_path):

@@ -1,4 +1,4 @@
-"""Geometry during training: measured without touching the training, within its budget, and ranks given out anew."""
+"""Geometry during training: measured without touching the training, within its budget, and ranks re-allocated."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import checkpoints, geometry_probe, probe_sample
 from gelora.runs.geometry_log import GeometryLog, Measurement, read_geometry
 from gelora.runs.geometry_probe import GeometryProbe
-from gelora.runs.methods import put_on
+from gelora.runs.methods import apply_method
 from gelora.runs.probe_sample import ProbeSample
 from gelora.runs.reallocation import plan_in_use, reallocation_steps
 from gelora.runs.training import train
@@ -171,7 +171,7 @@ def run(spec, folder, task=None, resume=False, callbacks=(), with_probe=True):
     task = task or made_task(spec.model, architecture)
     start = checkpoints.last_whole(folder / "checkpoints") if resume else None
     plan = (plan_in_use(start) if start else None) or spec.plan
-    learner, notes = put_on(task, spec, plan, 20), Notes()
+    learner, notes = apply_method(task, spec, plan, 20), Notes()
     probe = GeometryProbe(task, learner.model, spec, plan, folder, notes.values, notes.say) if with_probe else None
     learner.callbacks.extend(callbacks)
     train(task, learner, spec.training, spec.seed, folder / "checkpoints", notes, lambda: False, start, probe)
@@ -228,7 +228,7 @@ def test_no_generator_and_no_module_s_mode_is_changed(make, tmp_path, monkeypatc
     monkeypatch.setattr(probe_sample, "estimate_profile", careless)
     spec = make()
     task = made_task(spec.model)
-    model = put_on(task, spec, spec.plan, 20).model
+    model = apply_method(task, spec, spec.plan, 20).model
     probe = GeometryProbe(task, model, spec, spec.plan, tmp_path, lambda *_: None)
     model.train()
     odd = next(module for module in model.modules() if isinstance(module, torch.nn.Dropout))
@@ -246,7 +246,7 @@ def test_no_generator_and_no_module_s_mode_is_changed(make, tmp_path, monkeypatc
 def test_dimension_is_that_of_the_mean_states_of_the_model_as_it_is(make, tmp_path):
     spec = make()
     task = made_task(spec.model)
-    model = put_on(task, spec, spec.plan, 20).model
+    model = apply_method(task, spec, spec.plan, 20).model
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -331,7 +331,7 @@ def test_estimator_that_fails_ends_nothing(make, tmp_path, monkeypatch):
     _, probe, _ = run(spec, tmp_path)
     found = read_geometry(tmp_path)
     assert [line["step"] for line in found] == [0, 3, 5, 6]
-    assert found[1]["note"] == "twonn failed: LinAlgError: did not converge; so ranks were not given out anew"
+    assert found[1]["note"] == "twonn failed: LinAlgError: did not converge; so ranks were not re-allocated"
     assert not any(line["reallocated"] for line in found) and probe.plan is spec.plan
 
 
@@ -365,7 +365,7 @@ def test_affordable_is_foreseen_from_the_pace(make, tmp_path, monkeypatch):
     monkeypatch.setattr(geometry_probe, "COST_SHARE", 0.1)
     spec = make()
     task = made_task(spec.model)
-    probe = GeometryProbe(task, put_on(task, spec, spec.plan, 20).model, spec, spec.plan, tmp_path, lambda *_: None)
+    probe = GeometryProbe(task, apply_method(task, spec, spec.plan, 20).model, spec, spec.plan, tmp_path, lambda *_: None)
     probe._log.add(Measurement(0, 2.0, None, "twonn", (), (), {}, {}, False, None))
     probe._spent_before = 2.0
     state = SimpleNamespace(global_step=5, max_steps=20)
@@ -374,7 +374,7 @@ def test_affordable_is_foreseen_from_the_pace(make, tmp_path, monkeypatch):
         assert probe._affordable(state) is affordable
 
 
-def test_ranks_are_given_out_anew_and_what_is_saved_loads_in_plain_peft(make, tmp_path):
+def test_ranks_are_reallocated_and_what_is_saved_loads_in_plain_peft(make, tmp_path):
     spec = make(reallocate_at=(0.3, 0.6))
     task = made_task(spec.model)
     model, probe, notes = run(spec, tmp_path, task)
@@ -382,7 +382,7 @@ def test_ranks_are_given_out_anew_and_what_is_saved_loads_in_plain_peft(make, tm
     assert list(found) == [0, 5, 6, 10, 12, 15, 20]
     assert found[6]["reallocated"] and found[6]["installed"] == found[6]["wanted"] != found[5]["installed"]
     assert found[10]["installed"] == found[6]["installed"]
-    assert found[6]["note"].startswith("ranks were given out anew: block ")
+    assert found[6]["note"].startswith("ranks were re-allocated: block ")
     assert f"step 6: {found[6]['note']}" in notes.said
     assert {str(b): r for b, r in probe.plan.block_ranks().items()} == found[20]["installed"]
     assert (probe.plan.strategy, probe.plan.estimator, probe.plan.edits) == ("gelora", "twonn", {})
@@ -431,7 +431,7 @@ def test_rewinding_gives_the_model_the_ranks_of_a_checkpoint(make, tmp_path):
     now = {name: p.shape for name, p in model.named_parameters()}
     probe.rewind(None)
     assert probe.plan is spec.plan
-    fresh = put_on(made_task(spec.model), spec, spec.plan, 20).model
+    fresh = apply_method(made_task(spec.model), spec, spec.plan, 20).model
     assert [(n, p.shape) for n, p in model.named_parameters()] == [(n, p.shape) for n, p in fresh.named_parameters()]
     probe.rewind(checkpoints.last_whole(tmp_path / "checkpoints"))
     assert {name: p.shape for name, p in model.named_parameters()} == now
@@ -448,7 +448,7 @@ def test_what_reallocation_needs_is_said_at_once(make, tmp_path):
         ({"init_lora_weights": "orthogonal", "plan": uniform_ranks(structure, 2)}, "orthogonal"),
     ):
         spec = make(reallocate_at=(0.5,), **options)
-        model = put_on(made_task(spec.model), spec, spec.plan, 20).model
+        model = apply_method(made_task(spec.model), spec, spec.plan, 20).model
         with pytest.raises(InputError, match=message):
             GeometryProbe(task, model, spec, spec.plan, tmp_path, lambda *_: None)
     with pytest.raises(InputError, match="probe_estimator 'two-nn'"):

@@ -14,7 +14,7 @@ from transformers import Trainer, TrainingArguments
 from gelora.errors import InputError, ModelError, StoreError
 from gelora.ranks import INITS_OF_BASE, modules_to_save
 from gelora.runs.checkpoint_fit import check_fits
-from gelora.runs.methods import Learner, put_on
+from gelora.runs.methods import Learner, apply_method
 
 STEPS = 16
 METHODS = ("lora", "adalora", "head", "bitfit", "full")
@@ -44,7 +44,7 @@ def trainer_of(
 def prepared(architecture: str, kind: str, method: str, folder: Path, steps: int = STEPS, plan=None, **training):
     task = hand_made_task(architecture, kind, folder)
     spec = spec_for(task, method, plan, **training)
-    return task, put_on(task, spec, spec.plan, steps)
+    return task, apply_method(task, spec, spec.plan, steps)
 
 
 def trained_weights(learner: Learner) -> dict[str, torch.Tensor]:
@@ -155,7 +155,7 @@ def test_a_checkpoint_without_the_method_s_file_is_named(tmp_path):
     checkpoint = tmp_path / "checkpoints" / "checkpoint-8"
     (checkpoint / "adalora.safetensors").write_bytes(b"cut")
     task, again = prepared("bert", "classification", "adalora", tmp_path / "base")
-    with pytest.raises(StoreError, match=r"checkpoint-8 has no readable adalora.safetensors.*start it anew"):
+    with pytest.raises(StoreError, match=r"checkpoint-8 has no readable adalora.safetensors.*start a new run"):
         trainer_of(task, again, tmp_path / "checkpoints").train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -257,13 +257,13 @@ def test_the_same_seed_draws_the_same_adapter_whatever_was_drawn_before(tmp_path
     state = torch.random.get_rng_state()
     torch.rand(7)
     spec = spec_for(task)
-    second = put_on(task, spec, spec.plan, STEPS)
-    other = put_on(hand_made_task("bert", "classification", tmp_path / "base"), dataclasses.replace(spec, seed=1), spec.plan, STEPS)
+    second = apply_method(task, spec, spec.plan, STEPS)
+    other = apply_method(hand_made_task("bert", "classification", tmp_path / "base"), dataclasses.replace(spec, seed=1), spec.plan, STEPS)
     a, b, c = (trained_weights(learner) for learner in (first, second, other))
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert any(not torch.equal(a[name], c[name]) for name in a)
     torch.random.set_rng_state(state)
-    put_on(hand_made_task("bert", "classification", tmp_path / "base"), spec, spec.plan, STEPS)
+    apply_method(hand_made_task("bert", "classification", tmp_path / "base"), spec, spec.plan, STEPS)
     assert set(INITS_OF_BASE) == {"olora", "pissa"}
 
 
@@ -276,10 +276,10 @@ def test_what_cannot_be_is_said(tmp_path):
     with pytest.raises(InputError, match=r"mean rank of 32, .* room for 32; AdaLoRA has nothing to take away"):
         prepared("bert", "classification", "adalora", tmp_path / "bert", plan=plan_for(task, 32))
     with pytest.raises(InputError, match="Method 'lora' needs a rank plan"):
-        put_on(task, spec_for(task), None, STEPS)
+        apply_method(task, spec_for(task), None, STEPS)
     task.model.supports_gradient_checkpointing = False
     with pytest.raises(ModelError, match="BertForSequenceClassification cannot recompute its activations; turn gradient_checkpointing off"):
-        put_on(task, spec_for(task, "full", gradient_checkpointing=True), None, STEPS)
+        apply_method(task, spec_for(task, "full", gradient_checkpointing=True), None, STEPS)
 
 
 def test_a_checkpoint_of_another_model_plan_or_method_is_named(tmp_path):

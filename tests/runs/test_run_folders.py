@@ -156,12 +156,12 @@ def test_exit_status_of_an_earlier_process_does_not_count(folder):
     assert run_info(folder.name).reason == LOST
 
 
-def test_run_of_before_the_machine_was_started_anew_says_so(folder):
+def test_run_of_before_the_machine_was_restarted_says_so(folder):
     launched(folder, *me()[:1], psutil.boot_time() - 1000)
-    assert run_info(folder.name).reason.startswith("lost: the machine was started anew")
+    assert run_info(folder.name).reason.startswith("lost: the machine was restarted")
 
 
-def test_last_words_are_heard(folder):
+def test_the_last_message_is_read(folder):
     last_words.hold_room(folder)
     launched(folder, 2**22 + 1, time.time())
     last_words.say(folder, "failed", "disk full: free some space" + "x" * 10_000)

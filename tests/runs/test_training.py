@@ -10,7 +10,7 @@ from tiny_models import save_tiny_model
 
 from gelora.errors import InputError, StoreError
 from gelora.runs import checkpoints
-from gelora.runs.methods import put_on
+from gelora.runs.methods import apply_method
 from gelora.runs.training import choose_device, total_steps, train
 from gelora.runs.watch import Diverged
 from gelora.tasks import build_task
@@ -43,7 +43,7 @@ class Notes:
 
 def run(spec, folder, stop=lambda: False):
     task, notes = build_task(spec), Notes()
-    learner = put_on(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
+    learner = apply_method(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
     where = folder / "checkpoints"
     done = train(task, learner, spec.training, spec.seed, where, notes, stop, checkpoints.last_whole(where))
     return done, learner, notes
@@ -80,7 +80,7 @@ def test_learning_happens_in_the_adapter_and_the_head_alone(make_spec, tmp_path)
     (tmp_path / "easy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     spec = make_spec(dataset=str(tmp_path / "easy.jsonl"), epochs=6)
     task = build_task(spec)
-    before = {name: p.detach().clone() for name, p in put_on(task, spec, spec.plan, 1).model.named_parameters()}
+    before = {name: p.detach().clone() for name, p in apply_method(task, spec, spec.plan, 1).model.named_parameters()}
     _, learner, notes = run(spec, tmp_path)
     changed = {name for name, p in learner.model.named_parameters() if not torch.equal(p.detach(), before[name])}
     assert changed == {name for name, p in learner.model.named_parameters() if p.requires_grad}
@@ -164,7 +164,7 @@ def test_batch_that_does_not_fit_is_taken_in_parts_and_said(make_spec, tmp_path,
         sizes.append(part)
         return made(task, config, seed, folder, "cpu", part)
 
-    class Full(training._Trainer):
+    class Full(training.StepTrainer):
         def training_step(self, *args, **kwargs):
             if self._part > 2:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -173,7 +173,7 @@ def test_batch_that_does_not_fit_is_taken_in_parts_and_said(make_spec, tmp_path,
     monkeypatch.setattr(training, "choose_device", lambda config: "cuda")
     monkeypatch.setattr(training, "_in_bfloat16", lambda config, device: False)
     monkeypatch.setattr(training, "_arguments", on_cpu)
-    monkeypatch.setattr(training, "_Trainer", Full)
+    monkeypatch.setattr(training, "StepTrainer", Full)
     done, _, notes = run(spec, tmp_path)
     assert done
     assert sizes == expected
@@ -204,7 +204,7 @@ def test_parts_of_a_step_give_the_gradient_of_the_whole_step(kind, tmp_path):
             masked = [row | {"labels": [-100] * (i % 11) + row["labels"][i % 11 :]} for i, row in enumerate(task.train)]
             task = dataclasses.replace(task, train=masked)
         spec = spec_for(task, method="full", batch_size=7, epochs=1, learning_rate=1e-3)
-        learner, notes = put_on(task, spec, None, 7), Notes()
+        learner, notes = apply_method(task, spec, None, 7), Notes()
         trainer = training._trainer(task, learner, spec.training, 0, tmp_path / str(part), notes, lambda: False, None, "cpu", part)
         assert trainer.train().global_step == 7
         found.append([loss for _, loss in notes.series("loss")] + [norm for _, norm in notes.series("grad_norm")])
@@ -267,7 +267,7 @@ def test_rows_of_a_model_that_depends_on_padding_are_trained_and_evaluated_as_al
         assert len({len(row["input_ids"]) for row in task.train}) > 4
         kept = []
         task = dataclasses.replace(task, score=lambda logits, labels, kept=kept: kept.append(logits) or {}, **changes)
-        learner, notes = put_on(task, spec, None, 3), Notes()
+        learner, notes = apply_method(task, spec, None, 3), Notes()
         trainer = training._trainer(task, learner, spec.training, 0, tmp_path / f"{part}{changes}", notes, lambda: False, None, "cpu", part)
         trainer.train()
         learner.model.eval()

@@ -1,6 +1,6 @@
-"""Ranks given out anew while a model is trained: the rule on the present curve, for the modules of a plan in use.
+"""Re-allocation of ranks while a model is trained: the rule on the present curve, for the modules of a plan in use.
 
-Pure arithmetic on records; knows nothing of adapters or of how the curve was measured.
+Pure arithmetic on records; does not depend on adapters or on how the curve was measured.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from gelora.records import IdProfile, RankPlan
 def rule_ranks(plan: RankPlan, profile: IdProfile, estimator: str = "twonn", supported_only: bool = False) -> dict[str, int]:
     """The rank that the GeLoRA rule gives each of the plan's modules on a curve, by name.
 
-    Offset, rounding and scale are the plan's; a plan that has none (uniform ranks, a budget met by scores) is taken to
-    have offset 1, `ceil` and scale 1. A block with an undefined end gets the offset alone, a module at most the smaller
+    Offset, rounding and rise multiplier are the plan's; a plan that has none (uniform ranks, a budget met by scores) is taken to
+    have offset 1, `ceil` and multiplier 1. A block with an undefined end gets the offset alone, a module at most the smaller
     side of its matrix.
 
     Args:
@@ -34,7 +34,7 @@ def rule_ranks(plan: RankPlan, profile: IdProfile, estimator: str = "twonn", sup
     return {module.name: min(offset + (units[module.block] or 0), module.smaller_side) for module in plan.modules}
 
 
-def renewed_plan(plan: RankPlan, profile: IdProfile, estimator: str = "twonn") -> RankPlan:
+def reallocated_plan(plan: RankPlan, profile: IdProfile, estimator: str = "twonn") -> RankPlan:
     """The plan with the ranks of `rule_ranks`, alpha / r of each module as it is.
 
     It is a plan of the rule on this profile, whatever gave the ranks before: edits by hand, a budget and a seed belong
@@ -45,7 +45,7 @@ def renewed_plan(plan: RankPlan, profile: IdProfile, estimator: str = "twonn") -
     Raises:
         InputError: as in `rule_ranks`; or a module has no adapter (rank 0), or the rule would take it away (offset 0).
     """
-    check_renewable(plan)
+    check_reallocatable(plan)
     return plan_with_ranks(
         plan,
         rule_ranks(plan, profile, estimator),
@@ -68,14 +68,14 @@ def plan_with_ranks(plan: RankPlan, ranks: Mapping[str, int], **identity: object
     Raises:
         InputError: a rank is illegal, or a module had no adapter, so that its alpha / r is not known.
     """
-    check_renewable(plan)
+    check_reallocatable(plan)
     alphas = {name: plan.alphas[name] / plan.ranks[name] * rank for name, rank in ranks.items()}
     fields: dict[str, object] = {"ranks": dict(ranks), "alphas": alphas, **identity}
     return dataclasses.replace(plan, **fields)  # type: ignore[arg-type]
 
 
-def check_renewable(plan: RankPlan) -> None:
-    """Raise InputError unless every module of the plan has an adapter, and keeps one when ranks are given out anew."""
+def check_reallocatable(plan: RankPlan) -> None:
+    """Raise InputError unless every module of the plan has an adapter, and keeps one when ranks are re-allocated."""
     zero = [name for name, rank in plan.ranks.items() if rank == 0]
     if zero or _offset(plan) < 1:
         what = f"{len(zero)} of {len(plan.ranks)} modules have rank 0" if zero else f"offset {plan.offset} may give rank 0"
