@@ -21,7 +21,7 @@ from gelora.ranks.importance import stable_rank
 from gelora.ranks.importance_eva import input_components
 from gelora.ranks.importance_loss import Objective
 from gelora.records import SCORE_STRATEGIES, DataChoice, ModuleScores, Sample, SampleSource, TargetModule
-from gelora.sources import find_model, load_sample, load_tokenizer, model_structure, select_modules, tokenize
+from gelora.sources import TokenizedSample, find_model, load_sample, load_tokenizer, model_structure, select_modules, tokenize
 
 THINGS = ("film", "story", "service", "train", "garden", "answer", "battery", "place", "talk", "rain")
 N_ROWS, BATCH, SEED = 12, 5, 3
@@ -160,7 +160,12 @@ def on_a_line(w, rows):
     source = SampleSource(DataChoice("made"), "r", 0, len(rows), True, "digest")
     sample = Sample(tuple("ab" for _ in rows), None, tuple(y for _, y in rows), None, "regression", source)
     vectors = torch.tensor([x for x, _ in rows])
-    texts = SimpleNamespace(lengths=np.full(len(rows), 2), batch=lambda chosen, device: {"x": vectors[chosen]})
+
+    class Vectors(TokenizedSample):
+        def batch(self, texts, device):
+            return {"x": vectors[texts]}
+
+    texts = Vectors({}, np.full(len(rows), 2), "mean")
     line = Line(w)
     return Objective(line, texts, sample, False, 0), {"w": line.w}
 
