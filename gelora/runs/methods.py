@@ -1,6 +1,6 @@
-"""A method put on a task's model: LoRA of a plan, AdaLoRA at its budget, head alone, BitFit, everything.
+"""A method applied to a task's model: LoRA of a plan, AdaLoRA at its budget, head alone, BitFit, everything.
 
-Knows a task and a spec; knows nothing of the training loop, of processes or of where results go. Draws from a generator of
+Works on a task and a spec; does not depend on the training loop, on processes or on where results go. Draws from a generator of
 its own, so that a resumed run and a run with another order of things begin with the same adapter.
 """
 
