@@ -1,6 +1,6 @@
 """What the check for padding costs, and what it is for: `python -m benchmarks.padding_check`.
 
-Cost: seconds of the check against those of one extraction of 200 texts by the bundled model, medians of turns on the CPU.
+Cost: seconds of the check against those of one extraction of 200 texts by the bundled model, medians of turns on one CPU thread.
 Use: how far states of a text in a padded batch lie from those of the text alone, relative, median over tokens of the last block,
 for random models with four blocks of the published base shapes (width 768) on one text of 16 tokens with as much padding.
 """
@@ -25,6 +25,7 @@ SHAPES = ("bert", "fnet", "nystromformer", "convbert")
 
 def main() -> None:
     """Measure both."""
+    torch.set_num_threads(1)  # threads that wait for each other on a busy machine would be what is timed
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json")
     options = parser.parse_args()
