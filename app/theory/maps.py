@@ -12,7 +12,12 @@ from gelora.geometry import CHARTED, MAP_KINDS, RANK_TOLERANCE, Bound, MapMeasur
 from gelora.ranks import RankNeed, update_of_each_rank
 
 _KINDS = {"linear": "linear, W x", "hidden": "one hidden layer, GELU", "residual": "residual, x + Q a"}
-_ICONS = {"holds": ":material/check:", "holds within the interval": ":material/check_small:", "does not hold": ":material/close:"}
+_ICONS = {
+    "holds": ":material/check:",
+    "holds within the interval": ":material/check_small:",
+    "is undecided without an interval": ":material/question_mark:",
+    "does not hold": ":material/close:",
+}
 
 
 def chosen_map() -> None:
@@ -90,10 +95,11 @@ def _measured(choice: choices.MapChoice) -> MapMeasurement:
 
 def sentence(choice: choices.MapChoice, found: MapMeasurement) -> str:
     """What was measured, in one sentence."""
-    rise, low, high = (minus(f"{value:+.1f}") for value in (found.rise.value, found.rise.ci_low, found.rise.ci_high))
+    rise, ends = minus(f"{found.rise.value:+.1f}"), (found.rise.ci_low, found.rise.ci_high)
+    interval = ", ".join(minus(f"{end:+.1f}") for end in ends if end is not None) or "no interval"
     where = "on manifold and context" if found.n_context else "on the tangent space"
     return (
-        f"Measured ID {found.before.value:.1f} in, {found.after.value:.1f} out (rise {rise} [{low}, {high}]); "
+        f"Measured ID {found.before.value:.1f} in, {found.after.value:.1f} out (rise {rise} [{interval}]); "
         f"J has rank {found.tangent_rank} {where}, {found.ambient_rank} in all; r = {choice.spec.rank}."
     )
 

@@ -17,16 +17,16 @@ from gelora.records import check_range
 
 N_JACOBIANS = 8
 N_HALVES = 20
-VERDICTS = ("holds", "holds within the interval", "does not hold")
+VERDICTS = ("holds", "holds within the interval", "does not hold", "is undecided without an interval")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A dimension, or a difference of two, with its 95% interval from half-samples (paired ones for a difference)."""
+    """A dimension, or a difference of two, with its 95% interval from half-samples (paired ones for a difference), None where they give none."""
 
     value: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    ci_high: float | None
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,12 @@ def _dimensions(points: np.ndarray, images: np.ndarray, seed: int) -> tuple[Meas
     halves = draw_halves(len(points), N_HALVES, seed)
     answers = np.array([[estimator.answer_or_nan(cloud.subset(half)) for half in halves] for cloud in clouds])
     ends = [half_sample_interval(value, each, 0.95) for value, each in zip(whole, answers, strict=True)]
-    before, after = (
-        Measured(value, value if low is None else low, value if high is None else high)
-        for value, (low, high, _) in zip(whole, ends, strict=True)
-    )
+    before, after = (Measured(value, low, high) for value, (low, high, _) in zip(whole, ends, strict=True))
     difference = whole[1] - whole[0]
     spread = half_sample_spread(np.subtract(*halves_at_whole(answers.T, np.array(whole), "pairs").T), "pairs")
-    half_width = np.nan if spread is None else spread.half_width()
-    return before, after, Measured(difference, difference - half_width, difference + half_width)
+    if spread is None:
+        return before, after, Measured(difference, None, None)
+    return before, after, Measured(difference, difference - spread.half_width(), difference + spread.half_width())
 
 
 def _bounds(after: Measured, rise: Measured, free: int, tangent_rank: int, ambient_rank: int, spec: MapSpec) -> tuple[Bound, ...]:
@@ -150,7 +148,12 @@ def _bounds(after: Measured, rise: Measured, free: int, tangent_rank: int, ambie
 
 
 def _bound(left_words: str, right_words: str, left: Measured, right: int) -> Bound:
-    verdict = VERDICTS[0] if left.value <= right else VERDICTS[1] if left.ci_low <= right else VERDICTS[2]
+    if left.value <= right:
+        verdict = VERDICTS[0]
+    elif left.ci_low is None:
+        verdict = VERDICTS[3]
+    else:
+        verdict = VERDICTS[1] if left.ci_low <= right else VERDICTS[2]
     return Bound(left_words, right_words, left.value, float(right), verdict)
 
 

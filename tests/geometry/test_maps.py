@@ -132,3 +132,15 @@ def test_numerical_rank_counts_above_the_tolerance():
 def test_what_is_not_legal_is_said(wrong, words):
     with pytest.raises(InputError, match=words):
         wrong()
+
+
+def test_halves_without_an_answer_give_no_interval_and_no_verdict_of_width_zero(monkeypatch):
+    monkeypatch.setattr("gelora.geometry.map_measurement.half_sample_interval", lambda *_: (None, None, "no interval"))
+    monkeypatch.setattr("gelora.geometry.map_measurement.half_sample_spread", lambda *_: None)
+    found = measure_map("affine", 200, 3, MapSpec("linear", 8, 8, 2))
+    assert (found.before.ci_low, found.after.ci_high, found.rise.ci_low) == (None, None, None)
+    for bound in found.bounds:
+        assert bound.verdict in (
+            "holds",
+            "is undecided without an interval" if bound.left_words.startswith("measured") else "does not hold",
+        )
