@@ -22,7 +22,7 @@ VERDICTS = ("holds", "holds within the interval", "does not hold", "is undecided
 
 @dataclass(frozen=True)
 class Measured:
-    """A dimension, or a difference of two, with its 95% interval from half-samples (paired ones for a difference), None where they give none."""
+    """A dimension, or a difference of two, with its 95% interval from half-samples (paired for a difference); None where they give none."""
 
     value: float
     ci_low: float | None
