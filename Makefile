@@ -33,10 +33,10 @@ screenshots: $(VENV)/.test
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet torch==2.13.0
-	build/lock/bin/pip install --quiet .
-	(echo "# One tested set, made from pyproject.toml by: make lock"; echo "-e ."; \
+	build/lock/bin/pip install --quiet '.[dashboard]'
+	(echo "# One tested set, made from pyproject.toml by: make lock"; echo "-e .[dashboard]"; \
 	 build/lock/bin/pip freeze --exclude gelora-lab | sed 's/+cpu//') > build/requirements.txt
-	build/lock/bin/pip install --quiet '.[test]'
+	build/lock/bin/pip install --quiet '.[dashboard,test]'
 	(echo "# What the tests need beside ../requirements.txt, made by: make lock"; echo "-r ../requirements.txt"; \
 	 build/lock/bin/pip freeze --exclude gelora-lab | sed 's/+cpu//' | grep -vxFf build/requirements.txt) > build/tests-requirements.txt
 	mv build/requirements.txt requirements.txt

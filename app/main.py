@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:  # `streamlit run` puts only this folder on the path
-    sys.path.append(str(ROOT))
 if str(ROOT / "app") not in sys.path[1:]:
     # Streamlit puts this folder first for every run and takes it away at its end. A thread that walks the path at that
     # moment (importlib.metadata does, for versions) then misses an entry. With a lasting one, Streamlit changes nothing.

@@ -173,6 +173,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_start(resume)
     resume.set_defaults(command=commands.resume)
 
+    dashboard = verbs.add_parser("dashboard", help="open the dashboard in the browser")
+    dashboard.add_argument("--port", type=int, help="where it listens (default: Streamlit's, 8501, or the next free one)")
+    dashboard.add_argument("--no-browser", action="store_true", help="only start the server")
+    dashboard.set_defaults(command=commands.dashboard)
+
     doctor = verbs.add_parser("doctor", help="say what is on this machine and whether it is in order")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=commands.doctor)

@@ -5,6 +5,7 @@ it runs, so that `gelora --help` stays quick.
 """
 
 from gelora.commands.comparing import compare
+from gelora.commands.dashboard import dashboard
 from gelora.commands.listing import runs
 from gelora.commands.machine import doctor
 from gelora.commands.measuring import calibrate, estimators, measure, sensitivity
@@ -17,6 +18,7 @@ from gelora.commands.running import resume, stop, train
 __all__ = [
     "calibrate",
     "compare",
+    "dashboard",
     "doctor",
     "estimators",
     "measure",
