@@ -1,6 +1,6 @@
 """Every estimator against the truth, against scikit-dimension and against its own interval: `python -m benchmarks.accuracy`.
 
-    python -m benchmarks.accuracy --json FILE     all four parts: some 15 minutes of CPU time
+    python -m benchmarks.accuracy --json FILE     all four parts: 26 minutes on 2 busy cores
     python -m benchmarks.accuracy --manifold sphere --d 7 --width 300 --n 2000 --noise 0.01     any case that a sceptic types
     python -m benchmarks.accuracy --manifold gaussian --d 5 --width 50 --draws 100     and the coverage of its intervals
 
