@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny_models import save_tiny_model
 
-from app import measuring
+from app.shared import measuring
 from gelora.errors import DataError
 from gelora.measurements import MeasurementSpec
 from gelora.records import DataChoice
