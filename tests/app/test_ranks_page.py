@@ -203,15 +203,15 @@ def test_what_an_adapter_trains_beside_its_ranks_and_above_a_side_is_said(ranks,
 
 
 def test_modules_that_peft_takes_for_experts_are_a_note_of_the_plan(monkeypatch):
-    from app import rank_parts
+    from app.ranks import parts
 
     said: list[str] = []
-    monkeypatch.setattr(rank_parts.st, "info", lambda words, **_: said.append(words))
+    monkeypatch.setattr(parts.st, "info", lambda words, **_: said.append(words))
     plan = allocate_ranks(make_profile(), offset=1)
-    rank_parts.notes(plan)
+    parts.notes(plan)
     assert not [words for words in said if "for experts by name" in words]
     taken = dataclasses.replace(plan, modules=tuple(dataclasses.replace(module, as_parameter=True) for module in plan.modules))
-    rank_parts.notes(taken)
+    parts.notes(taken)
     assert f"weights of {len(plan.modules)} modules" in said[-1] and "for experts by name" in said[-1]
 
 

@@ -9,7 +9,7 @@ from made_wall import made_wall, params_at, ranks_at
 from app.ranks import wall
 from gelora.errors import InputError
 
-FRONTEND = Path(wall.__file__).parent / "frontend"
+FRONTEND = Path(wall.__file__).parents[1] / "frontend"
 
 groups = st.fixed_dictionaries(
     {"n": st.integers(1, 4), "per_rank": st.integers(1, 10**9), "limit": st.integers(1, 9), "fixed": st.none() | st.integers(0, 9)}
