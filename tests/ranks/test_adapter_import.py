@@ -343,8 +343,8 @@ def test_a_file_that_is_no_config_of_a_lora_is_one_sentence(structures, tmp_path
 
 def test_a_config_with_a_byte_order_mark_or_packed_is_read(structures, tmp_path):
     text = json.dumps(GOOD).encode()
-    forms = {"adapter_config.json": [b"\xef\xbb\xbf" + text, text.decode().encode("utf-16"), gzip.compress(text)]}
-    forms["adapter_config.json.gz"] = [gzip.compress(text)]
+    forms = {"adapter_config.json": [b"\xef\xbb\xbf" + text, text.decode().encode("utf-16"), gzip.compress(text, mtime=0)]}
+    forms["adapter_config.json.gz"] = [gzip.compress(text, mtime=0)]
     for name, contents in forms.items():
         for content in contents:
             (tmp_path / name).write_bytes(content)
@@ -364,8 +364,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 134\n"
         ("adapter_model.bin", LFS, "is a Git LFS pointer, not the data themselves; fetch them with `git lfs pull`"),
         ("adapter_config.json", b"<!DOCTYPE html><html>", "is a web page"),
         ("adapter_model.safetensors", b"<html>", "is a web page"),
-        ("adapter_model.safetensors", gzip.compress(b"x"), "is packed with gzip; unpack it first"),
-        ("adapter_config.json", gzip.compress(b"{}")[:-9], "packed with gzip and damaged"),
+        ("adapter_model.safetensors", gzip.compress(b"x", mtime=0), "is packed with gzip; unpack it first"),
+        ("adapter_config.json", gzip.compress(b"{}", mtime=0)[:-9], "packed with gzip and damaged"),
         ("adapter_config.json", b'{"peft_type": "\xe9"}', "is not UTF-8 text"),
         ("adapter_config.json", json.dumps(GOOD | {"target_modules": []}).encode(), "target_modules is an empty list"),
         ("adapter_config.json", json.dumps(GOOD | {"layers_pattern": "h"}).encode(), "layers_pattern stands without layers_to_transform"),
