@@ -272,6 +272,7 @@ def test_every_command_is_documented():
         "runs",
         "stop",
         "resume",
+        "dashboard",
         "doctor",
     }
     for command in commands:
