@@ -153,7 +153,7 @@ def test_a_point_that_is_a_sink_is_named():
 
 
 def test_the_sinks_of_the_measured_model_stand_in_the_card(tiny):
-    app = open_page(model=tiny[0], data=tiny[1], n="60", estimators="twonn")
+    app = open_page(model=tiny[0], data=tiny[1], n="63", estimators="twonn")
     assert any(caption.value.startswith("Measure the curve (the sidebar does) to see how long the tokens") for caption in app.caption)
     app.button(key="measure").click().run()
     waited(app)
