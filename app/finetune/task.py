@@ -66,24 +66,15 @@ def draw() -> TaskChoice | None:
             help=f"The path of {READABLE} with the same columns, or the name of another split of the same dataset.", **_KEEP,
         )  # fmt: skip
     data = _chosen_data()
-    reading = data_preview.of(data)
+    reading = data_preview.read_or_said(data)
     if reading is None:
-        data_preview.wait(data)
-        return None
-    if isinstance(reading, str):
-        st.error(reading, icon=":material/error:")
         return None
     held_out = _held_out(data)
     held_out_rows = None
     if held_out is not None and data_preview.is_here(held_out):
-        read = data_preview.of(held_out)
-        if read is None:
-            data_preview.wait(held_out)
+        held_out_rows = data_preview.read_or_said(held_out)
+        if held_out_rows is None:
             return None
-        if isinstance(read, str):
-            st.error(read, icon=":material/error:")
-            return None
-        held_out_rows = read
     try:
         found = _settled(kind, data, reading, held_out, held_out_rows)
         _preview(found)
@@ -168,12 +159,8 @@ def _preview(task: TaskChoice) -> None:
     choice = dataclasses.replace(task.data, label_task=task.learned) if has_labels else task.data
     text, pair, label = task.roles
     choice = dataclasses.replace(choice, text_column=text, pair_column=pair or "", label_column=label or "")
-    found = data_preview.of(choice, has_labels)
-    if found is None:
-        data_preview.wait(choice, has_labels)
-    elif isinstance(found, str):
-        st.error(found, icon=":material/error:")
-    else:
+    found = data_preview.read_or_said(choice, has_labels)
+    if found is not None:
         if found.preview.problem:
             st.error(found.preview.problem, icon=":material/error:")
         with st.expander(f"Data as read: {data_preview.summary(found.preview)}", icon=":material/table_view:"):

@@ -137,6 +137,18 @@ def wait(data: DataChoice, with_labels: bool = True) -> None:
         redraw_page()
 
 
+def read_or_said(data: DataChoice, with_labels: bool = True) -> Reading | None:
+    """The data; without them the line that they are being read, or the sentence why they cannot be."""
+    found = of(data, with_labels)
+    if found is None:
+        wait(data, with_labels)
+    elif isinstance(found, str):
+        st.error(found, icon=":material/error:")
+    else:
+        return found
+    return None
+
+
 @in_place
 def role_choices(prefix: str = "") -> None:
     """Which column is the text, the second text, the label, and what the labels are; `prefix` for a second place on one page."""
