@@ -98,7 +98,7 @@ def made_by_peft(folder: str, config: Any, auto_class: str) -> dict[str, int]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from gelora.ranks.lora_checks import adapted_layers
+    from gelora.ranks.peft.lora_checks import adapted_layers
     from gelora.sources import without_weights
 
     loaded = LoraConfig.from_pretrained(folder)

@@ -29,7 +29,7 @@ from benchmarks import record
 from gelora.errors import GeloraError
 from gelora.geometry import estimate_profile, rises
 from gelora.ranks import rise_shares, rise_units
-from gelora.ranks.allocation import rounded_rise
+from gelora.ranks.rule.allocation import rounded_rise
 from gelora.records import HiddenStates, IdProfile
 from gelora.sources import extract_hidden_states, load_sample
 

@@ -86,6 +86,19 @@ def test_imports_follow_the_path(path):
             assert module == wing, f"{path} reaches past the face of {wing}, into {module}"
 
 
+# What the parts of the ranks wing may import of each other.
+PARTS_OF_RANKS = {"rule": {"rule"}, "scores": {"scores"}, "peft": {"rule", "peft"}}
+
+
+@pytest.mark.parametrize("path", [path for path in python_files() if path.match("gelora/ranks/*/*.py")], ids=str)
+def test_the_ranks_wing_flows_one_way(path):
+    """The rule is arithmetic that depends on neither scores nor PEFT; none of its parts goes by the wing's own face."""
+    for module in sorted({as_module(name) for name in imports_of(path)} - {None}):
+        if module.startswith("gelora.ranks"):
+            part = module.split(".")[2] if module.count(".") > 1 else "the wing's own face"
+            assert part in PARTS_OF_RANKS[path.parts[2]], f"{path} imports {module}"
+
+
 def test_streamlit_is_only_in_app_and_pages():
     for path in python_files():
         if any(name.split(".")[0] == "streamlit" for name in imports_of(path)):

@@ -7,9 +7,11 @@ first used, so that this face stays light.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gelora.ranks.agreement import RankAgreement, rank_agreement, same_ranks
-from gelora.ranks.allocation import allocate_ranks, rise_units, uniform_ranks
-from gelora.ranks.budget import (
+from gelora.ranks.peft.lora_form import lora_arguments, parameter_note
+from gelora.ranks.peft.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
+from gelora.ranks.rule.agreement import RankAgreement, rank_agreement, same_ranks
+from gelora.ranks.rule.allocation import allocate_ranks, rise_units, uniform_ranks
+from gelora.ranks.rule.budget import (
     BYTES_PER_PARAM,
     OPTIMIZER_BYTES_PER_PARAM,
     budget_by_block,
@@ -18,18 +20,16 @@ from gelora.ranks.budget import (
     plan_budget,
     uniform_comparison,
 )
-from gelora.ranks.edits import edit_ranks, undo_edits
-from gelora.ranks.lora_form import lora_arguments, parameter_note
-from gelora.ranks.matching import match_budget
-from gelora.ranks.memory import memory_estimate
-from gelora.ranks.reallocation import check_reallocatable, plan_with_ranks, reallocated_plan, rule_ranks
-from gelora.ranks.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
-from gelora.ranks.stability import SUPPORTED, estimator_shares, rise_shares, supported_units
-from gelora.ranks.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
-from gelora.ranks.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
+from gelora.ranks.rule.edits import edit_ranks, undo_edits
+from gelora.ranks.rule.matching import match_budget
+from gelora.ranks.rule.memory import memory_estimate
+from gelora.ranks.rule.reallocation import check_reallocatable, plan_with_ranks, reallocated_plan, rule_ranks
+from gelora.ranks.rule.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
+from gelora.ranks.rule.stability import SUPPORTED, estimator_shares, rise_shares, supported_units
+from gelora.ranks.rule.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
 
 if TYPE_CHECKING:
-    from gelora.ranks.adalora import (
+    from gelora.ranks.peft.adalora import (
         allocate as allocate,
         allocator_state as allocator_state,
         apply_adalora as apply_adalora,
@@ -37,19 +37,18 @@ if TYPE_CHECKING:
         share_orthogonality as share_orthogonality,
         to_adalora_config as to_adalora_config,
     )
-    from gelora.ranks.adalora_export import found_plan as found_plan, save_found_lora as save_found_lora
-    from gelora.ranks.adapter_import import plan_from_adapter as plan_from_adapter
-    from gelora.ranks.importance import all_module_scores as all_module_scores, module_scores as module_scores
-    from gelora.ranks.initial_adapter import InitialAdapter as InitialAdapter
-    from gelora.ranks.lora import (
+    from gelora.ranks.peft.adalora_export import found_plan as found_plan, save_found_lora as save_found_lora
+    from gelora.ranks.peft.adapter_import import plan_from_adapter as plan_from_adapter
+    from gelora.ranks.peft.initial_adapter import InitialAdapter as InitialAdapter
+    from gelora.ranks.peft.lora import (
         INITS_OF_BASE as INITS_OF_BASE,
         apply_plan as apply_plan,
         dora_params as dora_params,
         to_lora_config as to_lora_config,
     )
-    from gelora.ranks.lora_export import export_lora_config as export_lora_config
-    from gelora.ranks.resize import Resized as Resized, resize_adapters as resize_adapters
-    from gelora.ranks.trained_parts import (
+    from gelora.ranks.peft.lora_export import export_lora_config as export_lora_config
+    from gelora.ranks.peft.resize import Resized as Resized, resize_adapters as resize_adapters
+    from gelora.ranks.peft.trained_parts import (
         count_parameters as count_parameters,
         head_modules as head_modules,
         language_head as language_head,
@@ -58,20 +57,21 @@ if TYPE_CHECKING:
         train_everything as train_everything,
         train_head_alone as train_head_alone,
     )
+    from gelora.ranks.scores.importance import all_module_scores as all_module_scores, module_scores as module_scores
 
 # What needs torch or PEFT, and where it is.
 _LATE = {
-    "plan_from_adapter": "adapter_import",
-    **dict.fromkeys(("all_module_scores", "module_scores"), "importance"),
-    **dict.fromkeys(("allocate", "allocator_state", "apply_adalora", "restore_allocator"), "adalora"),
-    **dict.fromkeys(("share_orthogonality", "to_adalora_config"), "adalora"),
-    **dict.fromkeys(("found_plan", "save_found_lora"), "adalora_export"),
-    "InitialAdapter": "initial_adapter",
-    **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "lora"),
-    "export_lora_config": "lora_export",
-    **dict.fromkeys(("Resized", "resize_adapters"), "resize"),
-    **dict.fromkeys(("count_parameters", "head_modules", "language_head", "modules_to_save"), "trained_parts"),
-    **dict.fromkeys(("train_biases", "train_everything", "train_head_alone"), "trained_parts"),
+    "plan_from_adapter": "peft.adapter_import",
+    **dict.fromkeys(("all_module_scores", "module_scores"), "scores.importance"),
+    **dict.fromkeys(("allocate", "allocator_state", "apply_adalora", "restore_allocator"), "peft.adalora"),
+    **dict.fromkeys(("share_orthogonality", "to_adalora_config"), "peft.adalora"),
+    **dict.fromkeys(("found_plan", "save_found_lora"), "peft.adalora_export"),
+    "InitialAdapter": "peft.initial_adapter",
+    **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "peft.lora"),
+    "export_lora_config": "peft.lora_export",
+    **dict.fromkeys(("Resized", "resize_adapters"), "peft.resize"),
+    **dict.fromkeys(("count_parameters", "head_modules", "language_head", "modules_to_save"), "peft.trained_parts"),
+    **dict.fromkeys(("train_biases", "train_everything", "train_head_alone"), "peft.trained_parts"),
 }
 
 __all__ = [

@@ -24,8 +24,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 from gelora import ranks
 from gelora.errors import InputError, ModelError
 from gelora.ranks import apply_plan, train_head_alone, uniform_ranks
-from gelora.ranks.adapter_notes import WHOLE_ADAPTER
-from gelora.ranks.expressions import Expressions
+from gelora.ranks.peft.adapter_notes import WHOLE_ADAPTER
+from gelora.ranks.peft.expressions import Expressions
 from gelora.records import ModelStructure, RankPlan
 from gelora.sources import select_modules, structure_of
 

@@ -10,7 +10,7 @@ from tiny_models import tiny_config, tiny_model
 
 from gelora.errors import GeloraError, InputError
 from gelora.ranks import expressions, plan_from_adapter
-from gelora.ranks.expressions import Expressions
+from gelora.ranks.peft.expressions import Expressions
 from gelora.sources import structure_of
 
 # Takes `re`, and `regex` without a clock, longer than anybody waits, on a name of thirty letters.

@@ -14,7 +14,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from gelora.errors import GeloraError
 from gelora.ranks import apply_plan, plan_from_adapter, to_lora_config, uniform_ranks
-from gelora.ranks.lora_checks import adapted_name
+from gelora.ranks.peft.lora_checks import adapted_name
 from gelora.records import RankPlan
 from gelora.sources import structure_of, without_weights
 

@@ -13,7 +13,7 @@ from tiny_models import ARCHITECTURES, tiny_config, tiny_model
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-import gelora.ranks.lora
+import gelora.ranks.peft.lora
 from gelora.errors import InputError, ModelError
 from gelora.ranks import (
     InitialAdapter,
@@ -26,8 +26,8 @@ from gelora.ranks import (
     to_lora_config,
     uniform_ranks,
 )
-from gelora.ranks.lora import check_config
-from gelora.ranks.lora_checks import meta_copy
+from gelora.ranks.peft.lora import check_config
+from gelora.ranks.peft.lora_checks import meta_copy
 from gelora.records import RankPlan
 from gelora.sources import structure_of
 
@@ -276,7 +276,7 @@ def test_what_peft_does_otherwise_than_asked_is_an_error(plan_for, monkeypatch, 
         tamper(config)
         return get_peft_model(model, config)
 
-    monkeypatch.setattr(gelora.ranks.lora, "get_peft_model", tampered)
+    monkeypatch.setattr(gelora.ranks.peft.lora, "get_peft_model", tampered)
     with pytest.raises(ModelError, match=sentence):
         apply_plan(classifier("bert"), plan_for("bert"), modules_to_save=["classifier"])
 

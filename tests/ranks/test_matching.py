@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from gelora.errors import InputError
 from gelora.ranks import allocate_ranks, budget_params, match_budget, plan_budget, rise_units, uniform_ranks
-from gelora.ranks.matching import at_random, block_groups, largest_uniform, module_groups, proportional, total_cost
+from gelora.ranks.rule.matching import at_random, block_groups, largest_uniform, module_groups, proportional, total_cost
 from gelora.records import TargetModule
 
 BLOCK = 4 * 20  # q, k, v, o of 12 x 8: parameters that one unit of rank of a block costs

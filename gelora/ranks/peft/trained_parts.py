@@ -11,9 +11,9 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 from torch import nn
 
 from gelora.errors import ModelError
-from gelora.ranks.lora_checks import ADAPTER, HEADS_BY_TASK, check_fresh, check_saved, is_inside, saved_modules, trainable
-from gelora.ranks.lora_form import matches
-from gelora.ranks.lora_names import base_prefix, listed
+from gelora.ranks.peft.lora_checks import ADAPTER, HEADS_BY_TASK, check_fresh, check_saved, is_inside, saved_modules, trainable
+from gelora.ranks.peft.lora_form import matches
+from gelora.ranks.peft.lora_names import base_prefix, listed
 
 
 def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:

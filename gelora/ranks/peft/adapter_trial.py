@@ -20,9 +20,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from gelora.errors import ModelError
-from gelora.ranks.adapter_config import AdapterConfig
-from gelora.ranks.expressions import Expressions, endings
-from gelora.ranks.lora_checks import ADAPTER, HEADS_BY_TASK, adapted_name
+from gelora.ranks.peft.adapter_config import AdapterConfig
+from gelora.ranks.peft.expressions import Expressions, endings
+from gelora.ranks.peft.lora_checks import ADAPTER, HEADS_BY_TASK, adapted_name
 
 _NO_NAME = "(?!)"  # an expression that nothing fits
 

@@ -12,9 +12,9 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 
 from gelora.errors import ModelError
-from gelora.ranks.lora import to_lora_config
-from gelora.ranks.lora_checks import ADAPTER, adapted_layers
-from gelora.ranks.lora_names import names_in_model
+from gelora.ranks.peft.lora import to_lora_config
+from gelora.ranks.peft.lora_checks import ADAPTER, adapted_layers
+from gelora.ranks.peft.lora_names import names_in_model
 from gelora.records import RankPlan
 
 

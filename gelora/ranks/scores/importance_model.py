@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gelora.ranks.importance_loss import Objective
+    from gelora.ranks.scores.importance_loss import Objective
     from gelora.sources import TokenizedSample
 
 WITH_LOSS = ("gradient", "fisher")
@@ -106,7 +106,7 @@ def prepare(
         raise ModelError(f"The states of {model_id} depend on padding, and eva reads padded batches; choose another strategy.")
     if not with_loss:
         return Ready(entry, base, weights, texts, None)
-    from gelora.ranks.importance_loss import Objective
+    from gelora.ranks.scores.importance_loss import Objective
 
     return Ready(entry, base, weights, texts, Objective(model, texts, sample, bool(random_keys), seed))
 

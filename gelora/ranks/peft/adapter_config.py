@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gelora.errors import InputError
-from gelora.ranks.expressions import Expressions
+from gelora.ranks.peft.expressions import Expressions
 
 CONFIG_FILE = "adapter_config.json"
 

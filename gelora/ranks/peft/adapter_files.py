@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError
-from gelora.ranks.adapter_config import CONFIG_FILE, AdapterConfig, config_of, short
+from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_of, short
 from gelora.sources import decoded, kind_of, unpacked
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from gelora.errors import InputError
-from gelora.ranks.budget import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM
+from gelora.ranks.rule.budget import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM
 from gelora.records import BlockTraits, MemoryEstimate, ModelStructure, RankPlan, TargetModule, check_choice, check_range
 
 MEMORY_TASKS = ("classification", "causal-lm")

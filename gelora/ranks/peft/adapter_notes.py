@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gelora.ranks.adapter_config import CONFIG_FILE
-from gelora.ranks.adapter_files import AdapterFiles
-from gelora.ranks.adapter_models import Skeleton
-from gelora.ranks.adapter_names import is_in_a_block
-from gelora.ranks.adapter_trial import Trial
-from gelora.ranks.allocation import SCALING
-from gelora.ranks.lora_names import listed
+from gelora.ranks.peft.adapter_config import CONFIG_FILE
+from gelora.ranks.peft.adapter_files import AdapterFiles
+from gelora.ranks.peft.adapter_models import Skeleton
+from gelora.ranks.peft.adapter_names import is_in_a_block
+from gelora.ranks.peft.adapter_trial import Trial
+from gelora.ranks.peft.lora_names import listed
+from gelora.ranks.rule.allocation import SCALING
 from gelora.records import AlsoTrained, ModelStructure, TargetModule
 
 WHOLE_ADAPTER = 0

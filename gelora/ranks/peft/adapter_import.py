@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks.adapter_config import AdapterConfig
-from gelora.ranks.adapter_files import AdapterFiles, LoraShape, read_adapter
-from gelora.ranks.adapter_models import full_names, models_for
-from gelora.ranks.adapter_names import another_model, modules_by_name, names_now, reading_of, single_expert
-from gelora.ranks.adapter_notes import Found, also_trained, notes_of
-from gelora.ranks.adapter_trial import Trial
-from gelora.ranks.allocation import SCALING
-from gelora.ranks.expressions import Expressions
-from gelora.ranks.lora_form import matches
-from gelora.ranks.lora_names import listed
+from gelora.ranks.peft.adapter_config import AdapterConfig
+from gelora.ranks.peft.adapter_files import AdapterFiles, LoraShape, read_adapter
+from gelora.ranks.peft.adapter_models import full_names, models_for
+from gelora.ranks.peft.adapter_names import another_model, modules_by_name, names_now, reading_of, single_expert
+from gelora.ranks.peft.adapter_notes import Found, also_trained, notes_of
+from gelora.ranks.peft.adapter_trial import Trial
+from gelora.ranks.peft.expressions import Expressions
+from gelora.ranks.peft.lora_form import matches
+from gelora.ranks.peft.lora_names import listed
+from gelora.ranks.rule.allocation import SCALING
 from gelora.records import ModelStructure, RankPlan, TargetModule
 from gelora.sources import TARGETS, select_modules
 

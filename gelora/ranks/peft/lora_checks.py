@@ -16,7 +16,7 @@ from peft.utils import ModulesToSaveWrapper
 from torch import nn
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks.lora_names import listed, matching
+from gelora.ranks.peft.lora_names import listed, matching
 from gelora.records import RankPlan
 
 ADAPTER = "default"

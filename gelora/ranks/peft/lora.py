@@ -14,8 +14,7 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks.budget import plan_budget
-from gelora.ranks.lora_checks import (
+from gelora.ranks.peft.lora_checks import (
     ADAPTER,
     adapted_layers,
     check_adapters,
@@ -26,8 +25,9 @@ from gelora.ranks.lora_checks import (
     saved_modules,
     trainable,
 )
-from gelora.ranks.lora_form import lora_arguments
-from gelora.ranks.lora_names import is_conv1d, listed, names_in_model
+from gelora.ranks.peft.lora_form import lora_arguments
+from gelora.ranks.peft.lora_names import is_conv1d, listed, names_in_model
+from gelora.ranks.rule.budget import plan_budget
 from gelora.records import LORA_INITS, RankPlan, TargetModule, check_choice, check_range
 
 INITS_OF_BASE = ("olora", "pissa")

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks.adapter_config import AdapterConfig
-from gelora.ranks.adapter_files import AdapterFiles
-from gelora.ranks.adapter_models import Skeleton, full_names
-from gelora.ranks.adapter_trial import Reading
-from gelora.ranks.expressions import Expressions, endings
-from gelora.ranks.lora_names import listed
+from gelora.ranks.peft.adapter_config import AdapterConfig
+from gelora.ranks.peft.adapter_files import AdapterFiles
+from gelora.ranks.peft.adapter_models import Skeleton, full_names
+from gelora.ranks.peft.adapter_trial import Reading
+from gelora.ranks.peft.expressions import Expressions, endings
+from gelora.ranks.peft.lora_names import listed
 from gelora.records import ModelStructure
 
 # What target_modules may well name outside the blocks: embeddings, poolers, heads.

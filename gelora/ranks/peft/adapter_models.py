@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from gelora.errors import HubError, InputError, ModelError
-from gelora.ranks.adapter_config import AdapterConfig
-from gelora.ranks.lora_names import base_prefix
+from gelora.ranks.peft.adapter_config import AdapterConfig
+from gelora.ranks.peft.lora_names import base_prefix
 from gelora.records import ModelStructure
 from gelora.sources import find_blocks, find_model, is_decoder_type, load_config, without_weights
 

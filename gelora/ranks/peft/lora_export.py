@@ -9,7 +9,7 @@ from peft import LoraConfig
 from transformers.models.auto import modeling_auto
 
 from gelora.errors import HubError, InputError
-from gelora.ranks.lora import check_config, to_lora_config
+from gelora.ranks.peft.lora import check_config, to_lora_config
 from gelora.records import RankPlan
 from gelora.sources import find_model, is_decoder_type, load_config, without_weights
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gelora.errors import InputError
-from gelora.ranks.allocation import SCALING, as_text, build_plan
-from gelora.ranks.matching import (
+from gelora.ranks.rule.allocation import SCALING, as_text, build_plan
+from gelora.ranks.rule.matching import (
     at_random,
     block_groups,
     check_budget,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from gelora.errors import InputError
-from gelora.ranks.allocation import SCALING, whole_number
+from gelora.ranks.rule.allocation import SCALING, whole_number
 from gelora.records import RankPlan
 
 

@@ -20,8 +20,8 @@ from peft.tuners.adalora import RankAllocator
 from torch import nn
 
 from gelora.errors import InputError, ModelError
-from gelora.ranks.lora_checks import ADAPTER, adapted_layers, check_fresh, check_names, check_not_renamed, check_saved, saved_modules
-from gelora.ranks.lora_names import is_conv1d, listed, names_in_model
+from gelora.ranks.peft.lora_checks import ADAPTER, adapted_layers, check_fresh, check_names, check_not_renamed, check_saved, saved_modules
+from gelora.ranks.peft.lora_names import is_conv1d, listed, names_in_model
 from gelora.records import RankPlan, check_choice, check_range
 
 LEAST_STEPS = 10

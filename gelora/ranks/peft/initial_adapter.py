@@ -15,7 +15,7 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 
 from gelora.errors import ModelError
-from gelora.ranks.lora_checks import ADAPTER, adapted_layers
+from gelora.ranks.peft.lora_checks import ADAPTER, adapted_layers
 
 
 class InitialAdapter:

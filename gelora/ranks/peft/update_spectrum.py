@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.ranks.adapter_files import CONFIG_FILE, WEIGHT_FILES
+from gelora.ranks.peft.adapter_files import CONFIG_FILE, WEIGHT_FILES
 from gelora.records import check_range
 
 RANK_TOLERANCE = 1e-6

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from gelora.errors import InputError
-from gelora.ranks.allocation import rise_units, undefined_notes
-from gelora.ranks.stability import supported_units
+from gelora.ranks.rule.allocation import rise_units, undefined_notes
+from gelora.ranks.rule.stability import supported_units
 from gelora.records import IdProfile, RankPlan
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from scipy import special
 
 from gelora.geometry import rises
-from gelora.ranks.allocation import NOISE, check_rule, rise_units, rounded_rise
+from gelora.ranks.rule.allocation import NOISE, check_rule, rise_units, rounded_rise
 from gelora.records import IdProfile, check_choice
 
 _LEAST_SHARE = 0.05

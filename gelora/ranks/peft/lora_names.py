@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from gelora.errors import ModelError
-from gelora.ranks.lora_form import matches
+from gelora.ranks.peft.lora_form import matches
 from gelora.records import RankPlan
 from gelora.sources import expert_shape
 

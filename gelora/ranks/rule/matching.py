@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.ranks.allocation import SCALING, as_text, check_rule, gelora_plan, rise_units, undefined_notes, whole_number
+from gelora.ranks.rule.allocation import SCALING, as_text, check_rule, gelora_plan, rise_units, undefined_notes, whole_number
 from gelora.records import IdProfile, RankPlan, TargetModule
 from gelora.sources import select_modules
 
