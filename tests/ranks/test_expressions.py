@@ -9,7 +9,8 @@ from peft.tuners.tuners_utils import check_target_module_exists
 from tiny_models import tiny_config, tiny_model
 
 from gelora.errors import GeloraError, InputError
-from gelora.ranks import expressions, plan_from_adapter
+from gelora.ranks import plan_from_adapter
+from gelora.ranks.peft import expressions
 from gelora.ranks.peft.expressions import Expressions
 from gelora.sources import structure_of
 
