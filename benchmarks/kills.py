@@ -177,7 +177,8 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
     Raises:
         AssertionError: the readers were wrong for longer than the limit, a process was left, or a run was lost or got stuck.
     """
-    from gelora.runs import list_runs, processes, resume_run, run_info
+    from gelora.runs import list_runs, resume_run, run_info
+    from gelora.runs.process import processes
 
     before = {info.id for info in list_runs()}
     try:
@@ -248,7 +249,8 @@ def _wait_for_the_moment(run_id: str, moment: str, rng: random.Random) -> str:
 
 def _is_true(run_id: str, victim: str, dashboard: StandIn) -> bool:
     """Whether the pages' readers say of a run what has become of it."""
-    from gelora.runs import list_runs, processes, run_info
+    from gelora.runs import list_runs, run_info
+    from gelora.runs.process import processes
 
     listed = {info.id: info for info in list_runs()}
     if run_id not in listed or listed[run_id].status != run_info(run_id).status:

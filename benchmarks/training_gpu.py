@@ -22,12 +22,13 @@ import torch
 from benchmarks import record
 from gelora.ranks import apply_plan, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import geometry, history, log_tail, run_info, start_run, training
-from gelora.runs.graphs import StepGraphs
-from gelora.runs.methods import apply_method
-from gelora.runs.recorder import Recorder
-from gelora.runs.tracking import Tracker, ensure_store
-from gelora.runs.training import total_steps, train
+from gelora.runs import geometry, history, log_tail, run_info, start_run
+from gelora.runs.records.recorder import Recorder
+from gelora.runs.records.tracking import Tracker, ensure_store
+from gelora.runs.training import step_trainer
+from gelora.runs.training.graphs import StepGraphs
+from gelora.runs.training.loop import total_steps, train
+from gelora.runs.training.methods import apply_method
 from gelora.sources import model_structure
 from gelora.tasks import Task, build_task
 
@@ -232,7 +233,7 @@ def replay_agrees(spec: RunSpec) -> dict[str, Any]:
         config.attention_probs_dropout_prob = 0.0
         learner = apply_method(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
         listener = Losses()
-        training.StepGraphs = graphs  # type: ignore[misc, assignment]
+        step_trainer.StepGraphs = graphs  # type: ignore[misc, assignment]
         with tempfile.TemporaryDirectory() as folder:
             train(task, learner, spec.training, spec.seed, Path(folder), listener, lambda: False)
         losses[kind], said = listener.losses, listener.said

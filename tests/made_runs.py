@@ -6,7 +6,7 @@ from pathlib import Path
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, ModelStructure, RankPlan, RunSpec, TargetModule, TrainingConfig
 from gelora.runs import RunInfo
-from gelora.runs.state import RunState, describe, write_json, write_state
+from gelora.runs.records.state import RunState, describe, write_json, write_state
 
 
 def plan_of(r: int, n_layers: int = 3) -> RankPlan:

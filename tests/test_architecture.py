@@ -86,17 +86,21 @@ def test_imports_follow_the_path(path):
             assert module == wing, f"{path} reaches past the face of {wing}, into {module}"
 
 
-# What the parts of the ranks wing may import of each other.
-PARTS_OF_RANKS = {"rule": {"rule"}, "scores": {"scores"}, "peft": {"rule", "peft"}}
+# What the parts of a wing may import of each other: imports flow one way inside it too.
+PARTS = {
+    "gelora/ranks": {"rule": {"rule"}, "scores": {"scores"}, "peft": {"rule", "peft"}},
+    "gelora/runs": {"records": {"records"}, "training": {"records", "training"}, "process": {"records", "training", "process"}},
+}
 
 
-@pytest.mark.parametrize("path", [path for path in python_files() if path.match("gelora/ranks/*/*.py")], ids=str)
-def test_the_ranks_wing_flows_one_way(path):
-    """The rule is arithmetic that depends on neither scores nor PEFT; none of its parts goes by the wing's own face."""
+@pytest.mark.parametrize("path", [path for path in python_files() if path.parents[1].as_posix() in PARTS], ids=str)
+def test_inside_a_wing_imports_flow_one_way(path):
+    """The rule depends on neither scores nor PEFT, what is kept of a run not on the loop; no part goes by its wing's own face."""
+    wing = path.parents[1].as_posix()
     for module in sorted({as_module(name) for name in imports_of(path)} - {None}):
-        if module.startswith("gelora.ranks"):
+        if module.startswith(wing.replace("/", ".")):
             part = module.split(".")[2] if module.count(".") > 1 else "the wing's own face"
-            assert part in PARTS_OF_RANKS[path.parts[2]], f"{path} imports {module}"
+            assert part in PARTS[wing][path.parts[2]], f"{path} imports {module}"
 
 
 def test_streamlit_is_only_in_app_and_pages():

@@ -14,7 +14,7 @@ import pytest
 
 from gelora.cli import main
 from gelora.records import DataChoice, RankPlan, RunSpec, TrainingConfig
-from gelora.runs.state import RunState, create_folder, write_json, write_state
+from gelora.runs.records.state import RunState, create_folder, write_json, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head", epochs=3.0), seed=5)
 

@@ -3,7 +3,9 @@
 The face of the wing. Importing it loads neither torch nor MLflow; each function loads what it needs when it is called.
 """
 
-from gelora.runs.experiments import (
+from gelora.runs.process.jobs import delete_run, resume_run, start_run, stop_run
+from gelora.runs.process.looking import list_runs, run_info, wait_for
+from gelora.runs.records.experiments import (
     METHOD_WORDS,
     RunGroup,
     describe_method,
@@ -14,11 +16,9 @@ from gelora.runs.experiments import (
     told_apart,
     variants,
 )
-from gelora.runs.jobs import delete_run, resume_run, start_run, stop_run
-from gelora.runs.looking import list_runs, run_info, wait_for
-from gelora.runs.reading import examples, geometry, log_tail, provenance
-from gelora.runs.state import RunInfo
-from gelora.runs.tracking import ensure_store, history
+from gelora.runs.records.reading import examples, geometry, log_tail, provenance
+from gelora.runs.records.state import RunInfo
+from gelora.runs.records.tracking import ensure_store, history
 
 __all__ = [
     "METHOD_WORDS",

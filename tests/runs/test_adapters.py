@@ -12,8 +12,8 @@ from safetensors import safe_open
 
 from gelora.errors import StoreError
 from gelora.ranks import plan_from_adapter
-from gelora.runs.adapters import base_of, save_learner
-from gelora.runs.methods import apply_method
+from gelora.runs.training.adapters import base_of, save_learner
+from gelora.runs.training.methods import apply_method
 from gelora.sources import find_model
 from gelora.tasks.prompts import conversation
 

@@ -1,6 +1,6 @@
 """A checkpoint counts when its seal lists all its files in their sizes; anything else is as if it were not there."""
 
-from gelora.runs import checkpoints
+from gelora.runs.training import checkpoints
 
 
 def make(folder, step, sealed=True):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gelora.runs.data_order import GroupedByLength
+from gelora.runs.training.data_order import GroupedByLength
 
 
 def order_of(lengths, batch_size=4, seed=0, epoch=0):

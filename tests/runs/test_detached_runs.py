@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model
 
 from gelora.runs import delete_run, history, list_runs, log_tail, run_info, start_run, stop_run, wait_for
-from gelora.runs.checkpoints import last_whole
+from gelora.runs.training.checkpoints import last_whole
 
 STARTER = """
 import sys, time

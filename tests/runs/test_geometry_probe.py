@@ -23,13 +23,13 @@ from gelora.errors import InputError, StoreError
 from gelora.geometry import TwoNN
 from gelora.ranks import edit_ranks, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import checkpoints, geometry_probe, probe_sample
-from gelora.runs.geometry_log import GeometryLog, Measurement, read_geometry
-from gelora.runs.geometry_probe import GeometryProbe
-from gelora.runs.methods import apply_method
-from gelora.runs.probe_sample import ProbeSample
-from gelora.runs.reallocation import plan_in_use, reallocation_steps
-from gelora.runs.training import train
+from gelora.runs.records.geometry_log import GeometryLog, Measurement, read_geometry
+from gelora.runs.training import checkpoints, geometry_probe, probe_sample
+from gelora.runs.training.geometry_probe import GeometryProbe
+from gelora.runs.training.loop import train
+from gelora.runs.training.methods import apply_method
+from gelora.runs.training.probe_sample import ProbeSample
+from gelora.runs.training.reallocation import plan_in_use, reallocation_steps
 from gelora.sources import model_structure
 from gelora.tasks import ShownExample, Task
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gelora.runs.graphs import StepGraphs, widened
+from gelora.runs.training.graphs import StepGraphs, widened
 
 
 def batch_of(lengths):
@@ -40,7 +40,7 @@ def test_never_more_than_twelve_widths():
 def test_where_the_gpu_does_not_wait_steps_are_taken_as_usual(monkeypatch):
     clock = iter([0.0, 0.1, 1.0] * 10)  # enqueued after 0.1 s, done after 1.0 s
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr("gelora.runs.graphs.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("gelora.runs.training.graphs.time.perf_counter", lambda: next(clock))
     said, taken = [], []
     graphs = StepGraphs(list, lambda batch, n: pytest.fail("nothing is to be recorded"), said.append)
     for i in range(8):

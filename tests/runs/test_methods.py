@@ -13,8 +13,8 @@ from transformers import Trainer, TrainingArguments
 
 from gelora.errors import InputError, ModelError, StoreError
 from gelora.ranks import INITS_OF_BASE, modules_to_save
-from gelora.runs.checkpoint_fit import check_fits
-from gelora.runs.methods import Learner, apply_method
+from gelora.runs.training.checkpoint_fit import check_fits
+from gelora.runs.training.methods import Learner, apply_method
 
 STEPS = 16
 METHODS = ("lora", "adalora", "head", "bitfit", "full")
@@ -93,7 +93,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(architecture, kind, 
 
 
 def test_adalora_without_its_state_would_not_end_there(tmp_path, monkeypatch):
-    from gelora.runs.method_state import AllocatorState
+    from gelora.runs.training.method_state import AllocatorState
 
     monkeypatch.setattr(AllocatorState, "on_train_begin", lambda *args, **kwargs: None)
     _, whole, again = ended_and_resumed("bert", "classification", "adalora", tmp_path, 8)
@@ -135,7 +135,7 @@ def test_pissa_goes_on_from_another_machine_s_decomposition(tmp_path):
     task, again = prepared("bert", "classification", "lora", tmp_path / "base", init_lora_weights="gaussian")
     # A run whose own beginning was quite another one: random A0 and B0 taken out of the base weights.
     from gelora.ranks import InitialAdapter
-    from gelora.runs.method_state import BeginningState
+    from gelora.runs.training.method_state import BeginningState
 
     layers = [module for module in again.model.modules() if hasattr(module, "lora_B") and "default" in module.lora_B]
     with torch.no_grad():

@@ -5,7 +5,7 @@ import torch
 from tiny_models import save_tiny_model
 
 from gelora.ranks import apply_plan, uniform_ranks
-from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
+from gelora.runs.training.precision import hold_frozen_in_bfloat16, may_be_held
 from gelora.sources import find_model, load_causal_lm, load_classifier, load_tokenizer, model_structure
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import provenance, provenance_record
-from gelora.runs.provenance_record import add, checkout, gather, tags
-from gelora.runs.state import create_folder
+from gelora.runs import provenance
+from gelora.runs.records import provenance_record
+from gelora.runs.records.provenance_record import add, checkout, gather, tags
+from gelora.runs.records.state import create_folder
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"), seed=3)
 

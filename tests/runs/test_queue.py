@@ -11,9 +11,9 @@ import psutil
 import pytest
 from hypothesis import given, strategies as st
 
-from gelora.runs import devices, processes, queue
-from gelora.runs.devices import Slot, parse_gpus, slots
-from gelora.runs.queue import Ticket, place
+from gelora.runs.process import devices, processes, queue
+from gelora.runs.process.devices import Slot, parse_gpus, slots
+from gelora.runs.process.queue import Ticket, place
 
 TWO_GPUS = """GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-aaaa)
 GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-bbbb)
@@ -120,7 +120,7 @@ def test_processors_when_they_are_asked_for_and_a_gpu_when_it_is(monkeypatch):
 
 WAITER = """
 import sys, time
-from gelora.runs import queue
+from gelora.runs.process import queue
 run_id, log = sys.argv[1], sys.argv[2]
 ticket = queue.Ticket(run_id, int(sys.argv[3]), "cpu", int(sys.argv[4]), 0, 0.0)
 slot = queue.wait_for_turn(ticket, lambda: False, lambda place: None, 0.05)
@@ -170,9 +170,8 @@ def test_next_one_begins_when_the_holder_is_killed(gelora_home, tmp_path):
 
 
 def test_waiting_loads_nothing_heavy():
-    code = (
-        "import gelora.runs.worker, sys; print([m for m in ('torch', 'transformers', 'mlflow', 'pandas', 'sklearn') if m in sys.modules])"
-    )
+    heavy = ["torch", "transformers", "mlflow", "pandas", "sklearn"]
+    code = f"import gelora.runs.process.worker, sys; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
@@ -186,7 +185,7 @@ def test_damaged_ticket_does_not_hold_up_the_others(gelora_home, content):
 
 
 def test_ticket_of_a_starter_that_died_does_not_count(gelora_home):
-    code = "from gelora.runs import queue; queue.take('orphan', 'cpu', 1)"
+    code = "from gelora.runs.process import queue; queue.take('orphan', 'cpu', 1)"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert (gelora_home / "runs" / ".queue" / "orphan.json").exists()
     assert queue.wait_for_turn(queue.take("mine", "cpu", 1), lambda: False, pytest.fail) == Slot("cpu", "")

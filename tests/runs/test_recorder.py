@@ -7,9 +7,9 @@ import time
 import pytest
 
 from gelora.errors import StoreError
-from gelora.runs import recorder as recorder_module
-from gelora.runs.recorder import Recorder
-from gelora.runs.state import read_state
+from gelora.runs.records import recorder as recorder_module
+from gelora.runs.records.recorder import Recorder
+from gelora.runs.records.state import read_state
 from gelora.tasks import ShownExample
 
 

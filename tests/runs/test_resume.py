@@ -8,9 +8,10 @@ import pytest
 
 from gelora.errors import RunError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import delete_run, history, list_runs, log_tail, processes, resume_run, run_info, start_run, stop_run, wait_for
-from gelora.runs.checkpoints import last_whole, seal
-from gelora.runs.state import RunState, create_folder, read_json, read_state, write_json, write_state
+from gelora.runs import delete_run, history, list_runs, log_tail, resume_run, run_info, start_run, stop_run, wait_for
+from gelora.runs.process import processes
+from gelora.runs.records.state import RunState, create_folder, read_json, read_state, write_json, write_state
+from gelora.runs.training.checkpoints import last_whole, seal
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 
@@ -34,8 +35,8 @@ def started():
 def launches(monkeypatch):
     """What would have been started, in place of processes."""
     seen = []
-    monkeypatch.setattr("gelora.runs.jobs._launch", lambda folder, *_: seen.append(folder.name))
-    monkeypatch.setattr("gelora.runs.tracking.ensure_store", lambda: None)
+    monkeypatch.setattr("gelora.runs.process.jobs._launch", lambda folder, *_: seen.append(folder.name))
+    monkeypatch.setattr("gelora.runs.records.tracking.ensure_store", lambda: None)
     return seen
 
 
@@ -158,8 +159,8 @@ def test_process_that_cannot_be_started_leaves_the_run_as_it_was(gelora_home, mo
     def refuse(*_):
         raise OSError("no memory")
 
-    monkeypatch.setattr("gelora.runs.tracking.ensure_store", lambda: None)
-    monkeypatch.setattr("gelora.runs.processes.start", refuse)
+    monkeypatch.setattr("gelora.runs.records.tracking.ensure_store", lambda: None)
+    monkeypatch.setattr("gelora.runs.process.processes.start", refuse)
     folder = create_folder(SPEC)
     write_state(folder, RunState(status="stopped", reason="stopped at step 3", step=3))
     with pytest.raises(RunError, match="cannot be started: no memory"):

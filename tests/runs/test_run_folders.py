@@ -11,9 +11,11 @@ import pytest
 
 from gelora.errors import RunError, StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import delete_run, last_words, list_runs, log_tail, processes, run_info, stop_run, wait_for
-from gelora.runs.reasons import LOST
-from gelora.runs.state import RunState, create_folder, now, read_state, write_json, write_state
+from gelora.runs import delete_run, list_runs, log_tail, run_info, stop_run, wait_for
+from gelora.runs.process import processes
+from gelora.runs.process.reasons import LOST
+from gelora.runs.records import last_words
+from gelora.runs.records.state import RunState, create_folder, now, read_state, write_json, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 
@@ -287,13 +289,13 @@ def test_full_disk_while_settling_still_gives_an_answer(folder, monkeypatch):
     def full(*_):
         raise StoreError("no space")
 
-    monkeypatch.setattr("gelora.runs.looking.write_state", full)
+    monkeypatch.setattr("gelora.runs.process.looking.write_state", full)
     info = run_info(folder.name)
     assert (info.status, info.reason) == ("failed", f"{LOST} (no space)")
 
 
 def test_an_ended_run_is_read_again_only_when_a_record_of_it_is_another(folder, monkeypatch):
-    from gelora.runs import looking
+    from gelora.runs.process import looking
 
     launched(folder, *me())
     write_state(folder, RunState(status="finished", step=10))

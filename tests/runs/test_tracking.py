@@ -9,8 +9,8 @@ import pytest
 from gelora.errors import StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import ensure_store, history
-from gelora.runs.state import RunState, create_folder, write_state
-from gelora.runs.tracking import Tracker, _client, close, forget, tracking_uri
+from gelora.runs.records.state import RunState, create_folder, write_state
+from gelora.runs.records.tracking import Tracker, _client, close, forget, tracking_uri
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 

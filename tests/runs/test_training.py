@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_model
 
 from gelora.errors import InputError, StoreError
-from gelora.runs import checkpoints
-from gelora.runs.methods import apply_method
-from gelora.runs.training import choose_device, total_steps, train
-from gelora.runs.watch import Diverged
+from gelora.runs.training import checkpoints
+from gelora.runs.training.loop import choose_device, total_steps, train
+from gelora.runs.training.methods import apply_method
+from gelora.runs.training.watch import Diverged
 from gelora.tasks import build_task
 
 
@@ -160,7 +160,7 @@ def test_unsealed_checkpoint_is_not_gone_on_from(make_spec, tmp_path):
 @pytest.mark.parametrize(("rows", "expected"), [(8, [8, 4, 2]), (7, [7, 4, 2])])
 def test_batch_that_does_not_fit_is_taken_in_parts_and_said(make_spec, tmp_path, monkeypatch, rows, expected):
     """Without a GPU: the loop is told that it has one, and its first two trainings run out of memory."""
-    from gelora.runs import training
+    from gelora.runs.training import loop as training
 
     spec = make_spec(auto_batch=True, batch_size=rows)
     sizes, made = [], training._arguments
@@ -197,7 +197,7 @@ def test_parts_of_a_step_give_the_gradient_of_the_whole_step(kind, tmp_path):
 
     from hand_made_tasks import hand_made_task, spec_for
 
-    from gelora.runs import training
+    from gelora.runs.training import loop as training
 
     found = []
     for part in (7, 4, 2):
@@ -261,7 +261,7 @@ def test_rows_of_a_model_that_depends_on_padding_are_trained_and_evaluated_as_al
     import dataclasses
 
     from gelora.records import WITHOUT_PADDING
-    from gelora.runs import training
+    from gelora.runs.training import loop as training
 
     folder = save_tiny_model(architecture, tmp_path / "model", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     spec = make_spec(folder, method="full", epochs=1, learning_rate=1e-4, n_train=24)

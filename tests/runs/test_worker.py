@@ -10,11 +10,12 @@ import pytest
 
 from gelora.errors import DataError, HubError, ModelError, StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import devices, processes, reasons, run_info
-from gelora.runs.recorder import Recorder
-from gelora.runs.state import RunState, create_folder, read_state, write_json, write_state
-from gelora.runs.watch import Diverged
-from gelora.runs.worker import StopRequested, StopSwitch, main
+from gelora.runs import run_info
+from gelora.runs.process import devices, processes, reasons
+from gelora.runs.process.worker import StopRequested, StopSwitch, main
+from gelora.runs.records.recorder import Recorder
+from gelora.runs.records.state import RunState, create_folder, read_state, write_json, write_state
+from gelora.runs.training.watch import Diverged
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -139,11 +140,11 @@ def test_full_disk_is_named_though_nothing_can_be_written(gelora_home, capsys, m
         raise StoreError("Cannot write state.json: No space left on device.")
 
     def begin(*_):
-        monkeypatch.setattr("gelora.runs.recorder.write_state", full)
-        monkeypatch.setattr("gelora.runs.worker.write_state", full)
+        monkeypatch.setattr("gelora.runs.records.recorder.write_state", full)
+        monkeypatch.setattr("gelora.runs.process.worker.write_state", full)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("gelora.runs.worker.work", begin)
+    monkeypatch.setattr("gelora.runs.process.worker.work", begin)
     assert main([folder.name]) == 1
     monkeypatch.setattr(processes, "find", lambda *_: None)  # as if this process had ended
     assert (run_info(folder.name).status, run_info(folder.name).reason) == ("failed", reasons.DISK_FULL)
@@ -165,7 +166,7 @@ def test_really_full_disk_is_named_and_the_run_resumes_when_there_is_room(tmp_pa
                 while True:
                     file.write(b"x" * 4096)
 
-        monkeypatch.setattr("gelora.runs.worker.work", fill)
+        monkeypatch.setattr("gelora.runs.process.worker.work", fill)
         assert main([folder.name]) == 1
         monkeypatch.setattr(processes, "find", lambda *_: None)
         assert run_info(folder.name).reason.startswith(reasons.DISK_FULL)
@@ -189,7 +190,7 @@ def test_run_sees_the_one_gpu_whose_turn_it_has(gelora_home, monkeypatch, capsys
         environment.update(os.environ)
         return "finished", None
 
-    monkeypatch.setattr("gelora.runs.worker.work", work)
+    monkeypatch.setattr("gelora.runs.process.worker.work", work)
     folder = create_folder(SPEC)
     assert main([folder.name]) == 0
     assert environment["CUDA_VISIBLE_DEVICES"] == seen

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
-from gelora.runs.adapter_readme import readme
-from gelora.runs.methods import Learner
+from gelora.runs.training.adapter_readme import readme
+from gelora.runs.training.methods import Learner
 from gelora.sources import hub_name
 from gelora.tasks import Task
 

@@ -15,17 +15,17 @@ from transformers import EvalPrediction, PrinterCallback, TrainerState, Training
 
 from gelora.errors import InputError, StoreError
 from gelora.records import TrainingConfig
-from gelora.runs import checkpoints
-from gelora.runs.data_order import GroupedByLength
-from gelora.runs.graphs import widened
-from gelora.runs.precision import hold_frozen_in_bfloat16, may_be_held
-from gelora.runs.step_trainer import StepTrainer
-from gelora.runs.watch import Last, Report, Watch
+from gelora.runs.training import checkpoints
+from gelora.runs.training.data_order import GroupedByLength
+from gelora.runs.training.graphs import widened
+from gelora.runs.training.precision import hold_frozen_in_bfloat16, may_be_held
+from gelora.runs.training.step_trainer import StepTrainer
+from gelora.runs.training.watch import Last, Report, Watch
 from gelora.tasks import Task
 
 if TYPE_CHECKING:
-    from gelora.runs.geometry_probe import GeometryProbe
-    from gelora.runs.methods import Learner
+    from gelora.runs.training.geometry_probe import GeometryProbe
+    from gelora.runs.training.methods import Learner
 
 _MEANS_OVER_TOKENS = ("causal-lm", "instruction")
 _LABELS = ("labels", "start_positions", "end_positions")

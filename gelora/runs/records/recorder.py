@@ -20,7 +20,7 @@ import psutil
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
-from gelora.runs.state import RunState, now, write_state
+from gelora.runs.records.state import RunState, now, write_state
 from gelora.tasks import ShownExample
 
 _SECONDS = 1.0

@@ -16,7 +16,7 @@ from typing import Any
 
 from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import home
-from gelora.runs.state import read_state, run_folder
+from gelora.runs.records.state import read_state, run_folder
 
 EXPERIMENT = "gelora"
 _MAX_PARAM_CHARS = 500

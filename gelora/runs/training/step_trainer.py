@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from gelora.runs.data_order import GroupedByLength, batches_of_one_length
-from gelora.runs.graphs import StepGraphs
-from gelora.runs.step_parts import n_counted, n_rows, parts_of
+from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
+from gelora.runs.training.graphs import StepGraphs
+from gelora.runs.training.step_parts import n_counted, n_rows, parts_of
 
 
 class StepTrainer(Trainer):

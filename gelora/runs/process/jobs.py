@@ -19,10 +19,10 @@ import psutil
 from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import home
 from gelora.records import RunSpec, check_range
-from gelora.runs import processes, queue, tracking
-from gelora.runs.checkpoints import last_whole, step_of
-from gelora.runs.looking import look, process_of, settle_lock
-from gelora.runs.state import (
+from gelora.runs.process import processes, queue
+from gelora.runs.process.looking import look, process_of, settle_lock
+from gelora.runs.records import tracking
+from gelora.runs.records.state import (
     LIVE,
     RunInfo,
     RunState,
@@ -35,6 +35,7 @@ from gelora.runs.state import (
     write_json,
     write_state,
 )
+from gelora.runs.training.checkpoints import last_whole, step_of
 from gelora.sources import bundled_models
 
 _OF_AN_ATTEMPT = ("stop.json", "exit.json", "last_words.json")
@@ -237,7 +238,7 @@ def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: i
     """
     ticket = queue.take(folder.name, spec.training.device, runs_at_once)
     launch = launch | _of_starter(runs_at_once) | {"taken_at_ns": ticket.taken_at_ns}
-    command = [sys.executable, "-P", "-m", "gelora.runs.worker", folder.name]  # -P: the working folder's files shadow no module
+    command = [sys.executable, "-P", "-m", "gelora.runs.process.worker", folder.name]  # -P: the working folder's files shadow no module
     # Threads that wait without spinning: on a machine that is busy otherwise, spinning made a run up to ten times slower.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
     environment |= {"GELORA_HOME": str(home()), "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}

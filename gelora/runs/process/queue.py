@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 
 from gelora.errors import StoreError
 from gelora.home import runs_dir, write_atomically
-from gelora.runs import processes
-from gelora.runs.devices import Slot, slots
+from gelora.runs.process import processes
+from gelora.runs.process.devices import Slot, slots
 
 _LOCK_SECONDS = 20.0
 _LONGEST_PAUSE_SECONDS = 2.0

@@ -6,8 +6,8 @@ Knows the files' names and form; knows nothing of how they come to be.
 import os
 from typing import Any
 
-from gelora.runs.geometry_log import read_geometry
-from gelora.runs.state import read_json, run_folder
+from gelora.runs.records.geometry_log import read_geometry
+from gelora.runs.records.state import read_json, run_folder
 
 
 def examples(run_id: str) -> dict[str, Any] | None:

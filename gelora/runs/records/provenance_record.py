@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.records import RunSpec
-from gelora.runs.state import now, read_json, write_json
+from gelora.runs.records.state import now, read_json, write_json
 
 PACKAGES = ("gelora-lab", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scikit-learn")
 _FILE = "provenance.json"
@@ -81,7 +81,7 @@ def checkout(root: Path | None = None) -> dict[str, Any] | None:
     Args:
         root: the folder that holds the package; where it lies unless given.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     root = package.parent if root is None else root
     if _git(root, "ls-files", "--error-unmatch", f"{package.name}/__init__.py") is None:
         return None  # a folder that git does not follow, perhaps within somebody else's checkout

@@ -1,4 +1,4 @@
-"""What a run process does: `python -m gelora.runs.worker RUN_ID`: wait for its turn, then work.
+"""What a run process does: `python -m gelora.runs.process.worker RUN_ID`: wait for its turn, then work.
 
 SIGTERM or SIGINT asks it to stop: at once while it waits or is setting up, after the step when it trains. Every end is a sentence in
 the run's record. Nothing heavy is loaded before its turn has come. What the run does then is `work`'s.
@@ -19,11 +19,12 @@ import psutil
 
 from gelora.errors import GeloraError, InputError, StoreError
 from gelora.records import RunSpec
-from gelora.runs import last_words, processes, queue, reasons
-from gelora.runs.looking import settle_lock
-from gelora.runs.recorder import Recorder
-from gelora.runs.state import LIVE, RunState, now, read_json, read_spec, read_state, run_folder, write_state
-from gelora.runs.work import work
+from gelora.runs.process import processes, queue, reasons
+from gelora.runs.process.looking import settle_lock
+from gelora.runs.process.work import work
+from gelora.runs.records import last_words
+from gelora.runs.records.recorder import Recorder
+from gelora.runs.records.state import LIVE, RunState, now, read_json, read_spec, read_state, run_folder, write_state
 
 _HEARTBEAT_SECONDS = 3.0
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if len(given) != 1:
-            raise InputError("Usage: python -m gelora.runs.worker RUN_ID")
+            raise InputError("Usage: python -m gelora.runs.process.worker RUN_ID")
         folder = run_folder(given[0])
         stop.install()
         state = _take_over(folder)

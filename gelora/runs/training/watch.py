@@ -13,8 +13,8 @@ import torch
 from transformers import TrainerCallback
 
 from gelora.errors import RunError
-from gelora.runs.checkpoints import seal
-from gelora.runs.data_order import GroupedByLength
+from gelora.runs.training.checkpoints import seal
+from gelora.runs.training.data_order import GroupedByLength
 from gelora.tasks import ShownExample
 
 # What the Trainer says beside the point: the same rates in other units, and times that the run's record has.

@@ -13,7 +13,7 @@ from typing import Any
 
 from gelora.errors import InputError
 from gelora.records import METHODS, METHODS_WITH_PLAN, RankPlan, RunSpec, TrainingConfig, check_choice
-from gelora.runs.state import RunInfo
+from gelora.runs.records.state import RunInfo
 
 METHOD_WORDS = {"lora": "LoRA", "adalora": "AdaLoRA", "head": "head only", "bitfit": "BitFit", "full": "full fine-tuning"}
 _LORA_ONLY = ("use_dora", "init_lora_weights", "reallocate_at")

@@ -30,7 +30,7 @@ from gelora.ranks import (
     train_head_alone,
 )
 from gelora.records import RankPlan, RunSpec
-from gelora.runs.method_state import AllocatorState, BeginningState
+from gelora.runs.training.method_state import AllocatorState, BeginningState
 from gelora.tasks import Task
 
 

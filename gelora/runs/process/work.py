@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gelora.records import RankPlan, RunSpec
-from gelora.runs import provenance_record
-from gelora.runs.checkpoints import last_whole, step_of
-from gelora.runs.recorder import Recorder
+from gelora.runs.records import provenance_record
+from gelora.runs.records.recorder import Recorder
+from gelora.runs.training.checkpoints import last_whole, step_of
 
 
 class Stop(Protocol):
@@ -24,15 +24,15 @@ class Stop(Protocol):
 
 def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None]:
     """Do the run, from its last whole checkpoint where it has one; returns its final status and reason."""
-    from gelora.runs.tracking import Tracker
+    from gelora.runs.records.tracking import Tracker
 
     recorder.stage("loading the libraries")
-    from gelora.runs.adapters import save_learner
-    from gelora.runs.checkpoint_fit import check_fits
-    from gelora.runs.geometry_probe import GeometryProbe
-    from gelora.runs.methods import apply_method
-    from gelora.runs.reallocation import plan_in_use
-    from gelora.runs.training import choose_device, total_steps, train
+    from gelora.runs.training.adapters import save_learner
+    from gelora.runs.training.checkpoint_fit import check_fits
+    from gelora.runs.training.geometry_probe import GeometryProbe
+    from gelora.runs.training.loop import choose_device, total_steps, train
+    from gelora.runs.training.methods import apply_method
+    from gelora.runs.training.reallocation import plan_in_use
     from gelora.tasks import build_task
 
     _quiet_libraries()

@@ -16,9 +16,10 @@ import psutil
 from filelock import FileLock
 
 from gelora.errors import StoreError
-from gelora.runs import last_words, processes, reasons, tracking
-from gelora.runs.checkpoints import last_whole
-from gelora.runs.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
+from gelora.runs.process import processes, reasons
+from gelora.runs.records import last_words, tracking
+from gelora.runs.records.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
+from gelora.runs.training.checkpoints import last_whole
 
 _START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
 _ORPHAN_SECONDS = 2.0  # and when its starter is dead

@@ -16,9 +16,9 @@ from gelora.errors import GeloraError, InputError, ModelError
 from gelora.geometry import ESTIMATORS, resolution
 from gelora.ranks import check_reallocatable, rule_ranks
 from gelora.records import IdProfile, ModelStructure, RankPlan, RunSpec, check_choice
-from gelora.runs.geometry_log import GeometryLog, Measurement
-from gelora.runs.probe_sample import N_NEIGHBORS, ProbeSample
-from gelora.runs.reallocation import plan_in_use, reallocate, reallocation_steps, resize_to, save_plan
+from gelora.runs.records.geometry_log import GeometryLog, Measurement
+from gelora.runs.training.probe_sample import N_NEIGHBORS, ProbeSample
+from gelora.runs.training.reallocation import plan_in_use, reallocate, reallocation_steps, resize_to, save_plan
 from gelora.sources import model_structure
 from gelora.tasks import Task
 
