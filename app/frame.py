@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import state
 from app.shared import components, data_preview, measuring, pipeline, whereabouts
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place, poll
 from app.shared.sample_words import POOLING_WORDS, sink_words
 from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice
 from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
@@ -53,17 +53,9 @@ def _said_when_known(words: Callable[[], str]) -> None:
     said = words()
     with st.container():
         if said.endswith("…"):
-            _asking(words)
+            poll(1.0, lambda: words().endswith("…"), True, lambda: st.caption(words()))
         else:
             st.caption(said)
-
-
-@st.fragment(run_every=1.0)
-def _asking(words: Callable[[], str]) -> None:
-    said = words()
-    st.caption(said)
-    if not said.endswith("…"):
-        redraw_page()
 
 
 def _each(names: Sequence[str], words: Callable[[str], str]) -> str:
@@ -181,17 +173,10 @@ def _stations(current: str) -> None:
     st.html(ROOT / "app" / "frontend" / "frame.css")
     found = pipeline.stations()
     if pipeline.is_moving(found) or measuring.is_measuring():  # while the libraries load no station runs yet
-        _moving_chips(current, measuring.news(state.measurement()))
+        seen = measuring.news(state.measurement())  # what a measurement gives meanwhile the rest of the page is to show too
+        poll(2.0, lambda: measuring.news(state.measurement()), seen, lambda: _chips(current, pipeline.stations()))
     else:
         _chips(current, found)
-
-
-@st.fragment(run_every=2.0)
-def _moving_chips(current: str, drawn: tuple[int, int]) -> None:
-    """The chips while something is under way; what a measurement gives meanwhile the rest of the page is to show too."""
-    if measuring.news(state.measurement()) != drawn:
-        redraw_page()
-    _chips(current, pipeline.stations())
 
 
 def _chips(current: str, found: Sequence[pipeline.Station]) -> None:

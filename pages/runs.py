@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.runs import compare, tables
 from app.shared import components
-from app.shared.redraw import redraw_page
+from app.shared.redraw import poll
 from gelora.runs import RunInfo, list_runs
 
 
@@ -13,16 +13,9 @@ def signature(runs: list[RunInfo]) -> list[tuple[object, ...]]:
     return [(run.id, run.status, run.queue_place, run.attempts, run.main_metric in run.metrics) for run in runs]
 
 
-@st.fragment(run_every=3.0)
-def watch(drawn: list[tuple[object, ...]]) -> None:
-    """Draw the page anew when a run came, went or changed its state, here or elsewhere."""
-    if signature(list_runs()) != drawn:
-        redraw_page()
-
-
 st.title("Runs")
 runs = list_runs()
-watch(signature(runs))
+poll(3.0, lambda: signature(list_runs()), signature(runs))  # runs come, go and change here or elsewhere
 if not runs:
     st.info("No runs yet. Choose an offset on Ranks and start one on Fine-tune.")
     st.page_link(components.page_path("finetune"), label="To Fine-tune", icon=components.ICONS["finetune"])

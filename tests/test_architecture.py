@@ -148,6 +148,10 @@ def test_charts_are_pure():
         assert not any(name.split(".")[0] == "streamlit" for name in imports_of(path)), path
 
 
+def test_there_is_one_way_to_poll():
+    assert [str(path) for path in python_files() if "run_every" in (ROOT / path).read_text()] == ["app/shared/redraw.py"]
+
+
 def test_importing_gelora_loads_nothing_heavy():
     heavy = ["torch", "streamlit", "transformers", "mlflow", "datasets", "peft", "pandas", "sklearn"]
     code = f"import gelora, gelora.cli, sys; print([m for m in {heavy} if m in sys.modules])"

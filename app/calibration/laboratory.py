@@ -11,8 +11,9 @@ import streamlit as st
 
 from app.calibration.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
 from app.charts.look import estimator_style, minus
+from app.shared import progress
 from app.shared.cache import pool
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place
 from app.shared.run_words import listed
 from gelora.geometry import (
     ESTIMATORS,
@@ -100,9 +101,9 @@ def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, .
         st.session_state["_calibrated"] = (wanted, trials)
         return wanted, trials
     if job is not None and busy:
-        _progress(wanted)
-    elif job is not None and job.error:
-        st.error(job.error, icon=":material/error:")
+        progress.follow(job, "cancel_calibrate")
+    elif job is not None:
+        progress.end(job)
     if "_calibrated" in st.session_state:
         old, trials = st.session_state["_calibrated"]
         if not busy:
@@ -128,20 +129,6 @@ def _start_button(words: str, wanted: Experiment) -> None:
         wanted.cases()  # what is not legal is said at once
         start(wanted)
         st.rerun()
-
-
-@st.fragment(run_every=0.4)
-def _progress(wanted: Experiment) -> None:
-    job = job_of(wanted)
-    if job is None or job.is_over:
-        redraw_page()
-    if job is None:
-        return
-    left = "" if job.seconds_left is None else f" · about {max(job.seconds_left, 0):.0f} s left"
-    counted = f": answer {job.done} of {job.total}" if job.total else ""
-    st.progress(job.done / job.total if job.total else 0.0, text=f"{job.stage}{counted}{left}")
-    if st.button("Cancel", key="cancel_calibrate"):
-        job.cancel()
 
 
 def finding(summaries: tuple[Summary, ...]) -> str:

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import state
 from app.finetune.live_geometry import geometry, is_measured
 from app.shared import run_parts
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place, poll, redraw_page
 from gelora.errors import GeloraError
 from gelora.runs import RunInfo, list_runs
 
@@ -44,35 +44,32 @@ def follow(run_id: str) -> None:
     paused = run.is_live and switch.toggle("Pause view", key="pause_view", help="The run goes on; the charts keep your zoom.")
     with body:
         if run.is_live and not paused:
-            _live(run_id)
+            poll(1.0, lambda: _is_followed(run_id), True, lambda: _draw_anew(run_id))
         else:
             _still(run_id)
     with beside:
-        _others(run_id)
+        # the other runs under way, whatever has become of the one that is looked at
+        poll(2.0, lambda: None, None, lambda: run_parts.others(run_id, list_runs()))
 
 
-@st.fragment(run_every=2.0)
-def _others(run_id: str) -> None:
-    """The other runs under way, whatever has become of the one that is looked at."""
-    run_parts.others(run_id, list_runs())
+def _is_chosen(run_id: str) -> bool:
+    """Whether no other run was chosen, in a fragment, since the page was drawn."""
+    return st.session_state["run"] in ("", run_id)
 
 
-@st.fragment(run_every=1.0)
-def _live(run_id: str) -> None:
-    if st.session_state["run"] not in ("", run_id):  # another one was chosen
-        redraw_page()
+def _is_followed(run_id: str) -> bool:
     run = run_parts.read(run_id)
-    if run is None:
-        return
-    _draw(run)
-    if not run.is_live:
-        redraw_page()
+    return _is_chosen(run_id) and run is not None and run.is_live
 
 
 @st.fragment
 def _still(run_id: str) -> None:
-    if st.session_state["run"] not in ("", run_id):
+    if not _is_chosen(run_id):
         redraw_page()
+    _draw_anew(run_id)
+
+
+def _draw_anew(run_id: str) -> None:
     run = run_parts.read(run_id)
     if run is not None:
         _draw(run)

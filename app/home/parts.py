@@ -16,7 +16,7 @@ from app.shared import components, measuring, pipeline, progress
 from app.shared.aside import aside
 from app.shared.cache import measurements
 from app.shared.pipeline import Station
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place, poll
 from app.shared.run_reading import short_name
 from app.shared.run_words import STATUS_ICONS, listed, main_metric, metric_word
 from gelora.measurements import is_warming_up, warm_up
@@ -31,25 +31,24 @@ def picture() -> None:
     """The five stations, drawn; anew every second while something is under way."""
     if measuring.current_profile() is None:
         warm_up()
-    found = pipeline.stations()
     place = st.container()  # alive or still, the picture stands in one place
     with place:
-        if pipeline.is_moving(found) or measuring.is_measuring() or _is_preparing():
-            _live()
+        if _is_live():
+            poll(1.0, _is_live, True, _live)
         else:
-            _draw(found)
+            _draw(pipeline.stations())
 
 
-@st.fragment(run_every=1.0)
+def _is_live() -> bool:
+    return _is_preparing() or measuring.is_measuring() or pipeline.is_moving(pipeline.stations())
+
+
 def _live() -> None:
-    found = pipeline.stations()
-    _draw(found)
+    _draw(pipeline.stations())
     if _is_preparing():
         parts = {"data": ["the bundled sentences", "the run store"], "libraries": ["the libraries"]}
         now = [words for what, of_it in parts.items() if is_warming_up(what) for words in of_it]
         st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
-    elif not (pipeline.is_moving(found) or measuring.is_measuring()):
-        redraw_page()  # over: the rest of the page follows
 
 
 def _is_preparing() -> bool:
@@ -112,22 +111,13 @@ def _under_way() -> None:
     if job is None:
         return
     if not job.is_over:
-        _progress()
+        progress.follow(job, "cancel_demo", "Train and watch")
         return
     if job.run_id is not None:
         del st.session_state["_demo"]
         state.choose("run", job.run_id)
         st.switch_page(components.page_path("finetune"))
     progress.end(job)
-
-
-@st.fragment(run_every=0.4)
-def _progress() -> None:
-    job: demos.TrainingDemo | None = st.session_state.get("_demo")
-    if job is None or job.is_over:
-        redraw_page()
-    if job is not None:
-        progress.with_cancel(job, "cancel_demo", "Train and watch")
 
 
 # the last runs
@@ -150,15 +140,13 @@ def last_runs(runs: Sequence[RunInfo]) -> None:
                 st.switch_page(components.page_path("finetune"))
             st.html(f'<div class="spark">{_spark(series)}<span>{html.escape(_words(run))}</span></div>', width="content")
     if waits or any(run.is_live for run in runs[:N_LAST_RUNS]):
-        _look_again([(run.id, run.status, run.step) for run in runs[:N_LAST_RUNS]])
+        poll(2.0, _is_loss_there, False)
 
 
-@st.fragment(run_every=2.0)
-def _look_again(_drawn: list[tuple[str, str, int]]) -> None:
-    """Draw the page anew once the losses that were missing are there."""
+def _is_loss_there() -> bool:
+    """Whether the losses that were missing are there now."""
     pending = st.session_state.get("_loss_pending", set())
-    if pending and all(aside().ask(key, list)[0] for key in pending):
-        redraw_page()
+    return bool(pending) and all(aside().ask(key, list)[0] for key in pending)
 
 
 def _words(run: RunInfo) -> str:

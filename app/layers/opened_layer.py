@@ -14,7 +14,6 @@ from app.layers import opening, texts
 from app.layers.opening import Opening, OpeningJob
 from app.shared import components, figures, measuring, progress
 from app.shared.cache import measurements
-from app.shared.redraw import redraw_page
 from gelora.errors import DataError, InputError
 from gelora.measurements import Quantity
 from gelora.opened_layer import OpenedLayer
@@ -97,8 +96,10 @@ def _opened(profile: IdProfile, layer: int) -> OpenedLayer | None:
 
 
 def _say(wanted: Opening, job: OpeningJob | None) -> None:
-    if job is None or not job.is_over:
-        _progress(wanted)
+    if job is None:
+        return  # forgotten since
+    if not job.is_over:
+        progress.follow(job, "cancel_open")
     elif job.error:
         progress.end(job)
         st.button("Open it again", key="open_again", on_click=opening.start, args=(wanted, job.may_run_model))
@@ -108,15 +109,6 @@ def _say(wanted: Opening, job: OpeningJob | None) -> None:
             icon=":material/info:",
         )
         st.button("Open it", key="open_anew", icon=":material/play_arrow:", on_click=opening.start, args=(wanted, True))
-
-
-@st.fragment(run_every=0.4)
-def _progress(wanted: Opening) -> None:
-    job = opening.job_of(wanted)
-    if job is None or job.is_over:
-        redraw_page()
-    if job is not None:
-        progress.with_cancel(job, "cancel_open")
 
 
 # views

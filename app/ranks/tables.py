@@ -11,7 +11,7 @@ import streamlit as st
 from app.charts.ranks import ranks_by_strategy
 from app.ranks.parts import edit_rank
 from app.shared import figures, planning, progress, scoring
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place
 from app.shared.run_words import listed
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
 from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
@@ -23,19 +23,19 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     st.subheader("Strategies at this budget")
     wanted = planning.scoring_of(rule.target_modules)
     job = scoring.job_of(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
-    is_at_work, n_results = job is not None and not job.is_over, job.n_results if job is not None else 0
+    at_work, n_results = (job, job.n_results) if job is not None and not job.is_over else (None, 0)
     plans, reasons = planning.all_strategies(rule, profile)
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
-        if missing and not is_at_work and st.button(
+        if missing and at_work is None and st.button(
             "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
             help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",
         ):  # fmt: skip
             scoring.start(wanted)
             st.rerun()
-    if is_at_work:
-        _scoring_progress(n_results)
+    if at_work is not None:
+        progress.follow(at_work, "cancel_scoring", n_results=n_results)
     elif job is not None and job.error and missing:
         st.info(job.error, icon=":material/info:")
     figures.show(
@@ -62,15 +62,6 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
 def _reasons(reasons: Mapping[str, str]) -> None:
     for name, reason in reasons.items():
         st.caption(f"{STRATEGIES[name].label}: {reason}")
-
-
-@st.fragment(run_every=0.4)
-def _scoring_progress(n_results: int) -> None:
-    job = scoring.job_of(planning.scoring_of(st.session_state["targets"]))
-    if job is None or job.is_over or job.n_results != n_results:
-        redraw_page()
-    if job is not None:
-        progress.with_cancel(job, "cancel_scoring")
 
 
 def module_table(plan: RankPlan) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import state
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place, poll
 from app.shared.run_words import count
 from gelora.errors import GeloraError
 from gelora.measurements import file_state, key_of
@@ -129,12 +129,9 @@ def section() -> bool:
     return found.preview.problem is None
 
 
-@st.fragment(run_every=0.5)
 def wait(data: DataChoice, with_labels: bool = True) -> None:
     """Say that the data are being read, and draw the page again when they were."""
-    st.caption(f"Reading {data.dataset} …")
-    if of(data, with_labels) is not None:
-        redraw_page()
+    poll(0.5, lambda: of(data, with_labels) is None, True, lambda: st.caption(f"Reading {data.dataset} …"))
 
 
 def read_or_said(data: DataChoice, with_labels: bool = True) -> Reading | None:

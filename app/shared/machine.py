@@ -13,7 +13,7 @@ import psutil
 import streamlit as st
 
 from app.shared.aside import aside
-from app.shared.redraw import redraw_page
+from app.shared.redraw import poll
 from app.shared.run_words import size
 from gelora.doctor import GpuMemory, gpu_memory, gpu_of_driver, package_versions
 from gelora.home import home
@@ -69,7 +69,7 @@ def draw() -> None:
     with st.container(key="machine"):
         known = _list()
     if not known:
-        _wait()
+        poll(1.0, lambda: None in facts().values(), True)
 
 
 def _list() -> bool:
@@ -80,12 +80,6 @@ def _list() -> bool:
     )
     st.html(f'<div class="facts" role="list">{rows}</div>')
     return None not in found.values()
-
-
-@st.fragment(run_every=1.0)
-def _wait() -> None:
-    if None not in facts().values():
-        redraw_page()
 
 
 _ONLINE = "online: the hub answers"

@@ -10,7 +10,7 @@ import streamlit as st
 from app import state
 from app.shared import data_preview, progress
 from app.shared.cache import measurements
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place, poll
 from gelora.geometry import ESTIMATORS
 from gelora.measurements import MeasurementSpec, MeasuringJob, Quantity, only, seconds_of, warm_up
 from gelora.records import IdProfile
@@ -204,12 +204,9 @@ def draw_jobs(kind: str, wanted: MeasurementSpec | None = None) -> None:
         if job.is_over and measurements().missing(job.wanted, job.quantity):
             progress.end(job)
     if len(jobs) > seen[1]:
-        _progress(kind, seen, wanted)
+        poll(0.4, lambda: news(wanted or state.measurement(), kind), seen, lambda: _bars(kind, wanted))
 
 
-@st.fragment(run_every=0.4)
-def _progress(kind: str, seen: tuple[int, int], wanted: MeasurementSpec | None) -> None:
-    if news(wanted or state.measurement(), kind) != seen:
-        redraw_page()  # something new to draw
+def _bars(kind: str, wanted: MeasurementSpec | None) -> None:
     for i, job in enumerate(job for job in _jobs(kind, wanted) if not job.is_over):
         progress.with_cancel(job, f"cancel_{kind}_{i}{'_other' if wanted else ''}", job.now or job.quantity.words())

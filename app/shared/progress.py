@@ -1,11 +1,21 @@
 """How a piece of work stands, as every page draws it: a bar with words and time left, Cancel, and how it ended without an answer.
 
-Knows nothing of what the work is for.
+Does not depend on what the work is for.
 """
 
 import streamlit as st
 
+from app.shared.redraw import poll
 from gelora.measurements import Job
+
+
+def follow(job: Job, key: str, before: str = "", n_results: int | None = None) -> None:
+    """`with_cancel` again and again while the job is under way; at its end, or at a further result, the page is drawn.
+
+    n_results: how many of its results the page shows, all that there are unless given.
+    """
+    seen = False, job.n_results if n_results is None else n_results
+    poll(0.4, lambda: (job.is_over, job.n_results), seen, lambda: with_cancel(job, key, before))
 
 
 def with_cancel(job: Job, key: str, before: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What a page owes to the hand that is on it while it is drawn again: its parts keep their places, and no click is lost.
+"""How a page is drawn again: the one way to poll, and what is owed to the hand that is on it: parts keep their places, no click is lost.
 
 Does not depend on what is drawn.
 """
@@ -38,3 +38,24 @@ def redraw_page() -> None:
     context = get_script_run_ctx()
     if context is not None and context.fragment_ids_this_run:
         st.rerun(scope="app")
+
+
+def poll(every: float, look: Callable[[], object], seen: object, draw: Callable[[], object] = lambda: None) -> None:
+    """Draw a part now and every so many seconds; once what is looked at differs from what was seen, draw the page.
+
+    Call it only while something is under way: a page that is drawn without this call polls no more.
+
+    Args:
+        every: seconds between two looks.
+        look: what the page depends on, as it is now: whether work is over, how many results there are. Asked at every tick.
+        seen: its value in the page as it stands, taken before the page read what it draws, so that nothing in between is missed.
+        draw: draws the part; it may find the work over, until the page is drawn.
+    """
+
+    @st.fragment(run_every=every)
+    def tick() -> None:
+        if look() != seen:
+            redraw_page()
+        draw()
+
+    tick()

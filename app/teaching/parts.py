@@ -13,7 +13,6 @@ from app.charts.large import SHAPES
 from app.shared import figures, measuring, progress
 from app.shared.cache import measurements
 from app.shared.components import estimator_words
-from app.shared.redraw import redraw_page
 from app.teaching import ratios
 from app.teaching.ratios import Ratios
 from app.teaching.recorded_run import ESTIMATOR, OFFSET, ROUNDING, TARGETS
@@ -33,7 +32,7 @@ from app.teaching.steps import (
     size_range,
     verdict,
 )
-from gelora.measurements import Job, MeasurementSpec, Quantity
+from gelora.measurements import MeasurementSpec, Quantity
 from gelora.ranks import allocate_ranks
 from gelora.records import IdProfile
 
@@ -166,7 +165,7 @@ def _ratios() -> Ratios | None:
     wanted = state.measurement()
     job = ratios.job_of(wanted)
     if job is not None and not job.is_over:
-        _wait_for(job)
+        progress.follow(job, "teach_cancel")
         return None
     found = ratios.ratios(wanted)
     if found is None:
@@ -174,10 +173,3 @@ def _ratios() -> Ratios | None:
             progress.end(job)
         st.button("Measure", key="teach_measure", type="primary", on_click=begin, args=(1,))
     return found
-
-
-@st.fragment(run_every=0.4)
-def _wait_for(job: Job) -> None:
-    if job.is_over:
-        redraw_page()
-    progress.with_cancel(job, "teach_cancel")

@@ -3,11 +3,13 @@
 Draws with Streamlit; which run it is `app.teaching.recorded_run` knows.
 """
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from app import state
 from app.charts import large, large_runs
-from app.shared.redraw import in_place, redraw_page
+from app.shared.redraw import in_place, poll
 from app.shared.run_reading import reference_scores, series_of
 from app.shared.run_words import duration, main_metric, metric_word, waits_for
 from app.teaching.parts import draw, profile_or_wait, say
@@ -43,9 +45,9 @@ def training(question: Question, guess: int) -> None:
             return
     st.session_state.pop("_run_asked", None)
     if run.is_live:
-        _follow(run.id, question.answers[guess])
+        _follow(run.id, 1.0, lambda run: _draw_run(run, question.answers[guess]))
     else:
-        with st.container():  # as the fragment above has one
+        with st.container():  # as the polling above has one
             _draw_run(run, question.answers[guess])
         if run.status != "finished":
             st.button("Start another run", key="teach_start_again", on_click=_let_go)
@@ -80,13 +82,18 @@ def _let_go() -> None:
     ask_for_run()
 
 
-@st.fragment(run_every=1.0)
-def _follow(run_id: str, said: str) -> None:
-    run = find_run(run_id, None, list_runs())
-    if run is None or not run.is_live:
-        redraw_page()
-    if run is not None:
-        _draw_run(run, said)
+def _follow(run_id: str, every: float, draw: Callable[[RunInfo], None]) -> None:
+    """Draw the run again every so many seconds while it lives."""
+
+    def look() -> RunInfo | None:
+        return find_run(run_id, None, list_runs())
+
+    def draw_it() -> None:
+        run = look()
+        if run is not None:
+            draw(run)
+
+    poll(every, lambda: (run := look()) is not None and run.is_live, True, draw_it)
 
 
 def _draw_run(run: RunInfo, said: str) -> None:
@@ -135,22 +142,13 @@ def harvest_of_run(question: Question, guess: int) -> None:
         return
     with st.container():
         if run is not None and run.is_live:
-            _wait_beside(run.id)
+            _follow(run.id, 2.0, _progress)
         elif run is not None:
             _progress(run)
     kept = recorded()
     why = "; none was started in step 2" if run is None else ""
     st.markdown(f":material/history: **Recorded run** of {kept.label()}{why}.")
     _draw_harvest(kept.harvest, question, guess, 6)
-
-
-@st.fragment(run_every=2.0)
-def _wait_beside(run_id: str) -> None:
-    run = find_run(run_id, None, list_runs())
-    if run is None or not run.is_live:
-        redraw_page()
-    if run is not None:
-        _progress(run)
 
 
 def _harvested(run: RunInfo, question: Question, guess: int) -> None:

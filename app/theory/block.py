@@ -14,7 +14,6 @@ from app.charts import theory as charts
 from app.charts.theory import Mark, Spectrum
 from app.shared import figures, measuring, progress
 from app.shared.cache import pool
-from app.shared.redraw import redraw_page
 from app.theory.maps import verdict_words
 from gelora.measurements import Job, MeasurementSpec, device_of_work, warm_up
 from gelora.records import IdProfile
@@ -77,33 +76,24 @@ def real_block() -> None:
         st.number_input("Probes", 1, 16_384, key="th_probes", width=112, help="As many as the model is wide show the whole Jacobian.")
         wanted = Probing(state.measurement(), chosen["th_block"], chosen["th_probes"], chosen["th_points"])
         job, found = job_of(wanted), probed(wanted)
-        busy = job is not None and not job.is_over and found is None
-        if found is None and not busy:
+        at_work = job if job is not None and not job.is_over and found is None else None
+        if found is None and at_work is None:
             st.button("Probe this block", key="probe_block", type="primary", on_click=start, args=(wanted,))
     with st.container():
-        if busy:
-            _progress(wanted)
+        if at_work is not None:
+            progress.follow(at_work, "cancel_probe")
         elif found is None and job is not None and job.error:
             progress.end(job)
     if found is not None:
         chosen["_probed"] = (wanted, found)
     if "_probed" not in chosen:
-        if not busy:
+        if at_work is None:
             st.caption("Nothing is probed yet. With the bundled model it takes some seconds on a free CPU.")
         return
     probing, shown = chosen["_probed"]
     if probing != wanted:
         st.warning(f"Probed: {probing.sentence()}. The choices have changed since.", icon=":material/history:")
     _draw(shown, probing, profile if probing == wanted else None)
-
-
-@st.fragment(run_every=0.4)
-def _progress(wanted: Probing) -> None:
-    job = job_of(wanted)
-    if job is None or job.is_over:
-        redraw_page()
-    if job is not None:
-        progress.with_cancel(job, "cancel_probe")
 
 
 def rank_words(found: BlockJacobian) -> str:

@@ -31,15 +31,38 @@ def test_a_click_is_heard_though_a_fragment_before_the_button_has_news():
     assert [text.value for text in app.markdown] == ["heard"]
 
 
-def test_no_fragment_draws_the_page_again_by_itself():
+def test_a_poll_draws_the_page_once_what_is_looked_at_is_not_as_it_was_seen():
+    def page():
+        import streamlit as st
+
+        from app.shared.redraw import poll
+
+        st.session_state.setdefault("runs", 0)
+        st.session_state["runs"] += 1
+        poll(60, lambda: st.session_state["runs"], 1, lambda: st.markdown(f"part in run {st.session_state['runs']}"))
+
+    app = AppTest.from_function(page).run()
+    assert [text.value for text in app.markdown] == ["part in run 1"]
+    app.run()  # the page's own run, which news never cut short
+    assert [text.value for text in app.markdown] == ["part in run 2"]
+
+
+def test_no_part_that_is_polled_draws_the_page_again_by_itself():
     """Buttons in a fragment may, after their click; before it, or without one, a rerun could swallow the click of another."""
-    ticking = []
+    polled = 0
     for path in (*(ROOT / "app").rglob("*.py"), *(ROOT / "pages").glob("*.py")):
-        for function in ast.walk(ast.parse(path.read_text())):
-            if isinstance(function, ast.FunctionDef) and any("fragment" in ast.unparse(d) for d in function.decorator_list):
-                ticking.append(function.name)
-                assert "st.rerun" not in ast.unparse(function), f"{path.name}: {function.name} has to say redraw_page()"
-    assert len(ticking) > 10
+        tree = ast.parse(path.read_text())
+        functions = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+        for name, function in functions.items():
+            if any("fragment" in ast.unparse(decorator) for decorator in function.decorator_list):
+                assert "st.rerun" not in ast.unparse(function), f"{path.name}: {name} has to say redraw_page()"
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "poll":
+                polled += 1
+                named = {node.id for node in ast.walk(call) if isinstance(node, ast.Name)} & functions.keys()
+                for name in named:
+                    assert "st.rerun" not in ast.unparse(functions[name]), f"{path.name}: {name} is polled; poll draws the page"
+    assert polled > 9
 
 
 @pytest.mark.parametrize("name", components.PAGES)
