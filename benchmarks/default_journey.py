@@ -105,11 +105,11 @@ def run_row(page: Page, what: str) -> dict[str, Any]:
         "first_loss_on_page_seconds": first,
         "loss_to_page_seconds_median": round(statistics.median(lags), 2),
         "loss_to_page_seconds_max": round(max(lags), 2),
-        "status": info.status,
-        "accuracy": info.metrics.get("eval_accuracy"),
-        "majority_accuracy": info.majority_accuracy,
-        "n_adapter_params": info.n_adapter_params,
-        "examples_per_second": info.metrics.get("examples_per_second"),
+        "status": info.state.status,
+        "accuracy": info.state.metrics.get("eval_accuracy"),
+        "majority_accuracy": info.state.majority_accuracy,
+        "n_adapter_params": info.state.n_adapter_params,
+        "examples_per_second": info.state.metrics.get("examples_per_second"),
     }
 
 
@@ -120,8 +120,8 @@ def lags_of_losses(page: Page, run_id: str) -> list[float]:
     recorded: dict[int, float] = {}
     shown: dict[int, float] = {}
     while (info := run_info(run_id)).is_live:
-        if "loss" in info.metrics and info.step not in recorded:
-            recorded[info.step] = time.perf_counter()
+        if "loss" in info.state.metrics and info.state.step not in recorded:
+            recorded[info.state.step] = time.perf_counter()
         text = re.search(r"Last loss \S+ at step (\d+)", str(page.evaluate("document.body.innerText")))
         if text and int(text.group(1)) not in shown:
             shown[int(text.group(1))] = time.perf_counter()

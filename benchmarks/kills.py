@@ -48,7 +48,7 @@ if st.button("Start"):
 
 @st.fragment(run_every=1.0)
 def table():
-    st.write({info.id: info.status for info in list_runs()})
+    st.write({info.id: info.state.status for info in list_runs()})
 
 table()
 """
@@ -187,7 +187,7 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         seen = _wait_for_the_moment(doomed, moment, rng)
         targets: list[Callable[[], None]] = []
         if victim in ("run", "both"):
-            targets.append(lambda: _kill(run_info(doomed).pid))
+            targets.append(lambda: _kill(run_info(doomed).state.pid))
         if victim in ("dashboard", "both"):
             targets.append(lambda: _kill(dashboard.process.pid))
         rng.shuffle(targets)
@@ -199,7 +199,9 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         except AssertionError as error:
             info = run_info(doomed)
             left = [process.pid for process in processes.of_run(doomed)]
-            raise AssertionError(f"{error}: {victim} killed at {seen!r}; now {info.status}, {info.reason}, processes {left}") from error
+            raise AssertionError(
+                f"{error}: {victim} killed at {seen!r}; now {info.state.status}, {info.state.reason}, processes {left}"
+            ) from error
         info = run_info(doomed)
         left = len(processes.of_run(doomed)) if victim != "dashboard" else 0
         assert left == 0, f"{left} processes of {doomed} are left"
@@ -208,20 +210,20 @@ def kill_once(specs: Sequence[Any], victim: str, moment: str, rng: random.Random
         for run_id in ids:
             if run_id != doomed or victim == "dashboard":
                 _until(lambda run_id=run_id: not run_info(run_id).is_live, f"the end of {run_id}")  # the queue goes on by itself
-        was_killed = victim != "dashboard" and info.status == "failed"  # or it had finished a moment before
+        was_killed = victim != "dashboard" and info.state.status == "failed"  # or it had finished a moment before
         if was_killed:
             resume_run(doomed)
             _until(lambda: not run_info(doomed).is_live, f"the end of {doomed}")
         ends = [run_info(run_id) for run_id in ids]
-        assert [end.status for end in ends] == ["finished"] * len(ids), [(end.id, end.status, end.reason) for end in ends]
-        assert all(end.step == end.total_steps for end in ends)
-        assert run_info(doomed).attempts == (2 if was_killed else 1)
+        assert [end.state.status for end in ends] == ["finished"] * len(ids), [(end.id, end.state.status, end.state.reason) for end in ends]
+        assert all(end.state.step == end.state.total_steps for end in ends)
+        assert run_info(doomed).state.attempts == (2 if was_killed else 1)
         _until(lambda: not any(processes.of_run(run_id) for run_id in ids), "the end of the processes", LIMIT_SECONDS)
     finally:
         dashboard.end()
     return {
         "seconds_until_true": round(seconds, 2), "processes_left": left, "runs_lost": len(lost), "all_finished": True,
-        "killed_at": seen, "said": f"{info.status}: {info.reason}" if info.reason else info.status,
+        "killed_at": seen, "said": f"{info.state.status}: {info.state.reason}" if info.state.reason else info.state.status,
         "resumed": _how_resumed(info.folder) if was_killed else None,
     }  # fmt: skip
 
@@ -232,19 +234,19 @@ def _wait_for_the_moment(run_id: str, moment: str, rng: random.Random) -> str:
     if moment == "starting":
         time.sleep(rng.uniform(0, 0.5))
     elif moment == "waiting":
-        _until(lambda: run_info(run_id).queue_place is not None, "a place in the queue")
+        _until(lambda: run_info(run_id).state.queue_place is not None, "a place in the queue")
         time.sleep(rng.uniform(0, 1))
     elif moment == "loading":
-        _until(lambda: run_info(run_id).stage.startswith("loading"), "loading")
+        _until(lambda: run_info(run_id).state.stage.startswith("loading"), "loading")
         time.sleep(rng.uniform(0, 3))
     else:
-        _until(lambda: run_info(run_id).total_steps is not None, "training")
-        total = run_info(run_id).total_steps or 1
+        _until(lambda: run_info(run_id).state.total_steps is not None, "training")
+        total = run_info(run_id).state.total_steps or 1
         step = rng.randint(0, int(total * 0.8))
-        _until(lambda: run_info(run_id).step >= step, f"step {step}")
+        _until(lambda: run_info(run_id).state.step >= step, f"step {step}")
         time.sleep(rng.uniform(0, 0.2))
     info = run_info(run_id)
-    return f"{info.status}, {info.stage}, step {info.step}"
+    return f"{info.state.status}, {info.state.stage}, step {info.state.step}"
 
 
 def _is_true(run_id: str, victim: str, dashboard: StandIn) -> bool:
@@ -253,12 +255,14 @@ def _is_true(run_id: str, victim: str, dashboard: StandIn) -> bool:
     from gelora.runs.process import processes
 
     listed = {info.id: info for info in list_runs()}
-    if run_id not in listed or listed[run_id].status != run_info(run_id).status:
+    if run_id not in listed or listed[run_id].state.status != run_info(run_id).state.status:
         return False
     if victim == "dashboard":
-        return dashboard.process.poll() is not None and listed[run_id].status in ("queued", "running", "finished")
+        return dashboard.process.poll() is not None and listed[run_id].state.status in ("queued", "running", "finished")
     said = listed[run_id]
-    true = (said.status == "failed" and bool(said.reason)) or (said.status == "finished" and _finished_by_itself(said.folder))
+    true = (said.state.status == "failed" and bool(said.state.reason)) or (
+        said.state.status == "finished" and _finished_by_itself(said.folder)
+    )
     return true and not processes.of_run(run_id)
 
 

@@ -93,21 +93,21 @@ def run_row(options: argparse.Namespace, plan: Any, device: str) -> dict[str, An
             first_loss_seconds = first_loss_seconds or time.perf_counter() - started
         time.sleep(0.2)
     seconds, info = time.perf_counter() - started, run_info(run_id)
-    require(info.status == "finished", f"the run on {device} {info.status}: {info.reason}\n{log_tail(run_id)}")
-    require(str(info.device).startswith(device), f"asked for {device}, trained on {info.device}")
+    require(info.state.status == "finished", f"the run on {device} {info.state.status}: {info.state.reason}\n{log_tail(run_id)}")
+    require(str(info.state.device).startswith(device), f"asked for {device}, trained on {info.state.device}")
     require(seen_live > 0, "no loss was seen while the run was going")
-    require(info.n_adapter_params == plan_budget(plan).n_adapter_params, "the budget is not what was trained")
+    require(info.state.n_adapter_params == plan_budget(plan).n_adapter_params, "the budget is not what was trained")
     log = (info.folder / "log.txt").read_text()
     require(all(repr(loss) in log for _, loss in history(run_id)["loss"]), "a loss of the store is not in the log")
     return {
         "case": f"run: {training.n_train} rows, {training.epochs:g} epochs, r = {list(plan.block_ranks().values())}",
-        "device": str(info.device),
+        "device": str(info.state.device),
         "seconds": round(seconds, 1),
         "first_loss_seconds": round(first_loss_seconds or 0.0, 1),
         "losses_seen_while_running": seen_live,
-        "examples_per_second": round(info.metrics["examples_per_second"], 1),
-        str(info.main_metric): round(info.metrics[str(info.main_metric)], 4),
-        "majority_accuracy": info.majority_accuracy,
+        "examples_per_second": round(info.state.metrics["examples_per_second"], 1),
+        str(info.state.main_metric): round(info.state.metrics[str(info.state.main_metric)], 4),
+        "majority_accuracy": info.state.majority_accuracy,
     }
 
 

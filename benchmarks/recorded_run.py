@@ -31,13 +31,13 @@ def main() -> None:
     spec = tour_spec(profile, model, DataChoice(BUNDLED_DATASET))
     head = finished(head_only_spec(spec))
     run = finished(spec)
-    metric = run.main_metric or "eval_accuracy"
-    references = {"head only": head.metrics[metric], "majority class": run.majority_accuracy}
+    metric = run.state.main_metric or "eval_accuracy"
+    references = {"head only": head.state.metrics[metric], "majority class": run.state.majority_accuracy}
     made = provenance(run.id)
     kept: dict[str, Any] = {
         "what": "The run that step 2 of teaching mode starts, recorded once.",
         "command": "python -m benchmarks.recorded_run",
-        "date": run.ended_at or datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": run.state.ended_at or datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{made['device_name']}, {made['n_processors']} cores",
         "versions": record.versions(),
         "seconds": seconds_of(run),
@@ -47,24 +47,24 @@ def main() -> None:
         "references": references,
         "series": {name: points for name, points in history(run.id).items() if name in KEPT},
         "geometry": geometry(run.id),
-        "n_adapter_params": run.n_adapter_params,
-        "total_steps": run.total_steps,
+        "n_adapter_params": run.state.n_adapter_params,
+        "total_steps": run.state.total_steps,
     }
     RECORDED.write_text(json.dumps(kept, separators=(",", ":")) + "\n", encoding="utf-8")
-    print(f"{RECORDED.relative_to(Path.cwd())}: {metric} {run.metrics[metric]:.3f}, {references}, {kept['seconds']:.0f} s")
+    print(f"{RECORDED.relative_to(Path.cwd())}: {metric} {run.state.metrics[metric]:.3f}, {references}, {kept['seconds']:.0f} s")
 
 
 def finished(spec: RunSpec) -> RunInfo:
     """The run, when it has finished; the script ends where it did not."""
     run = wait_for(start_run(spec))
-    if run.status != "finished":
-        sys.exit(f"Run {run.id} {run.status}: {run.reason}")
+    if run.state.status != "finished":
+        sys.exit(f"Run {run.id} {run.state.status}: {run.state.reason}")
     return run
 
 
 def seconds_of(run: RunInfo) -> float:
     """From its start to its end, the loading of libraries included."""
-    started, ended = (datetime.fromisoformat(str(time)) for time in (run.started_at, run.ended_at))
+    started, ended = (datetime.fromisoformat(str(time)) for time in (run.state.started_at, run.state.ended_at))
     return (ended - started).total_seconds()
 
 

@@ -102,21 +102,21 @@ def launched(name: str, spec: RunSpec) -> dict[str, Any]:
     run_id = start_run(spec)
     seen_while_running = 0
     while (info := run_info(run_id)).is_live:
-        if info.device == "cuda" and info.status == "running":
+        if info.state.device == "cuda" and info.state.status == "running":
             seen_while_running = max(seen_while_running, len(history(run_id).get("loss", [])))
         if time.monotonic() - began > 280:
             raise SystemExit(f"{name} takes too long:\n{log_tail(run_id)}")
         time.sleep(0.5)
     series = history(run_id)
-    if info.status != "finished" or info.device != "cuda":
-        raise SystemExit(f"{name} is {info.status} on {info.device}: {info.reason}\n{log_tail(run_id)}")
+    if info.state.status != "finished" or info.state.device != "cuda":
+        raise SystemExit(f"{name} is {info.state.status} on {info.state.device}: {info.state.reason}\n{log_tail(run_id)}")
     if not seen_while_running:
         raise SystemExit(f"no loss of {name} could be read while it ran")
     measured = geometry(run_id)
     return {
         "case": f"{name}, started as the page does",
-        "status": info.status,
-        "device": info.device,
+        "status": info.state.status,
+        "device": info.state.device,
         "seconds": round(time.monotonic() - began, 1),
         "losses_read_while_running": seen_while_running,
         "losses_at_the_end": len(series["loss"]),

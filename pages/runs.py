@@ -10,7 +10,9 @@ from gelora.runs import RunInfo, list_runs
 
 def signature(runs: list[RunInfo]) -> list[tuple[object, ...]]:
     """What of the runs makes the page another: which there are and how they stand; not every step."""
-    return [(run.id, run.status, run.queue_place, run.attempts, run.main_metric in run.metrics) for run in runs]
+    return [
+        (run.id, run.state.status, run.state.queue_place, run.state.attempts, run.state.main_metric in run.state.metrics) for run in runs
+    ]
 
 
 st.title("Runs")

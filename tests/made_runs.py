@@ -43,7 +43,4 @@ def make_run(
         status=status, main_metric="eval_accuracy", metrics={"eval_accuracy": score} if metrics is None else metrics,
         n_adapter_params=plan.n_adapter_params,
     )  # fmt: skip
-    info = describe(Path("nowhere") / run_id, state, {})
-    return dataclasses.replace(
-        info, spec=spec, status=status, reason=None, model=spec.model, dataset=spec.data.dataset, method="lora", strategy=plan.strategy
-    )
+    return dataclasses.replace(describe(Path("nowhere") / run_id, state, {}), spec=spec, state=state)

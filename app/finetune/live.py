@@ -25,7 +25,7 @@ def chosen_run(runs: list[RunInfo]) -> str | None:
     if wanted:
         st.warning(f"There is no run {wanted!r} any more.")
         state.choose("run", "")
-    alive = sorted((run for run in runs if run.is_live), key=lambda run: (run.status != "running", run.queue_place or 0))
+    alive = sorted((run for run in runs if run.is_live), key=lambda run: (run.state.status != "running", run.state.queue_place or 0))
     if alive:
         state.choose("run", alive[0].id)
         return alive[0].id

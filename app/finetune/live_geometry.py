@@ -15,7 +15,7 @@ from gelora.runs import RunInfo
 
 def is_measured(run: RunInfo) -> bool:
     """Whether there are measurements, or will be."""
-    return bool(geometry_of(run)) or (run.status == "running" and run.spec is not None and run.spec.training.probe_size > 0)
+    return bool(geometry_of(run)) or (run.state.status == "running" and run.spec is not None and run.spec.training.probe_size > 0)
 
 
 def geometry(run: RunInfo) -> None:
@@ -24,7 +24,7 @@ def geometry(run: RunInfo) -> None:
     if not found:
         if run.spec is not None and run.spec.training.probe_size == 0:
             st.caption("This run does not measure its dimension: its probe has 0 rows.")
-        elif run.status == "running":
+        elif run.state.status == "running":
             st.caption("The dimension of every layer is measured at the start, at every evaluation and at the end; the first follows.")
         return
     shown = _step_choice(run, found)

@@ -134,8 +134,8 @@ def last_runs(runs: Sequence[RunInfo]) -> None:
         waits = waits or series is None
         with st.container(horizontal=True, vertical_alignment="center", key=f"last_run_{run.id}"):
             if st.button(
-                f"{STATUS_ICONS[run.status]} {short_name(run)}", key=f"open_{run.id}", on_click=state.choose, args=("run", run.id),
-                help=f"{run.status}: {run.model} on {run.dataset}", width=_RUN_WIDTH,
+                f"{STATUS_ICONS[run.state.status]} {short_name(run)}", key=f"open_{run.id}", on_click=state.choose, args=("run", run.id),
+                help=f"{run.state.status}: {run.model} on {run.dataset}", width=_RUN_WIDTH,
             ):  # fmt: skip
                 st.switch_page(components.page_path("finetune"))
             st.html(f'<div class="spark">{_spark(series)}<span>{html.escape(_words(run))}</span></div>', width="content")
@@ -151,13 +151,13 @@ def _is_loss_there() -> bool:
 
 def _words(run: RunInfo) -> str:
     metric = main_metric(run)
-    score = f"{metric_word(metric)} {run.metrics[metric]:.3f}" if metric in run.metrics else run.status
-    return score if run.status == "finished" or metric not in run.metrics else f"{score}, {run.status}"
+    score = f"{metric_word(metric)} {run.state.metrics[metric]:.3f}" if metric in run.state.metrics else run.state.status
+    return score if run.state.status == "finished" or metric not in run.state.metrics else f"{score}, {run.state.status}"
 
 
 def _loss_of(run: RunInfo) -> list[float] | None:
     """The run's losses in order; None while the store is being read, which the page does not wait for."""
-    key = f"loss {run.id} {run.status} {run.attempts}"
+    key = f"loss {run.id} {run.state.status} {run.state.attempts}"
     known, losses = aside().ask(key, lambda: [value for _, value in history(run.id).get("loss", [])], 3.0 if run.is_live else None)
     if not known:
         st.session_state["_loss_pending"].add(key)

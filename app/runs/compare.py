@@ -80,8 +80,8 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
     """Score against trained parameters of all finished runs of one model, held to the same rows: mean, spread over seeds, front."""
     kinds: dict[tuple[str, str, str], list[RunInfo]] = {}
     for run in runs:
-        if run.status == "finished" and run.spec is not None and run.main_metric in run.metrics:
-            kinds.setdefault((run.model, held_to(run.spec), run.main_metric or ""), []).append(run)
+        if run.state.status == "finished" and run.spec is not None and run.state.main_metric in run.state.metrics:
+            kinds.setdefault((run.model, held_to(run.spec), run.state.main_metric or ""), []).append(run)
     comparable = {kind: found for kind, found in kinds.items() if len(found) > 1}
     if not comparable:
         return
@@ -94,9 +94,9 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
         kind = numbers[st.selectbox("Runs of", list(numbers), format_func=words.__getitem__, width=420)]
     found = comparable[kind]
     groups = summarise(found, kind[2])
-    front = pareto_front(groups, found[0].higher_is_better)
+    front = pareto_front(groups, found[0].state.higher_is_better)
     figure = metric_against_parameters(metric_word(kind[2]), groups, front)
-    best = "higher" if found[0].higher_is_better else "lower"
+    best = "higher" if found[0].state.higher_is_better else "lower"
     figures.show(
         figure,
         "runs_pareto",

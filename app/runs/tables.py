@@ -4,7 +4,7 @@ Draws with Streamlit; what is compared about them is in `app.runs.compare`.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, m
 from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
-_FILTERS = {"state": "status", "model": "model", "data": "dataset", "method": "method", "task": "task"}
+_FILTERS: dict[str, Callable[[RunInfo], str | None]] = {
+    "state": lambda run: run.state.status,
+    "model": lambda run: run.model,
+    "data": lambda run: run.dataset,
+    "method": lambda run: run.method,
+    "task": lambda run: run.state.task,
+}
 _ROW, _HEAD = 35, 38  # pixels of the table
 
 
@@ -27,19 +33,20 @@ def filtered(runs: Sequence[RunInfo]) -> list[RunInfo]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         text = st.text_input("Find", key="runs_text", placeholder="id, model, data, strategy ...", width=230, **_KEEP).strip().lower()
         kept = [run for run in runs if text in _words_of(run)]
-        for title, attribute in _FILTERS.items():
-            options = sorted({str(getattr(run, attribute) or "?") for run in runs})
+        for title, value_of in _FILTERS.items():
+            options = sorted({str(value_of(run) or "?") for run in runs})
             if len(options) < 2:
                 continue
             key = f"runs_{title}"
             st.session_state[key] = [name for name in st.session_state.get(key, []) if name in options]
             chosen = st.multiselect(title.capitalize(), options, key=key, placeholder="all", width=190, format_func=_short, **_KEEP)
-            kept = [run for run in kept if not chosen or str(getattr(run, attribute) or "?") in chosen]
+            kept = [run for run in kept if not chosen or str(value_of(run) or "?") in chosen]
     return kept
 
 
 def _words_of(run: RunInfo) -> str:
-    return " ".join(map(str, (run.id, run.status, run.model, run.dataset, run.method, run.strategy, run.task, run.reason))).lower()
+    words = (run.id, run.state.status, run.model, run.dataset, run.method, run.strategy, run.state.task, run.state.reason)
+    return " ".join(map(str, words)).lower()
 
 
 def _short(name: str) -> str:
@@ -53,22 +60,22 @@ def rows_of(runs: Sequence[RunInfo]) -> pd.DataFrame:
 
 def _row(run: RunInfo) -> dict[str, object]:
     metric = main_metric(run)
-    place = f" (place {run.queue_place})" if run.status == "queued" and run.queue_place else ""
+    place = f" (place {run.state.queue_place})" if run.state.status == "queued" and run.state.queue_place else ""
     return {
-        "state": f"{STATUS_ICONS[run.status]} {run.status}{place}",
+        "state": f"{STATUS_ICONS[run.state.status]} {run.state.status}{place}",
         "method": METHOD_WORDS.get(run.method, run.method),
         "strategy": run.strategy or "",
-        "parameters": run.n_adapter_params,
-        "score": run.metrics.get(metric),
+        "parameters": run.state.n_adapter_params,
+        "score": run.state.metrics.get(metric),
         "metric": metric_word(metric),
-        "loss": run.metrics.get("loss"),
+        "loss": run.state.metrics.get("loss"),
         "seed": run.spec.seed if run.spec else None,
-        "step": f"{run.step}/{run.total_steps or '?'}",
+        "step": f"{run.state.step}/{run.state.total_steps or '?'}",
         "data": _short(run.dataset),
         "model": _short(run.model),
-        "task": TASK_WORDS.get(run.task or "", ""),
-        "started (UTC)": (run.started_at or "")[:19].replace("T", " "),
-        "reason": run.reason or "",
+        "task": TASK_WORDS.get(run.state.task or "", ""),
+        "started (UTC)": (run.state.started_at or "")[:19].replace("T", " "),
+        "reason": run.state.reason or "",
         "run": run.id,
     }
 

@@ -141,14 +141,14 @@ def _plan(profile: IdProfile | None) -> tuple[RankPlan | None, str]:
 def _run(wanted: MeasurementSpec, plan: RankPlan | None, runs: Sequence[RunInfo]) -> Station:
     live = [run for run in runs if run.is_live]
     if live:
-        running = next((run for run in live if run.status == "running"), None)
-        words = "waiting for its turn" if running is None else f"step {running.step:,} of {running.total_steps or '?'}"
+        running = next((run for run in live if run.state.status == "running"), None)
+        words = "waiting for its turn" if running is None else f"step {running.state.step:,} of {running.state.total_steps or '?'}"
         return Station("Run", "finetune", "running", words + (f", {len(live) - 1} more in the queue" if len(live) > 1 else ""))
-    finished = [run for run in runs if run.status == "finished"]
+    finished = [run for run in runs if run.state.status == "finished"]
     own = [run for run in finished if plan is not None and _is_of(run, wanted, plan)]
     if own:
         metric = main_metric(own[0])
-        score = f"{metric_word(metric)} {own[0].metrics[metric]:.3f}" if metric in own[0].metrics else "finished"
+        score = f"{metric_word(metric)} {own[0].state.metrics[metric]:.3f}" if metric in own[0].state.metrics else "finished"
         return Station("Run", "finetune", "done", f"{score} with these ranks")
     if finished:
         return Station("Run", "finetune", "stale", f"{count(len(finished), 'run')} finished, none with these ranks")

@@ -25,17 +25,21 @@ _SILENT_SECONDS = 20
 
 def heading(run: RunInfo, runs: list[RunInfo]) -> None:
     """Which run, how it stands, and why if it has failed or stopped."""
-    st.subheader(f"{STATUS_ICONS[run.status]} {run.id}: {run.status}", anchor=False)
-    if run.reason:
-        icon = ":material/error:" if run.status == "failed" else ":material/info:"
-        (st.error if run.status == "failed" else st.info)(run.reason, icon=icon)
-    words = [run.model, f"on {run.dataset}", TASK_WORDS.get(run.task or "", ""), METHOD_WORDS.get(run.method, run.method)]
-    words += [run.strategy or "", f"{run.n_adapter_params:,} parameters" if run.n_adapter_params else "", run.device or ""]
-    words.append(f"attempt {run.attempts}" if run.attempts > 1 else "")
+    st.subheader(f"{STATUS_ICONS[run.state.status]} {run.id}: {run.state.status}", anchor=False)
+    if run.state.reason:
+        icon = ":material/error:" if run.state.status == "failed" else ":material/info:"
+        (st.error if run.state.status == "failed" else st.info)(run.state.reason, icon=icon)
+    words = [run.model, f"on {run.dataset}", TASK_WORDS.get(run.state.task or "", ""), METHOD_WORDS.get(run.method, run.method)]
+    words += [
+        run.strategy or "",
+        f"{run.state.n_adapter_params:,} parameters" if run.state.n_adapter_params else "",
+        run.state.device or "",
+    ]
+    words.append(f"attempt {run.state.attempts}" if run.state.attempts > 1 else "")
     st.caption(" · ".join(filter(None, words)))
-    if run.status == "queued":
+    if run.state.status == "queued":
         n = waits_for(run, runs)
-        place = f"place {run.queue_place} in the queue; " if run.queue_place else ""
+        place = f"place {run.state.queue_place} in the queue; " if run.state.queue_place else ""
         waits = f"waits for {count(n, 'run')}" if n else "starts in a moment"
         turn = f"Queued: {place}{waits}. It starts by itself, also when this page and the dashboard are closed."
         st.info(turn, icon=":material/hourglass:")
@@ -43,23 +47,23 @@ def heading(run: RunInfo, runs: list[RunInfo]) -> None:
 
 def status_line(run: RunInfo) -> None:
     """Step, time left, and the numbers of this moment."""
-    if run.status == "running":
-        total = run.total_steps or 0
-        left = "" if run.seconds_left is None else f" · {duration(run.seconds_left)} left"
-        stage = "" if run.stage == "training" else f" · {run.stage}"
-        words = f"step {run.step:,} of {f'{total:,}' if total else '?'}{left}{stage}"
-        st.progress(min(1.0, run.step / total) if total else 0.0, text=words)
+    if run.state.status == "running":
+        total = run.state.total_steps or 0
+        left = "" if run.state.seconds_left is None else f" · {duration(run.state.seconds_left)} left"
+        stage = "" if run.state.stage == "training" else f" · {run.state.stage}"
+        words = f"step {run.state.step:,} of {f'{total:,}' if total else '?'}{left}{stage}"
+        st.progress(min(1.0, run.state.step / total) if total else 0.0, text=words)
         silent = _silence(run)
         if silent > _SILENT_SECONDS:
             st.caption(f"No sign of life for {duration(silent)}; its process is there. It may be in one long step.")
     metric = main_metric(run)
     shown = {
-        metric_word(metric).capitalize(): f"{run.metrics[metric]:.4g}" if metric in run.metrics else None,
-        "Loss": f"{run.metrics['loss']:.4f}" if "loss" in run.metrics else None,
-        "Examples/s": _whole(run.examples_per_second or run.metrics.get("examples_per_second")),
-        "Tokens/s": _whole(run.tokens_per_second or run.metrics.get("tokens_per_second")),
+        metric_word(metric).capitalize(): f"{run.state.metrics[metric]:.4g}" if metric in run.state.metrics else None,
+        "Loss": f"{run.state.metrics['loss']:.4f}" if "loss" in run.state.metrics else None,
+        "Examples/s": _whole(run.state.examples_per_second or run.state.metrics.get("examples_per_second")),
+        "Tokens/s": _whole(run.state.tokens_per_second or run.state.metrics.get("tokens_per_second")),
         "GPU memory": _memory(run),
-        "GPU in use": None if run.gpu_utilisation is None else f"{run.gpu_utilisation:.0%}",
+        "GPU in use": None if run.state.gpu_utilisation is None else f"{run.state.gpu_utilisation:.0%}",
     }
     with st.container(horizontal=True, gap="medium"):
         for title, value in shown.items():
@@ -72,10 +76,10 @@ def _whole(value: float | None) -> str | None:
 
 
 def _memory(run: RunInfo) -> str | None:
-    if run.gpu_memory_bytes is None:
+    if run.state.gpu_memory_bytes is None:
         return None
-    share = f" ({run.gpu_memory_bytes / run.gpu_memory_total_bytes:.0%})" if run.gpu_memory_total_bytes else ""
-    return size(run.gpu_memory_bytes) + share
+    share = f" ({run.state.gpu_memory_bytes / run.state.gpu_memory_total_bytes:.0%})" if run.state.gpu_memory_total_bytes else ""
+    return size(run.state.gpu_memory_bytes) + share
 
 
 def _silence(run: RunInfo) -> float:
@@ -109,7 +113,7 @@ def _stop(run: RunInfo) -> None:
                 st.session_state["_stop_asked"] = run.id
                 st.rerun(scope="app")
             return
-        queued = run.status == "queued"
+        queued = run.state.status == "queued"
         st.markdown("Take it out of the queue?" if queued else "Stop this run? It saves a checkpoint and its adapter first.")
         if st.button("Stop it", key="stop_confirmed", type="primary"):
             del st.session_state["_stop_asked"]
@@ -126,8 +130,8 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
     series = series_of(run)
     metric = main_metric(run)
     if not series.get("loss"):
-        if run.status == "running":
-            st.caption(f"{run.stage.capitalize()} ... the first loss follows.")
+        if run.state.status == "running":
+            st.caption(f"{run.state.stage.capitalize()} ... the first loss follows.")
         return
     view = st.segmented_control(
         "Curves", list(CURVES), default="loss", required=True, key="curves_view", format_func=CURVES.__getitem__,
@@ -136,7 +140,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
     if view == "loss":
         figure = charts.training_curves(
             series["loss"], series.get("eval_loss", []), metric_word(metric), series.get(metric, []),
-            reference_scores(run, runs, metric), run.total_steps, [m["step"] for m in geometry_of(run) if m.get("reallocated")],
+            reference_scores(run, runs, metric), run.state.total_steps, [m["step"] for m in geometry_of(run) if m.get("reallocated")],
         )  # fmt: skip
     else:
         named = {"learning_rate": "learning rate", "grad_norm": "gradient norm"} if view == "rate" else {
@@ -148,7 +152,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
         if not found:
             st.caption("None of these is logged yet.")
             return
-        figure = charts.panels(found, run.total_steps)
+        figure = charts.panels(found, run.state.total_steps)
     step, loss = series["loss"][-1]
     figures.show(
         figure,
@@ -177,7 +181,7 @@ def examples(run: RunInfo) -> None:
 
 def log(run: RunInfo) -> None:
     """The end of the log; open where the run has failed."""
-    with st.expander("Log", expanded=run.status == "failed", icon=":material/article:"):
+    with st.expander("Log", expanded=run.state.status == "failed", icon=":material/article:"):
         st.code(log_tail(run.id, 40) or "(empty so far)", language=None, height=260)
 
 
@@ -205,7 +209,7 @@ def _flat(values: dict, prefix: str = "") -> dict[str, object]:
 
 def result(run: RunInfo) -> None:
     """What a run that has ended leaves behind, and where to go from here."""
-    if run.status == "finished":
+    if run.state.status == "finished":
         st.success("Finished. The adapter loads with PEFT alone; its README says how.", icon=":material/check_circle:")
     with st.container(horizontal=True):
         adapter_download(run)
@@ -240,10 +244,10 @@ def others(run_id: str | None, runs: list[RunInfo]) -> None:
         return
     st.markdown("**Also under way**")
     with st.container(horizontal=True, gap="small"):
-        for run in sorted(live, key=lambda r: (r.status != "running", r.queue_place or 0, r.id)):
-            place = f" · place {run.queue_place}" if run.queue_place and run.status == "queued" else ""
-            step = f" · step {run.step:,}" if run.status == "running" else ""
-            words = f"{STATUS_ICONS[run.status]} {short_name(run)}{place}{step}"
+        for run in sorted(live, key=lambda r: (r.state.status != "running", r.state.queue_place or 0, r.id)):
+            place = f" · place {run.state.queue_place}" if run.state.queue_place and run.state.status == "queued" else ""
+            step = f" · step {run.state.step:,}" if run.state.status == "running" else ""
+            words = f"{STATUS_ICONS[run.state.status]} {short_name(run)}{place}{step}"
             # A callback, since it is called whatever the run that brings the click draws.
             if st.button(words, key=f"open_{run.id}", on_click=state.choose, args=("run", run.id)):
                 st.rerun(scope="app")

@@ -13,7 +13,7 @@ from gelora.runs import RunInfo, describe_method, geometry, history
 
 def series_of(run: RunInfo) -> dict[str, list[tuple[int, float]]]:
     """The run's metrics; read anew only when its state says that something was logged."""
-    return _history(run.id, (run.status, run.step, run.attempts, tuple(sorted(run.metrics.items()))))
+    return _history(run.id, (run.state.status, run.state.step, run.state.attempts, tuple(sorted(run.state.metrics.items()))))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -36,16 +36,16 @@ def short_name(run: RunInfo) -> str:
 def reference_scores(run: RunInfo, runs: list[RunInfo], metric: str) -> dict[str, float]:
     """What the run is held against: the majority class, and a finished head-only run of the same model, data and seed."""
     found = {}
-    if run.majority_accuracy is not None and metric == "eval_accuracy":
-        found["majority class"] = run.majority_accuracy
+    if run.state.majority_accuracy is not None and metric == "eval_accuracy":
+        found["majority class"] = run.state.majority_accuracy
     if run.method == "head" or run.spec is None:
         return found
     for other in runs:
-        if other.method != "head" or other.status != "finished" or other.spec is None or metric not in other.metrics:
+        if other.method != "head" or other.state.status != "finished" or other.spec is None or metric not in other.state.metrics:
             continue
         same = all(getattr(other.spec, name) == getattr(run.spec, name) for name in ("model", "data", "held_out", "seed"))
         if same and other.spec.training.n_train == run.spec.training.n_train:
-            return found | {"head only": other.metrics[metric]}
+            return found | {"head only": other.state.metrics[metric]}
     return found
 
 

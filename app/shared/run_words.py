@@ -59,14 +59,14 @@ def size(n_bytes: float) -> str:
 
 def main_metric(run: RunInfo) -> str:
     """The metric a run is judged by; the held-out loss while it has not said."""
-    return run.main_metric or "eval_loss"
+    return run.state.main_metric or "eval_loss"
 
 
 def waits_for(run: RunInfo, runs: list[RunInfo]) -> int:
     """How many runs go before a queued one: those under way, and those with an earlier place."""
-    place = run.queue_place or 10**9
-    ahead = [other for other in runs if other.status == "queued" and (other.queue_place or 10**9) < place]
-    return len(ahead) + sum(other.status == "running" for other in runs)
+    place = run.state.queue_place or 10**9
+    ahead = [other for other in runs if other.state.status == "queued" and (other.state.queue_place or 10**9) < place]
+    return len(ahead) + sum(other.state.status == "running" for other in runs)
 
 
 def count(n: int, what: str) -> str:

@@ -94,12 +94,12 @@ def harvest(run: RunInfo, references: Mapping[str, float]) -> Harvest:
     """
     ordered = {name: references[name] for name in sorted(references, key=lambda name: not name.startswith(HEAD_ONLY))}
     return Harvest(
-        run.main_metric or "eval_loss",
+        run.state.main_metric or "eval_loss",
         series_of(run),
         ordered,
         geometry_of(run),
-        run.n_adapter_params or 0,
-        run.total_steps or run.step,
+        run.state.n_adapter_params or 0,
+        run.state.total_steps or run.state.step,
         None if run.spec is None else run.spec.training.n_eval,
     )
 

@@ -49,7 +49,7 @@ def training(question: Question, guess: int) -> None:
     else:
         with st.container():  # as the polling above has one
             _draw_run(run, question.answers[guess])
-        if run.status != "finished":
+        if run.state.status != "finished":
             st.button("Start another run", key="teach_start_again", on_click=_let_go)
 
 
@@ -102,7 +102,7 @@ def _draw_run(run: RunInfo, said: str) -> None:
     found = _what_learns(run) + joined
     say(f"The class said: {said}. The answer comes in step 6{'; the run goes on meanwhile' if run.is_live else ''}.", found)
     loss = series_of(run).get("loss", [])
-    draw(large_runs.falling_loss(loss, run.total_steps or 1), 2, found, "one dot a logged loss; the line is their running mean.")
+    draw(large_runs.falling_loss(loss, run.state.total_steps or 1), 2, found, "one dot a logged loss; the line is their running mean.")
 
 
 def _what_learns(run: RunInfo) -> str:
@@ -116,18 +116,21 @@ def _what_learns(run: RunInfo) -> str:
 
 def _progress(run: RunInfo) -> None:
     """How the run stands, in a line; a bar while it lives."""
-    if run.status == "queued":
+    if run.state.status == "queued":
         n = waits_for(run, list_runs())
         st.progress(0.0, text=f"The run waits for {n} other{'s' if n != 1 else ''}." if n else "The run's process starts.")
-    elif run.status == "running":
-        total = run.total_steps or 0
-        left = "" if run.seconds_left is None else f" · {duration(run.seconds_left)} left"
-        stage = "" if run.stage == "training" else f" · {run.stage}"
-        st.progress(min(1.0, run.step / total) if total else 0.0, text=f"The class's run: step {run.step} of {total or '?'}{left}{stage}")
-    elif run.status == "finished":
-        st.progress(1.0, text=f"The class's run has finished: {run.step} steps.")
+    elif run.state.status == "running":
+        total = run.state.total_steps or 0
+        left = "" if run.state.seconds_left is None else f" · {duration(run.state.seconds_left)} left"
+        stage = "" if run.state.stage == "training" else f" · {run.state.stage}"
+        st.progress(
+            min(1.0, run.state.step / total) if total else 0.0,
+            text=f"The class's run: step {run.state.step} of {total or '?'}{left}{stage}",
+        )
+    elif run.state.status == "finished":
+        st.progress(1.0, text=f"The class's run has finished: {run.state.step} steps.")
     else:
-        st.warning(f"The class's run {run.status}: {run.reason or 'no reason is known'}", icon=":material/info:")
+        st.warning(f"The class's run {run.state.status}: {run.state.reason or 'no reason is known'}", icon=":material/info:")
 
 
 # step 6
@@ -137,7 +140,7 @@ def _progress(run: RunInfo) -> None:
 def harvest_of_run(question: Question, guess: int) -> None:
     """Step 6: score and geometry of the class's run; while it is not finished, those of the recorded one, labelled."""
     run = find_run(st.session_state["tour_run"], None, list_runs())
-    if run is not None and run.status == "finished":
+    if run is not None and run.state.status == "finished":
         _harvested(run, question, guess)
         return
     with st.container():

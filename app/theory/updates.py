@@ -63,7 +63,9 @@ def _random(r: int, is_begun: bool) -> tuple[np.ndarray, UpdateSpectrum]:
 
 def _trained_update() -> None:
     chosen = st.session_state
-    runs = {run.id: run for run in list_runs() if run.status == "finished" and (run.folder / "adapter" / "adapter_config.json").is_file()}
+    runs = {
+        run.id: run for run in list_runs() if run.state.status == "finished" and (run.folder / "adapter" / "adapter_config.json").is_file()
+    }
     if not runs:
         st.info(
             "No finished run has an adapter yet: Fine-tune starts one, and its update is shown here when it ends.", icon=":material/info:"
@@ -72,7 +74,7 @@ def _trained_update() -> None:
     if chosen["th_run"] not in runs:
         chosen["th_run"] = next(iter(runs))
     run = runs[st.selectbox("Run", list(runs), key="th_run", format_func=lambda run_id: _run_words(runs[run_id]))]
-    found = {spectrum.module: spectrum for spectrum in _adapter(str(run.folder / "adapter"), run.ended_at)}
+    found = {spectrum.module: spectrum for spectrum in _adapter(str(run.folder / "adapter"), run.state.ended_at)}
     if chosen["th_module"] not in found:
         chosen["th_module"] = next(iter(found))
     shown = found[st.selectbox("Module", list(found), key="th_module")]

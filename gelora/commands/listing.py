@@ -5,10 +5,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gelora.errors import InputError
 from gelora.terminal import print_table, write_file
+
+if TYPE_CHECKING:
+    from gelora.runs import RunInfo
 
 _FIELDS = (
     "id", "status", "reason", "model", "dataset", "method", "strategy", "task", "started_at", "ended_at", "attempts", "device",
@@ -16,10 +19,11 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def run_json(info: Any) -> dict[str, Any]:
+def run_json(info: "RunInfo") -> dict[str, Any]:
     """A run as the command line gives it to a machine."""
-    found = {name: getattr(info, name) for name in _FIELDS}
-    return found | {"seed": info.spec.seed if info.spec else None, "metrics": info.metrics, "folder": str(info.folder)}
+    known = vars(info.state) | {name: getattr(info, name) for name in ("id", "model", "dataset", "method", "strategy", "can_resume")}
+    found = {name: known[name] for name in _FIELDS}
+    return found | {"seed": info.spec.seed if info.spec else None, "metrics": info.state.metrics, "folder": str(info.folder)}
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -55,41 +59,41 @@ def runs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _in_full(info: Any) -> dict[str, Any]:
+def _in_full(info: "RunInfo") -> dict[str, Any]:
     from gelora.runs import examples, geometry, history, provenance
 
     more = {"history": history(info.id), "geometry": geometry(info.id), "examples": examples(info.id), "provenance": provenance(info.id)}
     return run_json(info) | more
 
 
-def _print_table(found: Sequence[Any]) -> None:
+def _print_table(found: "Sequence[RunInfo]") -> None:
     rows = []
     for info in found:
-        status = f"queued ({info.queue_place})" if info.queue_place and info.status == "queued" else info.status
+        status = f"queued ({info.state.queue_place})" if info.state.queue_place and info.state.status == "queued" else info.state.status
         seed = str(info.spec.seed) if info.spec else "?"
-        step = f"{info.step}/{info.total_steps or '?'}"
+        step = f"{info.state.step}/{info.state.total_steps or '?'}"
         rows.append([info.id, status, info.model, info.dataset, info.strategy or info.method, seed, step, _main_value(info)])
     print_table("Runs", ["id", "status", "model", "data", "strategy", "seed", "step", "metric"], rows)
 
 
-def _main_value(info: Any) -> str:
-    for name in (info.main_metric, "eval_loss", "loss"):
-        if name in info.metrics:
-            return f"{name} {info.metrics[name]:.4f}"
+def _main_value(info: "RunInfo") -> str:
+    for name in (info.state.main_metric, "eval_loss", "loss"):
+        if name in info.state.metrics:
+            return f"{name} {info.state.metrics[name]:.4f}"
     return ""
 
 
-def print_run(info: Any) -> None:
+def print_run(info: "RunInfo") -> None:
     """A run for a person: its state, last values, and where it lies."""
     from gelora.runs import provenance
 
-    rows = [[name, f"{value:.6g}"] for name, value in sorted(info.metrics.items())]
-    state = info.status + (f" ({info.reason})" if info.reason else "")
+    rows = [[name, f"{value:.6g}"] for name, value in sorted(info.state.metrics.items())]
+    state = info.state.status + (f" ({info.state.reason})" if info.state.reason else "")
     print_table(f"{info.id}: {state}", ["metric", "last value"], rows)
     seed = f", seed {info.spec.seed}" if info.spec else ""
-    print(f"{info.model} on {info.dataset}, {info.strategy or info.method}{seed}, step {info.step}/{info.total_steps or '?'}")
-    if info.queue_place is not None and info.status == "queued":
-        print(f"Place {info.queue_place} among the runs that wait.")
+    print(f"{info.model} on {info.dataset}, {info.strategy or info.method}{seed}, step {info.state.step}/{info.state.total_steps or '?'}")
+    if info.state.queue_place is not None and info.state.status == "queued":
+        print(f"Place {info.state.queue_place} among the runs that wait.")
     if command := provenance(info.id).get("command"):
         print(f"Repeat it: {command}")
     if info.can_resume:
@@ -97,7 +101,7 @@ def print_run(info: Any) -> None:
     print(f"Files: {info.folder}")
 
 
-def _print_logs(found: Sequence[Any], n_lines: int) -> None:
+def _print_logs(found: "Sequence[RunInfo]", n_lines: int) -> None:
     from gelora.runs import log_tail
 
     if n_lines < 1:
@@ -106,21 +110,21 @@ def _print_logs(found: Sequence[Any], n_lines: int) -> None:
         print("No run is going; name one: gelora runs ID --log")
     for info in found:
         if len(found) > 1:
-            print(f"== {info.id}: {info.status}")
+            print(f"== {info.id}: {info.state.status}")
         print(log_tail(info.id, n_lines))
 
 
-def _table_csv(found: Sequence[Any]) -> str:
-    names = sorted({name for info in found for name in info.metrics})
+def _table_csv(found: "Sequence[RunInfo]") -> str:
+    names = sorted({name for info in found for name in info.state.metrics})
     header = [*_FIELDS, "seed", "folder", *names]
     rows = []
     for info in found:
         values = run_json(info)
-        rows.append([*(values[name] for name in header[: len(_FIELDS) + 2]), *(info.metrics.get(name) for name in names)])
+        rows.append([*(values[name] for name in header[: len(_FIELDS) + 2]), *(info.state.metrics.get(name) for name in names)])
     return _csv(header, rows)
 
 
-def _history_csv(found: Sequence[Any]) -> str:
+def _history_csv(found: "Sequence[RunInfo]") -> str:
     from gelora.runs import history
 
     rows = [[info.id, name, step, value] for info in found for name, series in history(info.id).items() for step, value in series]

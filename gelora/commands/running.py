@@ -5,12 +5,15 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gelora.commands.listing import print_run, run_json
 from gelora.commands.run_specs import run_specs
 from gelora.errors import GeloraError, InputError
 from gelora.records import RunSpec
+
+if TYPE_CHECKING:
+    from gelora.runs import RunInfo
 
 _EXIT = {"finished": 0, "stopped": 130}
 
@@ -61,7 +64,7 @@ def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], wor
     else:
         for info in infos:
             print_run(info)
-    return max((_EXIT.get(info.status, 1) for info in infos), key=(0, 130, 1).index, default=130)
+    return max((_EXIT.get(info.state.status, 1) for info in infos), key=(0, 130, 1).index, default=130)
 
 
 def _print_start(run_id: str, options: argparse.Namespace, word: str, ahead: int) -> None:
@@ -73,8 +76,8 @@ def _print_start(run_id: str, options: argparse.Namespace, word: str, ahead: int
     if not options.detach:
         print(f"{word} {run_id} ({seed}; Ctrl-C stops it and saves a checkpoint)", file=sys.stderr)
         return
-    waits = info.status == "queued" and (info.queue_place is not None or ahead >= options.runs_at_once)
-    behind = f"place {info.queue_place}" if info.queue_place else f"{ahead} run{'s' if ahead != 1 else ''} before it"
+    waits = info.state.status == "queued" and (info.state.queue_place is not None or ahead >= options.runs_at_once)
+    behind = f"place {info.state.queue_place}" if info.state.queue_place else f"{ahead} run{'s' if ahead != 1 else ''} before it"
     print(f"{run_id}  {seed}  {f'queued, {behind}' if waits else word.lower()}", flush=True)
 
 
@@ -96,13 +99,13 @@ def _task_sentence(spec: RunSpec) -> str:
     return f"Task: {found.kind}, from {columns}. {' '.join(found.reasons)}" + (f" To change it: {others}" if others else "")
 
 
-def _follow(run_id: str, options: argparse.Namespace) -> Any:
+def _follow(run_id: str, options: argparse.Namespace) -> "RunInfo":
     from gelora.runs import wait_for
 
     return wait_for(run_id, on_update=None if options.json else _print_update())
 
 
-def _stop_all(ids: Sequence[str], grace_seconds: float = 30.0) -> list[Any]:
+def _stop_all(ids: Sequence[str], grace_seconds: float = 30.0) -> "list[RunInfo]":
     """Stop runs, the last of the queue first, so that none begins meanwhile."""
     from gelora.runs import stop_run
 
@@ -114,20 +117,20 @@ def _print_json(answers: list[dict[str, Any]]) -> None:
     print(json.dumps(answers[0] if len(answers) == 1 else answers))
 
 
-def _print_update() -> Callable[[Any], None]:
+def _print_update() -> "Callable[[RunInfo], None]":
     last: list[Any] = [None]
 
-    def show(info: Any) -> None:
-        now = (info.status, info.queue_place, info.step)
+    def show(info: "RunInfo") -> None:
+        now = (info.state.status, info.state.queue_place, info.state.step)
         if now == last[0]:
             return
         last[0] = now
-        if info.status == "queued":
-            print(f"queued, place {info.queue_place}" if info.queue_place else "queued", file=sys.stderr)
+        if info.state.status == "queued":
+            print(f"queued, place {info.state.queue_place}" if info.state.queue_place else "queued", file=sys.stderr)
             return
-        metrics = "  ".join(f"{k} {v:.4g}" for k, v in sorted(info.metrics.items()) if k in ("loss", info.main_metric))
-        left = "" if info.seconds_left is None else f"  {info.seconds_left:.0f} s left"
-        print(f"{info.status} step {info.step}/{info.total_steps or '?'}  {metrics}{left}", file=sys.stderr)
+        metrics = "  ".join(f"{k} {v:.4g}" for k, v in sorted(info.state.metrics.items()) if k in ("loss", info.state.main_metric))
+        left = "" if info.state.seconds_left is None else f"  {info.state.seconds_left:.0f} s left"
+        print(f"{info.state.status} step {info.state.step}/{info.state.total_steps or '?'}  {metrics}{left}", file=sys.stderr)
 
     return show
 
@@ -146,11 +149,11 @@ def stop(options: argparse.Namespace) -> int:
     else:
         before = run_info(options.id)
         if not before.is_live:
-            raise InputError(f"{before.id} is already {before.status}; there is nothing to stop.")
+            raise InputError(f"{before.id} is already {before.state.status}; there is nothing to stop.")
         infos = [stop_run(options.id, grace_seconds=options.grace_seconds)]
         if options.json:
             print(json.dumps(run_json(infos[0])))
     if not options.json:
         for info in infos:
-            print(f"{info.id} is {info.status}{f': {info.reason}' if info.reason else ''}. Files: {info.folder}")
+            print(f"{info.id} is {info.state.status}{f': {info.state.reason}' if info.state.reason else ''}. Files: {info.folder}")
     return 0

@@ -272,7 +272,7 @@ def test_a_queued_run_says_how_many_go_before_it(form):
     write_run(runs_dir(), "20260301-100000-tiny-a", state={"status": "running", **me})
     write_run(runs_dir(), "20260301-100001-tiny-b", state={"status": "queued", "queue_place": 1, "step": 0, **me})
     write_run(runs_dir(), "20260301-100002-tiny-c", state={"status": "queued", "queue_place": 2, "step": 0, **me})
-    assert [run.status for run in list_runs()] == ["queued", "queued", "running"]
+    assert [run.state.status for run in list_runs()] == ["queued", "queued", "running"]
     app = form(run="20260301-100002-tiny-c")
     assert not app.exception
     assert "place 2 in the queue; waits for 2 runs" in sentences(app.info)

@@ -37,7 +37,7 @@ def stop(page: Page, run_id: str) -> None:
 
 def wait_for_step(page: Page, run_id: str, step: int) -> None:
     deadline = time.monotonic() + LONG / 1000
-    while next(run.step for run in list_runs() if run.id == run_id) < step:
+    while next(run.state.step for run in list_runs() if run.id == run_id) < step:
         assert time.monotonic() < deadline, f"{run_id} did not reach step {step}"
         page.wait_for_timeout(200)
 
@@ -88,7 +88,7 @@ def test_the_second_run_waits_and_the_first_is_stopped_resumed_and_compared(dash
     # the first is resumed: it waits for the second, then goes on in the same record
     page.goto(f"{dashboard.url}/?page=finetune&run={first}")
     expect(status_of(page, first, "stopped")).to_be_visible()
-    step = next(run.step for run in list_runs() if run.id == first)
+    step = next(run.state.step for run in list_runs() if run.id == first)
     page.get_by_role("button", name="Resume").click()
     expect(status_of(page, first, "queued")).to_be_visible(timeout=LONG)
     look_at(page, second)
@@ -99,7 +99,7 @@ def test_the_second_run_waits_and_the_first_is_stopped_resumed_and_compared(dash
     wait_for_step(page, first, step + 1)
     stop(page, first)
     ended = {run.id: run for run in list_runs()}
-    assert ended[first].attempts == 2 and ended[first].step > step > 0
+    assert ended[first].state.attempts == 2 and ended[first].state.step > step > 0
 
     # both on Runs: one figure, and the seed is all that differs
     go_to(page, "Runs")

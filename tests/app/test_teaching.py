@@ -111,9 +111,9 @@ def test_the_tour(dashboard, browser, tiny, monkeypatch):
     expect(page.get_by_text(re.compile("ecorded run of"))).to_have_count(0, timeout=LONG)
     expect(page.get_by_text(re.compile(r"on rows held out"))).to_be_visible(timeout=LONG)
     (run,) = runs_of(dashboard, monkeypatch)
-    assert run.status == "finished"
+    assert run.state.status == "finished"
     shown = page.get_by_text(re.compile(r"on rows held out")).inner_text()
-    assert f"{run.metrics['eval_accuracy']:.2f} on rows held out" in shown
+    assert f"{run.state.metrics['eval_accuracy']:.2f} on rows held out" in shown
 
     # Reset asks, forgets what was said, keeps the run
     page.get_by_role("button", name="Reset", exact=True).click()

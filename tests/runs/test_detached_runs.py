@@ -40,7 +40,7 @@ def started():
 def wait_until(run_id, condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition(info := run_info(run_id)):
-        assert info.is_live, f"{info.status}: {info.reason}\n{log_tail(run_id)}"
+        assert info.is_live, f"{info.state.status}: {info.state.reason}\n{log_tail(run_id)}"
         assert time.monotonic() < deadline, log_tail(run_id)
         time.sleep(0.05)
     return info
@@ -64,17 +64,17 @@ def test_run_outlives_its_starter_and_says_the_same_everywhere(make_spec):
     starter.wait()
     starter.stdout.close()
     seen = []
-    info = wait_for(run_id, on_update=lambda info: seen.append(info.status), poll_seconds=0.1)
-    assert info.status == "finished", log_tail(run_id)
+    info = wait_for(run_id, on_update=lambda info: seen.append(info.state.status), poll_seconds=0.1)
+    assert info.state.status == "finished", log_tail(run_id)
     assert seen[0] in ("queued", "running")
-    assert (info.step, info.total_steps, info.spec, info.reason) == (12, 12, spec, None)
-    assert (info.method, info.strategy, info.device) == ("lora", "uniform", "cpu")
+    assert (info.state.step, info.state.total_steps, info.spec, info.state.reason) == (12, 12, spec, None)
+    assert (info.method, info.strategy, info.state.device) == ("lora", "uniform", "cpu")
 
     values = history(run_id)
     assert values == logged_values(run_id)
     assert [step for step, _ in values["loss"]] == list(range(1, 13))
-    assert info.metrics == {name: series[-1][1] for name, series in values.items()}
-    assert info.metrics["majority_accuracy"] == 0.5
+    assert info.state.metrics == {name: series[-1][1] for name, series in values.items()}
+    assert info.state.metrics["majority_accuracy"] == 0.5
     assert json.loads((info.folder / "adapter" / "adapter_config.json").read_text())["peft_type"] == "LORA"
     assert "checkpoint-12" in {path.name for path in (info.folder / "checkpoints").iterdir()}
     assert "Traceback" not in (info.folder / "log.txt").read_text()
@@ -86,20 +86,20 @@ def test_run_outlives_its_starter_and_says_the_same_everywhere(make_spec):
 
 def test_stopped_run_leaves_checkpoint_and_adapter(make_spec, started):
     run_id = started(make_spec(epochs=1000))
-    wait_until(run_id, lambda info: info.step >= 2)
+    wait_until(run_id, lambda info: info.state.step >= 2)
     info = stop_run(run_id)
-    assert info.status == "stopped", log_tail(run_id)
-    assert info.reason == f"stopped at step {info.step}; checkpoint and adapter are saved"
-    assert last_whole(info.folder / "checkpoints").name == f"checkpoint-{info.step}"
+    assert info.state.status == "stopped", log_tail(run_id)
+    assert info.state.reason == f"stopped at step {info.state.step}; checkpoint and adapter are saved"
+    assert last_whole(info.folder / "checkpoints").name == f"checkpoint-{info.state.step}"
     assert (info.folder / "adapter" / "adapter_model.safetensors").is_file()
-    assert info.ended_at is not None
+    assert info.state.ended_at is not None
     assert history(run_id) == logged_values(run_id)
 
 
 def test_run_that_is_stopped_while_it_starts_leaves_nothing_behind(make_spec, started):
     run_id = started(make_spec(epochs=1000))
     info = stop_run(run_id)
-    assert (info.status, info.reason) == ("stopped", "stopped before training began")
+    assert (info.state.status, info.state.reason) == ("stopped", "stopped before training began")
     assert not (info.folder / "adapter").exists()
 
 
@@ -111,8 +111,8 @@ def test_diverged_run_is_failed_with_the_reason(make_spec, started, tmp_path):
 
     diverged = started(make_spec(model=overflowing))
     info = wait_for(diverged)
-    assert info.status == "failed"
-    assert info.reason.startswith("diverged: the loss became nan at step 1; lower the learning rate (now 0.001)")
+    assert info.state.status == "failed"
+    assert info.state.reason.startswith("diverged: the loss became nan at step 1; lower the learning rate (now 0.001)")
     assert "loss=nan" in log_tail(diverged)
     assert "Traceback" not in log_tail(diverged, 500)
     assert not (info.folder / "adapter").exists()

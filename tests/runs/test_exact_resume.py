@@ -37,13 +37,13 @@ def kill_at(run_id, step):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         info = run_info(run_id)
-        if info.status == "failed" or info.status == "finished":
-            pytest.fail(f"{info.status} before it could be killed: {info.reason}\n{log_tail(run_id)}")
+        if info.state.status == "failed" or info.state.status == "finished":
+            pytest.fail(f"{info.state.status} before it could be killed: {info.state.reason}\n{log_tail(run_id)}")
         if f"step {step}/" in log_tail(run_id, 400):
-            os.kill(info.pid, signal.SIGKILL)
+            os.kill(info.state.pid, signal.SIGKILL)
             while run_info(run_id).is_live:
                 time.sleep(0.05)
-            return run_info(run_id).step
+            return run_info(run_id).state.step
         time.sleep(0.02)
     pytest.fail(f"step {step} was never reached:\n{log_tail(run_id)}")
 
@@ -61,24 +61,24 @@ def test_the_weights_are_those_of_a_run_that_was_never_killed(kind, tmp_path, mo
     monkeypatch.setenv("GELORA_HOME", str(tmp_path / "home"))
     spec = spec_of(kind, tmp_path)
     whole = start_run(spec)
-    assert wait_for(whole).status == "finished", log_tail(whole)
+    assert wait_for(whole).state.status == "finished", log_tail(whole)
 
     killed = start_run(spec)
     kill_at(killed, random.Random(os.getpid()).randint(8, N_STEPS - 3))  # any step after the first checkpoint and before the end
     assert run_info(killed).can_resume
     assert resume_run(killed) == killed
     info = wait_for(killed)
-    assert info.status == "finished", log_tail(killed)
-    assert info.attempts == 2
+    assert info.state.status == "finished", log_tail(killed)
+    assert info.state.attempts == 2
 
     expected, found = weights_of(whole), weights_of(killed)
     assert expected.keys() == found.keys()
     for name, values in expected.items():
         torch.testing.assert_close(found[name], values, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
-    for name in ("loss", "eval_loss", info.main_metric):
+    for name in ("loss", "eval_loss", info.state.main_metric):
         assert history(killed)[name] == history(whole)[name], name
     # Which evaluations are measured depends on the pace of the machine; what is measured does not.
     curves_of_whole, curves_of_killed = curves_of(whole), curves_of(killed)
     both = curves_of_whole.keys() & curves_of_killed.keys()
-    assert {0, info.step} <= both and any(dimension is not None for dimension in curves_of_whole[0])
+    assert {0, info.state.step} <= both and any(dimension is not None for dimension in curves_of_whole[0])
     assert [curves_of_killed[step] for step in both] == [curves_of_whole[step] for step in both]

@@ -43,7 +43,7 @@ def launches(monkeypatch):
 def until(condition, run_id, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition(info := run_info(run_id)):
-        assert info.is_live, f"{info.status}: {info.reason}\n{log_tail(run_id)}"
+        assert info.is_live, f"{info.state.status}: {info.state.reason}\n{log_tail(run_id)}"
         assert time.monotonic() < deadline, log_tail(run_id)
         time.sleep(0.05)
     return info
@@ -61,38 +61,47 @@ def test_second_waits_first_is_killed_second_starts_first_goes_on_where_it_was(m
     first = started(make_spec(epochs=1000, eval_every=3, n_eval=4, probe_size=0))
     second = started(make_spec(epochs=1000, seed=1, probe_size=0))
     before = until(lambda info: last_whole(info.folder / "checkpoints"), first)
-    assert until(lambda info: info.queue_place is not None, second).queue_place == 1
-    assert (run_info(second).status, run_info(second).slot, before.slot, before.attempts) == ("queued", None, "cpu", 1)
+    assert until(lambda info: info.state.queue_place is not None, second).state.queue_place == 1
+    assert (run_info(second).state.status, run_info(second).state.slot, before.state.slot, before.state.attempts) == (
+        "queued",
+        None,
+        "cpu",
+        1,
+    )
 
-    os.kill(before.pid, signal.SIGKILL)
+    os.kill(before.state.pid, signal.SIGKILL)
     killed = wait_for(first, poll_seconds=0.05)
-    assert (killed.status, killed.can_resume) == ("failed", True)
-    assert killed.reason.startswith("killed (signal 9), perhaps by the system for lack of memory")
+    assert (killed.state.status, killed.can_resume) == ("failed", True)
+    assert killed.state.reason.startswith("killed (signal 9), perhaps by the system for lack of memory")
     assert processes.of_run(first) == []
-    until(lambda info: info.status == "running", second)
+    until(lambda info: info.state.status == "running", second)
 
     resumed_from = last_whole(killed.folder / "checkpoints")
     assert resume_run(first) == first
-    waiting = until(lambda info: info.queue_place is not None, first)
-    assert (waiting.status, waiting.attempts, waiting.mlflow_run_id) == ("queued", 2, before.mlflow_run_id)
+    waiting = until(lambda info: info.state.queue_place is not None, first)
+    assert (waiting.state.status, waiting.state.attempts, waiting.state.mlflow_run_id) == ("queued", 2, before.state.mlflow_run_id)
     with pytest.raises(RunError, match="is queued; it needs no resuming"):
         resume_run(first)
     asked = time.monotonic()
     stopped = stop_run(first)
-    assert stopped.status == "stopped" and time.monotonic() - asked < 20
+    assert stopped.state.status == "stopped" and time.monotonic() - asked < 20
     step = int(resumed_from.name.removeprefix("checkpoint-"))
-    assert stopped.reason == f"stopped before training went on; the last checkpoint is checkpoints/checkpoint-{step}"
-    assert run_info(second).status == "running"
+    assert stopped.state.reason == f"stopped before training went on; the last checkpoint is checkpoints/checkpoint-{step}"
+    assert run_info(second).state.status == "running"
 
     resume_run(first)
-    assert stop_run(second).status == "stopped"
-    going_on = until(lambda info: info.status == "running" and info.step > step, first)
-    assert (going_on.attempts, going_on.mlflow_run_id, going_on.started_at) == (3, before.mlflow_run_id, before.started_at)
+    assert stop_run(second).state.status == "stopped"
+    going_on = until(lambda info: info.state.status == "running" and info.state.step > step, first)
+    assert (going_on.state.attempts, going_on.state.mlflow_run_id, going_on.state.started_at) == (
+        3,
+        before.state.mlflow_run_id,
+        before.state.started_at,
+    )
     ended = stop_run(first)
-    assert ended.status == "stopped" and ended.step > step
+    assert ended.state.status == "stopped" and ended.state.step > step
     assert f"resumed from {resumed_from.name} (attempt 3)" in (ended.folder / "log.txt").read_text()
     steps = [step for step, _ in history(first)["loss"]]
-    assert min(steps) <= step and max(steps) == ended.step
+    assert min(steps) <= step and max(steps) == ended.state.step
     assert processes.of_run(first) == processes.of_run(second) == []
 
 
@@ -165,7 +174,7 @@ def test_process_that_cannot_be_started_leaves_the_run_as_it_was(gelora_home, mo
     write_state(folder, RunState(status="stopped", reason="stopped at step 3", step=3))
     with pytest.raises(RunError, match="cannot be started: no memory"):
         resume_run(folder.name)
-    assert (run_info(folder.name).status, run_info(folder.name).reason) == ("stopped", "stopped at step 3")
+    assert (run_info(folder.name).state.status, run_info(folder.name).state.reason) == ("stopped", "stopped at step 3")
     with pytest.raises(RunError, match="cannot be started: no memory"):
         start_run(SPEC)
     assert [info.id for info in list_runs()] == [folder.name]

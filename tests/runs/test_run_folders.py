@@ -61,13 +61,13 @@ def test_run_of_a_dead_process_is_failed_and_stays_so(folder):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     launched(folder, child.pid, psutil.Process(child.pid).create_time())
     write_state(folder, RunState(status="running", step=7))
-    assert run_info(folder.name).status == "running"
+    assert run_info(folder.name).state.status == "running"
     child.kill()
     child.wait()
     info = run_info(folder.name)
-    assert (info.status, info.reason, info.step) == ("failed", LOST, 7)
+    assert (info.state.status, info.state.reason, info.state.step) == ("failed", LOST, 7)
     assert read_state(folder).status == "failed"
-    assert info.ended_at is not None
+    assert info.state.ended_at is not None
 
 
 def test_zombie_counts_as_dead(folder):
@@ -76,53 +76,53 @@ def test_zombie_counts_as_dead(folder):
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE
-    assert run_info(folder.name).status == "failed"
+    assert run_info(folder.name).state.status == "failed"
     child.wait()
 
 
 def test_reused_pid_is_not_the_run(folder):
     pid, created = me()
     launched(folder, pid, created - 1000)
-    assert run_info(folder.name).status == "failed"
+    assert run_info(folder.name).state.status == "failed"
 
 
 def test_end_that_the_worker_wrote_is_kept(folder):
     launched(folder, *me())
     write_state(folder, RunState(status="finished", metrics={"eval_accuracy": 0.5}))
     launched(folder, 2**22 + 1, 0.0)
-    assert run_info(folder.name).status == "finished"
-    assert run_info(folder.name).metrics == {"eval_accuracy": 0.5}
+    assert run_info(folder.name).state.status == "finished"
+    assert run_info(folder.name).state.metrics == {"eval_accuracy": 0.5}
 
 
 def test_run_being_started_is_queued_and_one_that_never_was_is_failed(folder):
-    assert run_info(folder.name).status == "queued"
+    assert run_info(folder.name).state.status == "queued"
     os.utime(folder / "spec.json", (0, 0))
-    assert run_info(folder.name).status == "failed"
+    assert run_info(folder.name).state.status == "failed"
 
 
 def test_run_whose_starter_died_before_it_had_a_process_is_failed_at_once(folder):
     pid, created = me()
     write_json(folder / "launch.json", {"started_at": now(), "starter_pid": pid, "starter_create_time": created})
     os.utime(folder / "launch.json", (time.time() - 5, time.time() - 5))
-    assert run_info(folder.name).status == "queued"
+    assert run_info(folder.name).state.status == "queued"
     write_json(folder / "launch.json", {"started_at": now(), "starter_pid": 2**22 + 1, "starter_create_time": 0.0})
     os.utime(folder / "launch.json", (time.time() - 5, time.time() - 5))
-    assert run_info(folder.name).status == "failed"
+    assert run_info(folder.name).state.status == "failed"
 
 
 def test_process_that_is_not_on_record_yet_is_found_by_its_mark(folder):
     child = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], folder / "log.txt", folder.name, os.environ)
     os.utime(folder / "spec.json", (0, 0))
-    assert run_info(folder.name).status == "queued"
+    assert run_info(folder.name).state.status == "queued"
     child.kill()
     child.wait()
-    assert run_info(folder.name).status == "failed"
+    assert run_info(folder.name).state.status == "failed"
 
 
 def test_clock_that_was_set_does_not_end_a_run(folder):
     child = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], folder / "log.txt", folder.name, os.environ)
     launched(folder, child.pid, psutil.Process(child.pid).create_time() - 7200)
-    assert run_info(folder.name).status == "queued"
+    assert run_info(folder.name).state.status == "queued"
     child.kill()
     child.wait()
 
@@ -133,7 +133,7 @@ def test_no_child_of_a_dead_run_is_left(folder):
     launched(folder, child.pid, psutil.Process(child.pid).create_time())
     child.wait()
     assert [process.name() for process in processes.of_run(folder.name)] == ["sleep"]
-    assert run_info(folder.name).status == "failed"
+    assert run_info(folder.name).state.status == "failed"
     assert processes.of_run(folder.name) == []
 
 
@@ -149,18 +149,18 @@ def test_no_child_of_a_dead_run_is_left(folder):
 def test_exit_status_that_the_starter_saw_names_the_reason(folder, returncode, says):
     launched(folder, 2**22 + 1, time.time())
     write_json(folder / "exit.json", {"pid": 2**22 + 1, "returncode": returncode})
-    assert run_info(folder.name).reason.startswith(says)
+    assert run_info(folder.name).state.reason.startswith(says)
 
 
 def test_exit_status_of_an_earlier_process_does_not_count(folder):
     launched(folder, 2**22 + 1, time.time())
     write_json(folder / "exit.json", {"pid": 4, "returncode": -11})
-    assert run_info(folder.name).reason == LOST
+    assert run_info(folder.name).state.reason == LOST
 
 
 def test_run_of_before_the_machine_was_restarted_says_so(folder):
     launched(folder, *me()[:1], psutil.boot_time() - 1000)
-    assert run_info(folder.name).reason.startswith("lost: the machine was restarted")
+    assert run_info(folder.name).state.reason.startswith("lost: the machine was restarted")
 
 
 def test_the_last_message_is_read(folder):
@@ -168,15 +168,15 @@ def test_the_last_message_is_read(folder):
     launched(folder, 2**22 + 1, time.time())
     last_words.say(folder, "failed", "disk full: free some space" + "x" * 10_000)
     assert (folder / "last_words.json").stat().st_size == 4096
-    assert run_info(folder.name).reason.startswith("disk full: free some space")
+    assert run_info(folder.name).state.reason.startswith("disk full: free some space")
 
 
 def test_run_that_says_nothing_is_shown_as_silent_and_not_given_up(folder):
     launched(folder, *me())
     write_state(folder, RunState(status="running", heartbeat_at="2026-01-01T00:00:00+00:00"))
     info = run_info(folder.name)
-    assert (info.status, info.is_live) == ("running", True)
-    assert info.silent_seconds > 60 and info.reason.startswith("silent for ")
+    assert (info.state.status, info.is_live) == ("running", True)
+    assert info.silent_seconds > 60 and info.state.reason.startswith("silent for ")
     write_state(folder, RunState(status="running", heartbeat_at=now()))
     assert run_info(folder.name).silent_seconds is None
 
@@ -186,13 +186,13 @@ def test_stop_request_explains_a_process_that_is_gone(folder):
     write_json(folder / "stop.json", {"killed": True, "grace_seconds": 3.0})
     write_state(folder, RunState(status="running", step=3))
     info = run_info(folder.name)
-    assert info.status == "stopped"
-    assert info.reason == "it did not stop within 3 s and was killed; there is no checkpoint"
+    assert info.state.status == "stopped"
+    assert info.state.reason == "it did not stop within 3 s and was killed; there is no checkpoint"
 
 
 def test_stopping_a_run_that_has_ended_changes_nothing(folder):
     write_state(folder, RunState(status="finished", ended_at="2026-01-01T00:00:00+00:00"))
-    assert stop_run(folder.name).status == "finished"
+    assert stop_run(folder.name).state.status == "finished"
     assert not (folder / "stop.json").exists()
 
 
@@ -206,8 +206,8 @@ def test_process_that_ignores_the_request_is_killed_with_its_children(folder):
     launched(folder, child.pid, psutil.Process(child.pid).create_time())
     write_state(folder, RunState(status="running", step=3))
     info = stop_run(folder.name, grace_seconds=0.2)
-    assert info.status == "stopped"
-    assert "was killed" in info.reason
+    assert info.state.status == "stopped"
+    assert "was killed" in info.state.reason
     child.wait()
     psutil.wait_procs([grandchild], timeout=10)
     assert not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE
@@ -223,17 +223,17 @@ def test_damaged_folder_is_listed_and_leaves_the_others_alone(folder, name, cont
     launched(good, *me())
     (folder / name).write_bytes(content)
     runs = {info.id: info for info in list_runs()}
-    assert runs[good.name].status == "queued"
+    assert runs[good.name].state.status == "queued"
     if name == "launch.json" and content.startswith(b'{"'):
         return  # a launch record that lacks what it should have: state.json has it too
-    assert runs[folder.name].status == "failed"
-    assert "damaged" in runs[folder.name].reason or runs[folder.name].reason == LOST
+    assert runs[folder.name].state.status == "failed"
+    assert "damaged" in runs[folder.name].state.reason or runs[folder.name].state.reason == LOST
 
 
 def test_empty_folder_is_listed_as_failed(gelora_home):
     empty = create_folder(SPEC)
     (empty / "spec.json").unlink()
-    assert [(i.status, i.model) for i in list_runs()] == [("failed", "?")]
+    assert [(i.state.status, i.model) for i in list_runs()] == [("failed", "?")]
 
 
 def test_unfinished_and_deleted_folders_are_not_listed(folder):
@@ -291,7 +291,7 @@ def test_full_disk_while_settling_still_gives_an_answer(folder, monkeypatch):
 
     monkeypatch.setattr("gelora.runs.process.looking.write_state", full)
     info = run_info(folder.name)
-    assert (info.status, info.reason) == ("failed", f"{LOST} (no space)")
+    assert (info.state.status, info.state.reason) == ("failed", f"{LOST} (no space)")
 
 
 def test_an_ended_run_is_read_again_only_when_a_record_of_it_is_another(folder, monkeypatch):
@@ -299,18 +299,18 @@ def test_an_ended_run_is_read_again_only_when_a_record_of_it_is_another(folder, 
 
     launched(folder, *me())
     write_state(folder, RunState(status="finished", step=10))
-    assert run_info(folder.name).step == 10
+    assert run_info(folder.name).state.step == 10
     read = []
     monkeypatch.setattr(looking, "read_state", lambda f: read.append(f) or read_state(f))
-    assert run_info(folder.name).step == 10 and read == []
+    assert run_info(folder.name).state.step == 10 and read == []
     write_state(folder, RunState(status="finished", step=11))
-    assert run_info(folder.name).step == 11 and len(read) == 1
+    assert run_info(folder.name).state.step == 11 and len(read) == 1
     write_state(folder, RunState(status="queued"))
     assert run_info(folder.name).is_live and run_info(folder.name).is_live and len(read) == 3
 
 
 def test_a_damaged_record_is_not_kept_for_good(folder):
     (folder / "state.json").write_text("{")
-    assert "damaged" in run_info(folder.name).reason
+    assert "damaged" in run_info(folder.name).state.reason
     write_state(folder, RunState(status="finished"))
-    assert run_info(folder.name).status == "finished"
+    assert run_info(folder.name).state.status == "finished"

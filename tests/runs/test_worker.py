@@ -74,7 +74,7 @@ def test_run_that_has_ended_is_not_run_again(gelora_home, capsys):
     write_state(folder, RunState(status="finished"))
     assert main([folder.name]) == 2
     assert "already finished" in capsys.readouterr().err
-    assert run_info(folder.name).status == "finished"
+    assert run_info(folder.name).state.status == "finished"
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -100,11 +100,11 @@ def test_log_line_and_state_hold_the_same_floats(gelora_home, capsys):
     recorder.progress(3, 12, None)
     recorder.values(3, {"loss": 0.1 + 0.2, "grad_norm": float("inf")})
     assert capsys.readouterr().out == "step 3/12 loss=0.30000000000000004 grad_norm=inf\n"
-    assert run_info(folder.name).status == "running"
+    assert run_info(folder.name).state.status == "running"
     recorder.end("failed", "data: no")
     info = run_info(folder.name)
-    assert (info.status, info.reason, info.seconds_left) == ("failed", "data: no", None)
-    assert (info.step, info.metrics) == (3, {"loss": 0.1 + 0.2})
+    assert (info.state.status, info.state.reason, info.state.seconds_left) == ("failed", "data: no", None)
+    assert (info.state.step, info.state.metrics) == (3, {"loss": 0.1 + 0.2})
 
 
 def test_cause_that_a_library_wrapped_is_found():
@@ -122,7 +122,7 @@ def test_run_with_a_damaged_spec_ends_with_a_sentence(gelora_home, capsys):
     (folder / "spec.json").write_text("{")
     assert main([folder.name]) == 1
     info = run_info(folder.name)
-    assert info.status == "failed" and info.reason.startswith("input: This is not JSON")
+    assert info.state.status == "failed" and info.state.reason.startswith("input: This is not JSON")
 
 
 def test_run_whose_stop_was_asked_for_before_it_began_does_not_begin(gelora_home, capsys):
@@ -130,7 +130,7 @@ def test_run_whose_stop_was_asked_for_before_it_began_does_not_begin(gelora_home
     write_json(folder / "stop.json", {"grace_seconds": 3.0})
     assert main([folder.name]) == 0
     info = run_info(folder.name)
-    assert (info.status, info.reason) == ("stopped", "stopped before training began")
+    assert (info.state.status, info.state.reason) == ("stopped", "stopped before training began")
 
 
 def test_full_disk_is_named_though_nothing_can_be_written(gelora_home, capsys, monkeypatch):
@@ -147,7 +147,7 @@ def test_full_disk_is_named_though_nothing_can_be_written(gelora_home, capsys, m
     monkeypatch.setattr("gelora.runs.process.worker.work", begin)
     assert main([folder.name]) == 1
     monkeypatch.setattr(processes, "find", lambda *_: None)  # as if this process had ended
-    assert (run_info(folder.name).status, run_info(folder.name).reason) == ("failed", reasons.DISK_FULL)
+    assert (run_info(folder.name).state.status, run_info(folder.name).state.reason) == ("failed", reasons.DISK_FULL)
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="a small disk of its own can be mounted by root on Linux alone")
@@ -169,9 +169,9 @@ def test_really_full_disk_is_named_and_the_run_resumes_when_there_is_room(tmp_pa
         monkeypatch.setattr("gelora.runs.process.worker.work", fill)
         assert main([folder.name]) == 1
         monkeypatch.setattr(processes, "find", lambda *_: None)
-        assert run_info(folder.name).reason.startswith(reasons.DISK_FULL)
+        assert run_info(folder.name).state.reason.startswith(reasons.DISK_FULL)
         filler.unlink()
-        assert (run_info(folder.name).status, run_info(folder.name).can_resume) == ("failed", True)
+        assert (run_info(folder.name).state.status, run_info(folder.name).can_resume) == ("failed", True)
         assert read_state(folder).reason == reasons.DISK_FULL
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -194,4 +194,4 @@ def test_run_sees_the_one_gpu_whose_turn_it_has(gelora_home, monkeypatch, capsys
     folder = create_folder(SPEC)
     assert main([folder.name]) == 0
     assert environment["CUDA_VISIBLE_DEVICES"] == seen
-    assert (run_info(folder.name).status, run_info(folder.name).slot) == ("finished", slot)
+    assert (run_info(folder.name).state.status, run_info(folder.name).state.slot) == ("finished", slot)

@@ -196,9 +196,9 @@ def delete_run(run_id: str) -> None:
     folder = run_folder(run_id)
     info = look(folder)
     if info.is_live:
-        raise RunError(f"Run {run_id} is {info.status}; stop it first (`gelora stop {run_id}`), then delete it.")
-    if info.mlflow_run_id is not None:
-        tracking.forget(info.mlflow_run_id)
+        raise RunError(f"Run {run_id} is {info.state.status}; stop it first (`gelora stop {run_id}`), then delete it.")
+    if info.state.mlflow_run_id is not None:
+        tracking.forget(info.state.mlflow_run_id)
     queue.drop(run_id)
     try:
         folder.rename(folder.with_name(f".deleted-{run_id}"))  # at once out of every list, however long the removal takes

@@ -118,15 +118,15 @@ def summarise(runs: Iterable[RunInfo], metric: str) -> list[RunGroup]:
     """The finished runs that have the metric, grouped by everything but the seed, the cheapest group first."""
     groups: dict[str, list[RunInfo]] = {}
     for run in runs:
-        if run.spec is not None and run.status == "finished" and math.isfinite(run.metrics.get(metric, math.nan)):
+        if run.spec is not None and run.state.status == "finished" and math.isfinite(run.state.metrics.get(metric, math.nan)):
             groups.setdefault(dataclasses.replace(run.spec, seed=0).digest(), []).append(run)
     labels = _labels({key: members[0].spec for key, members in groups.items() if members[0].spec is not None})
     found = [
         RunGroup(
             label=labels[key],
             run_ids=tuple(run.id for run in members),
-            values=tuple(run.metrics[metric] for run in members),
-            n_params=members[0].n_adapter_params or 0,
+            values=tuple(run.state.metrics[metric] for run in members),
+            n_params=members[0].state.n_adapter_params or 0,
             method=members[0].method,
             strategy=members[0].strategy,
         )

@@ -29,8 +29,10 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
 
 @dataclass
 class RunState:
-    """How a run stands, as its worker last said; times are UTC in ISO 8601, `metrics` holds the last finite values.
+    """How a run stands, as its worker last said; times are UTC in ISO 8601.
 
+    status: queued, running, finished, failed or stopped, with `reason` where it needs one; stage: what the process is doing
+    now, in words; metrics: the last finite value of each; main_metric: the name of the task's metric (`eval_accuracy`, say);
     slot: the device it holds (`cpu`, `cuda:0`), None while it waits; queue_place: 1 for the next one to start;
     attempts: 1, and 1 more for every time it was resumed; gpu_utilisation: from 0 to 1.
     """
@@ -69,63 +71,48 @@ class RunState:
 class RunInfo:
     """One run as a person sees it.
 
-    status: queued, running, finished, failed or stopped, with `reason` where it needs one; stage: what the process is
-    doing now, in words; metrics: {name: last value}; main_metric: the name of the task's metric (`eval_accuracy`, say);
-    strategy: the plan's, None for a method without one; spec: None when its file is damaged; silent_seconds: how long a
+    state: as its worker last said, with what others know better: `started_at` is when it was first started, `pid` that of a
+    process which has not spoken yet, and `status` and `reason` say so when spec.json is damaged or a process is silent;
+    spec: None when its file is damaged; fingerprint: the spec's digest when the run was started; silent_seconds: how long a
     running process has said nothing, None unless that is long (the reason says so, the run is not given up).
     """
 
     id: str
-    status: str
-    reason: str | None
-    stage: str
-    model: str
-    dataset: str
-    method: str
-    strategy: str | None
-    started_at: str | None
-    ended_at: str | None
-    metrics: dict[str, float]
-    main_metric: str | None
-    step: int
-    total_steps: int | None
-    seconds_left: float | None
-    examples_per_second: float | None
-    tokens_per_second: float | None
-    gpu_memory_bytes: int | None
-    gpu_memory_total_bytes: int | None
-    gpu_utilisation: float | None
-    device: str | None
-    slot: str | None
-    queue_place: int | None
-    attempts: int
-    silent_seconds: float | None
-    task: str | None
-    higher_is_better: bool
-    n_adapter_params: int | None
-    n_head_params: int | None
-    majority_accuracy: float | None
-    fingerprint: str | None
-    mlflow_run_id: str | None
+    state: RunState
     spec: RunSpec | None
     folder: Path
-    pid: int | None
+    fingerprint: str | None = None
+    silent_seconds: float | None = None
+
+    @property
+    def model(self) -> str:
+        """The model's id or folder, "?" when the spec is damaged."""
+        return self.spec.model if self.spec else "?"
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name or path, "?" when the spec is damaged."""
+        return self.spec.data.dataset if self.spec else "?"
+
+    @property
+    def method(self) -> str:
+        """How it is trained (`gelora.records.METHODS`), "?" when the spec is damaged."""
+        return self.spec.training.method if self.spec else "?"
+
+    @property
+    def strategy(self) -> str | None:
+        """The plan's strategy, None for a method without a plan."""
+        return self.spec.plan.strategy if self.spec and self.spec.plan else None
 
     @property
     def is_live(self) -> bool:
         """Whether the run is queued or running."""
-        return self.status in LIVE
+        return self.state.status in LIVE
 
     @property
     def can_resume(self) -> bool:
         """Whether `resume_run` takes it: it was stopped or failed, and what it was asked to do is readable."""
-        return self.status in ("stopped", "failed") and self.spec is not None
-
-
-# What RunInfo takes from RunState as it is.
-_SAME = ({f.name for f in dataclasses.fields(RunInfo)} & {f.name for f in dataclasses.fields(RunState)}) - {
-    *("status", "reason", "started_at", "metrics", "pid"),
-}
+        return self.state.status in ("stopped", "failed") and self.spec is not None
 
 
 def now() -> str:
@@ -263,24 +250,15 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
     silent = _silent_seconds(state) if status in LIVE else None
     if silent is not None and reason is None:
         reason = f"silent for {silent:.0f} s: the process lives, but says nothing; wait, or stop it and resume"
-    same: dict[str, Any] = {name: getattr(state, name) for name in _SAME}
-    return RunInfo(
-        id=folder.name,
+    seen = dataclasses.replace(
+        state,
         status=status,
         reason=reason,
-        model=spec.model if spec else "?",
-        dataset=spec.data.dataset if spec else "?",
-        method=spec.training.method if spec else "?",
-        strategy=spec.plan.strategy if spec and spec.plan else None,
         started_at=launch.get("started_at") or state.started_at,
-        metrics=dict(state.metrics),
-        silent_seconds=silent,
-        fingerprint=launch.get("fingerprint"),
-        spec=spec,
-        folder=folder,
         pid=state.pid or launch.get("pid"),
-        **same,
+        metrics=dict(state.metrics),
     )
+    return RunInfo(folder.name, seen, spec, folder, launch.get("fingerprint"), silent)
 
 
 def _silent_seconds(state: RunState) -> float | None:
