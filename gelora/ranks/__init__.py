@@ -7,7 +7,7 @@ first used, so that this face stays light.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gelora.ranks.peft.lora_form import lora_arguments, parameter_note
+from gelora.ranks.peft.lora_names import lora_arguments, parameter_note
 from gelora.ranks.peft.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
 from gelora.ranks.rule.agreement import RankAgreement, rank_agreement, same_ranks
 from gelora.ranks.rule.allocation import allocate_ranks, rise_units, uniform_ranks
@@ -33,20 +33,21 @@ if TYPE_CHECKING:
         allocate as allocate,
         allocator_state as allocator_state,
         apply_adalora as apply_adalora,
+        found_plan as found_plan,
         restore_allocator as restore_allocator,
+        save_found_lora as save_found_lora,
         share_orthogonality as share_orthogonality,
         to_adalora_config as to_adalora_config,
     )
-    from gelora.ranks.peft.adalora_export import found_plan as found_plan, save_found_lora as save_found_lora
     from gelora.ranks.peft.adapter_import import plan_from_adapter as plan_from_adapter
     from gelora.ranks.peft.initial_adapter import InitialAdapter as InitialAdapter
     from gelora.ranks.peft.lora import (
         INITS_OF_BASE as INITS_OF_BASE,
         apply_plan as apply_plan,
         dora_params as dora_params,
+        export_lora_config as export_lora_config,
         to_lora_config as to_lora_config,
     )
-    from gelora.ranks.peft.lora_export import export_lora_config as export_lora_config
     from gelora.ranks.peft.resize import Resized as Resized, resize_adapters as resize_adapters
     from gelora.ranks.peft.trained_parts import (
         count_parameters as count_parameters,
@@ -57,21 +58,38 @@ if TYPE_CHECKING:
         train_everything as train_everything,
         train_head_alone as train_head_alone,
     )
-    from gelora.ranks.scores.importance import all_module_scores as all_module_scores, module_scores as module_scores
+    from gelora.ranks.scores.module_scores import all_module_scores as all_module_scores, module_scores as module_scores
 
 # What needs torch or PEFT, and where it is.
 _LATE = {
-    "plan_from_adapter": "peft.adapter_import",
-    **dict.fromkeys(("all_module_scores", "module_scores"), "scores.importance"),
-    **dict.fromkeys(("allocate", "allocator_state", "apply_adalora", "restore_allocator"), "peft.adalora"),
-    **dict.fromkeys(("share_orthogonality", "to_adalora_config"), "peft.adalora"),
-    **dict.fromkeys(("found_plan", "save_found_lora"), "peft.adalora_export"),
-    "InitialAdapter": "peft.initial_adapter",
-    **dict.fromkeys(("INITS_OF_BASE", "apply_plan", "dora_params", "to_lora_config"), "peft.lora"),
-    "export_lora_config": "peft.lora_export",
-    **dict.fromkeys(("Resized", "resize_adapters"), "peft.resize"),
-    **dict.fromkeys(("count_parameters", "head_modules", "language_head", "modules_to_save"), "peft.trained_parts"),
-    **dict.fromkeys(("train_biases", "train_everything", "train_head_alone"), "peft.trained_parts"),
+    name: where
+    for where, names in {
+        "peft.adalora": (
+            "allocate",
+            "allocator_state",
+            "apply_adalora",
+            "found_plan",
+            "restore_allocator",
+            "save_found_lora",
+            "share_orthogonality",
+            "to_adalora_config",
+        ),
+        "peft.adapter_import": ("plan_from_adapter",),
+        "peft.initial_adapter": ("InitialAdapter",),
+        "peft.lora": ("INITS_OF_BASE", "apply_plan", "dora_params", "export_lora_config", "to_lora_config"),
+        "peft.resize": ("Resized", "resize_adapters"),
+        "peft.trained_parts": (
+            "count_parameters",
+            "head_modules",
+            "language_head",
+            "modules_to_save",
+            "train_biases",
+            "train_everything",
+            "train_head_alone",
+        ),
+        "scores.module_scores": ("all_module_scores", "module_scores"),
+    }.items()
+    for name in names
 }
 
 __all__ = [

@@ -7,19 +7,27 @@ LoRA does (the singular value itself is folded into A when the adapter is saved)
 at the start down to the plan's, and at each step the best-scored singular values that fit are kept. Where all modules have
 one shape, that is PEFT's AdaLoRA with the plan's total rank, exactly; elsewhere the plan's budget is missed by less than
 the cost of the cheapest singular value that was left out. Does not depend on the training loop, which calls `allocate` after every step.
+
+What it has found is a plan of its own, and saved as plain LoRA, which loads everywhere: singular values of zero leave, the
+others are folded into A.
 """
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
-from peft import AdaLoraConfig, PeftModel, TaskType, get_peft_model
+from peft import AdaLoraConfig, PeftModel, TaskType, get_peft_model, get_peft_model_state_dict
 from peft.tuners.adalora import RankAllocator
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import save_file
 from torch import nn
 
 from gelora.errors import InputError, ModelError
+from gelora.ranks.peft.lora import to_lora_config
 from gelora.ranks.peft.lora_checks import ADAPTER, adapted_layers, check_fresh, check_names, check_not_renamed, check_saved, saved_modules
 from gelora.ranks.peft.lora_names import is_conv1d, listed, names_in_model
 from gelora.records import RankPlan, check_choice, check_range
@@ -219,6 +227,60 @@ def restore_allocator(peft_model: PeftModel, averages: dict[str, torch.Tensor], 
         getattr(allocator, part)[name] = tensor.to(parameters[name].device)
         allocator.ipt[name] = torch.zeros_like(parameters[name])
     allocator.kept = kept
+
+
+def found_plan(peft_model: PeftModel, plan: RankPlan) -> RankPlan:
+    """The ranks that AdaLoRA has given the plan's modules so far: in each, the number of singular values that are not zero.
+
+    Its `n_adapter_params` are the effective parameters, at most those of `plan` once training has come to its last phase.
+
+    Args:
+        peft_model: from `apply_adalora`.
+        plan: the one that it was made with.
+
+    Raises:
+        ModelError: all singular values are zero, as they are before the first step.
+    """
+    layers = adapted_layers(peft_model)
+    ranks, alphas = {}, {}
+    for name, full_name in names_in_model(plan, peft_model.get_base_model()).items():
+        layer = layers[full_name]
+        ranks[name] = int((layer.lora_E[ADAPTER] != 0).sum())
+        alphas[name] = ranks[name] * layer.lora_alpha[ADAPTER] / layer.r[ADAPTER]
+    if not any(ranks.values()):
+        raise ModelError("Every singular value of AdaLoRA is zero, so there is no adapter yet; train for at least one step.")
+    return dataclasses.replace(plan, ranks=ranks, alphas=alphas, strategy="adalora", edits={}, block_notes={})
+
+
+@torch.no_grad()
+def save_found_lora(peft_model: PeftModel, plan: RankPlan, folder: Path) -> RankPlan:
+    """Save adapter and head into `folder` as plain LoRA of the ranks found; returns them, as `found_plan` does.
+
+    Raises:
+        ModelError: as `found_plan`.
+        OSError: the folder cannot be written.
+    """
+    found = found_plan(peft_model, plan)
+    base, layers, made = peft_model.get_base_model(), adapted_layers(peft_model), peft_model.peft_config[ADAPTER]
+    state = {k: v for k, v in get_peft_model_state_dict(peft_model, save_embedding_layers=False).items() if ".lora_" not in k}
+    for name, full_name in names_in_model(found, base).items():
+        layer = layers[full_name]
+        values = layer.lora_E[ADAPTER]
+        kept = (values != 0).view(-1)
+        if not kept.any():
+            continue
+        # PEFT's AdaLoRA divides by the rank that it began with, plus a small number.
+        scaling = layer.scaling[ADAPTER] / (layer.ranknum[ADAPTER] + 1e-5) / (found.alphas[name] / found.ranks[name])
+        state[f"base_model.model.{full_name}.lora_A.weight"] = (layer.lora_A[ADAPTER] * values * scaling)[kept]
+        state[f"base_model.model.{full_name}.lora_B.weight"] = layer.lora_B[ADAPTER][:, kept]
+    config = to_lora_config(found, base, task_type=made.task_type, modules_to_save=made.modules_to_save)
+    config.fan_in_fan_out = made.fan_in_fan_out
+    config.base_model_name_or_path = made.base_model_name_or_path
+    config.inference_mode = True
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous().cpu() for k, v in state.items()}, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    config.save_pretrained(folder)
+    return found
 
 
 _AVERAGES = ("exp_avg_ipt", "exp_avg_unc")

@@ -1,6 +1,6 @@
 """Anybody's LoRA adapter as a `RankPlan`: which rank and alpha it gives the modules of a model, and what else it trains.
 
-Knows no weights of the model. What an adapter's files say, `adapter_files` knows, whom its names mean, `adapter_names`,
+Knows no weights of the model. What an adapter's files say, `adapter_files` knows, whom its names mean, `adapter_models`,
 what PEFT makes of its config, `adapter_trial`, and what is worth saying, `adapter_notes`.
 """
 
@@ -14,13 +14,11 @@ from typing import Any
 from gelora.errors import InputError, ModelError
 from gelora.ranks.peft.adapter_config import AdapterConfig
 from gelora.ranks.peft.adapter_files import AdapterFiles, LoraShape, read_adapter
-from gelora.ranks.peft.adapter_models import full_names, models_for
-from gelora.ranks.peft.adapter_names import another_model, modules_by_name, names_now, reading_of, single_expert
+from gelora.ranks.peft.adapter_models import another_model, full_names, models_for, modules_by_name, names_now, reading_of, single_expert
 from gelora.ranks.peft.adapter_notes import Found, also_trained, notes_of
 from gelora.ranks.peft.adapter_trial import Trial
 from gelora.ranks.peft.expressions import Expressions
-from gelora.ranks.peft.lora_form import matches
-from gelora.ranks.peft.lora_names import listed
+from gelora.ranks.peft.lora_names import listed, matches
 from gelora.ranks.rule.allocation import SCALING
 from gelora.records import ModelStructure, RankPlan, TargetModule
 from gelora.sources import TARGETS, select_modules

@@ -11,8 +11,7 @@ from torch import nn
 
 from gelora.ranks.peft.adapter_config import CONFIG_FILE
 from gelora.ranks.peft.adapter_files import AdapterFiles
-from gelora.ranks.peft.adapter_models import Skeleton
-from gelora.ranks.peft.adapter_names import is_in_a_block
+from gelora.ranks.peft.adapter_models import Skeleton, is_in_a_block
 from gelora.ranks.peft.adapter_trial import Trial
 from gelora.ranks.peft.lora_names import listed
 from gelora.ranks.rule.allocation import SCALING

@@ -14,7 +14,7 @@ from typing import Any
 import regex
 
 from gelora.errors import InputError
-from gelora.ranks.peft.lora_form import matches
+from gelora.ranks.peft.lora_names import matches
 
 SECONDS = 2.0
 """Processor time that all expressions of one adapter may take together; those of usual configs take hundredths of it."""

@@ -1,6 +1,6 @@
 """From a `RankPlan` to PEFT's LoRA: config and adapters, checked against what PEFT made of them.
 
-Knows nothing of dimensions, training or files. This file, `adalora` and `trained_parts` are those that build PEFT configs.
+Does not depend on dimensions, training or files. This file, `adalora` and `trained_parts` are those that build PEFT configs.
 """
 
 import copy
@@ -8,12 +8,14 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
+from transformers.models.auto import modeling_auto
 
-from gelora.errors import InputError, ModelError
+from gelora.errors import HubError, InputError, ModelError
 from gelora.ranks.peft.lora_checks import (
     ADAPTER,
     adapted_layers,
@@ -25,10 +27,10 @@ from gelora.ranks.peft.lora_checks import (
     saved_modules,
     trainable,
 )
-from gelora.ranks.peft.lora_form import lora_arguments
-from gelora.ranks.peft.lora_names import is_conv1d, listed, names_in_model
+from gelora.ranks.peft.lora_names import is_conv1d, listed, lora_arguments, names_in_model
 from gelora.ranks.rule.budget import plan_budget
 from gelora.records import LORA_INITS, RankPlan, TargetModule, check_choice, check_range
+from gelora.sources import find_model, is_decoder_type, load_config, without_weights
 
 INITS_OF_BASE = ("olora", "pissa")
 """Ways of starting an adapter that take what it starts with out of the base weights; see `gelora.ranks.InitialAdapter`."""
@@ -182,6 +184,31 @@ def check_config(config: LoraConfig, plan: RankPlan, model: nn.Module) -> None:
     _check_made(made, plan, names, config.use_dora)
 
 
+def export_lora_config(plan: RankPlan) -> tuple[LoraConfig, str | None]:
+    """The plan's config with names relative to the base model, and a sentence where it could not be checked.
+
+    PEFT applies it on the meta device to the bare model and to the model under a head of its kind, and has to make exactly
+    the planned modules, ranks, alphas and parameters in both.
+
+    Args:
+        plan: its `model_id` says which model's config is read.
+
+    Returns:
+        The config, and None; or a sentence that the model's config is not on this machine, so that nothing was checked.
+
+    Raises:
+        ModelError: PEFT makes other adapters of it; the sentence names modules.
+    """
+    config = to_lora_config(plan)
+    try:
+        model_config: Any = load_config(find_model(plan.model_id, weights=False))
+    except (HubError, InputError) as error:
+        return config, f"PEFT has not tried this config, since the config of {plan.model_id} is not at hand ({error})"
+    for auto_class in _auto_classes(str(model_config.model_type)):
+        check_config(config, plan, without_weights(model_config, auto_class))
+    return config, None
+
+
 def _check_made(peft_model: PeftModel, plan: RankPlan, names: dict[str, str], use_dora: bool) -> None:
     check_adapters(peft_model, plan, names)
     n_adapter = sum(trainable(peft_model)[0].values())
@@ -248,3 +275,10 @@ def _check_init(plan: RankPlan, modules: Sequence[nn.Module], init_lora_weights:
             "PEFT's init_lora_weights 'olora' does not know the transposed maps of GPT-2 and would change the model; "
             "choose 'pissa' or 'default'."
         )
+
+
+def _auto_classes(model_type: str) -> list[str]:
+    if is_decoder_type(model_type):
+        return ["AutoModel", "AutoModelForCausalLM"]
+    has_classifier = model_type in modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+    return ["AutoModel", *(["AutoModelForSequenceClassification"] if has_classifier else [])]

@@ -13,8 +13,7 @@ from peft import LoraConfig, PeftModel
 
 from gelora.errors import InputError, ModelError
 from gelora.ranks.peft.lora_checks import ADAPTER, adapted_layers
-from gelora.ranks.peft.lora_form import lora_arguments
-from gelora.ranks.peft.lora_names import listed, names_in_model
+from gelora.ranks.peft.lora_names import listed, lora_arguments, names_in_model
 from gelora.records import RankPlan
 
 _MOMENTS = {"exp_avg": 1, "exp_avg_sq": 2, "max_exp_avg_sq": 2}

@@ -12,8 +12,7 @@ from torch import nn
 
 from gelora.errors import ModelError
 from gelora.ranks.peft.lora_checks import ADAPTER, HEADS_BY_TASK, check_fresh, check_saved, is_inside, saved_modules, trainable
-from gelora.ranks.peft.lora_form import matches
-from gelora.ranks.peft.lora_names import base_prefix, listed
+from gelora.ranks.peft.lora_names import base_prefix, listed, matches
 
 
 def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:

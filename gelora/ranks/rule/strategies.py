@@ -1,7 +1,7 @@
 """Which ways of giving out ranks there are, by name, and the plan of each at a budget: the rule's company.
 
 The rule is a heuristic, so it stands beside allocations of the same size that know less (even, by depth, at random) or
-other things (gradients, variance, spectrum). Pure arithmetic on records; how a score is measured is in `importance`.
+other things (gradients, variance, spectrum). Pure arithmetic on records; how a module is scored is in `scores/`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """One score a matrix from model and data: gradient, Fisher, EVA, weight spectrum.
 
-Turns what the strategies measure into `ModuleScores`. Knows nothing of ranks or budgets; the model is made ready in
-`importance_model`, the losses are in `importance_loss`, the variance of inputs in `importance_eva`.
+Turns what the strategies measure into `ModuleScores`; model and losses are made ready in `prepared`, the variance of
+inputs is in `eva`. Does not depend on ranks or budgets.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from gelora.errors import DataError, InputError, ModelError
-from gelora.ranks.scores.importance_model import WITH_DATA, Ready, prepare
+from gelora.ranks.scores.prepared import WITH_DATA, Ready, prepare
 from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_range
 from gelora.sources import ModelEntry
 
@@ -209,7 +209,7 @@ def _fisher(ready: Ready, report: Progress) -> _Measured:
 
 
 def _eva(ready: Ready, modules: Sequence[TargetModule], batch_size: int, r_max: int, report: Progress) -> _Measured:
-    from gelora.ranks.scores.importance_eva import input_components
+    from gelora.ranks.scores.eva import input_components
 
     texts = _needed(ready.texts)
     components = input_components(ready.base, modules, texts, batch_size, r_max, report)

@@ -17,9 +17,9 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 
 from gelora.errors import Cancelled, DataError, GeloraError, InputError, ModelError
 from gelora.ranks import all_module_scores, module_scores
-from gelora.ranks.scores.importance import stable_rank
-from gelora.ranks.scores.importance_eva import input_components
-from gelora.ranks.scores.importance_loss import Objective
+from gelora.ranks.scores.eva import input_components
+from gelora.ranks.scores.module_scores import stable_rank
+from gelora.ranks.scores.prepared import Objective
 from gelora.records import SCORE_STRATEGIES, DataChoice, ModuleScores, Sample, SampleSource, TargetModule
 from gelora.sources import TokenizedSample, find_model, load_sample, load_tokenizer, model_structure, select_modules, tokenize
 
