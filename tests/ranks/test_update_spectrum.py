@@ -11,6 +11,7 @@ from tiny_models import tiny_model
 
 from gelora.errors import InputError
 from gelora.ranks import adapter_spectra, random_factors, softmax_fisher, spectrum_of, update_of_each_rank
+from gelora.ranks.peft import expressions
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 16), st.floats(0.1, 64), st.integers(0, 99))
@@ -60,6 +61,19 @@ def test_modules_come_by_block_number(tmp_path):
     save_file({name: np.ones((1, 4) if "_A" in name else (4, 1), np.float32) for name in names}, tmp_path / "adapter_model.safetensors")
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1, "lora_alpha": 1}))
     assert [s.module for s in adapter_spectra(tmp_path)] == [f"layers.{i}.q_proj" for i in (0, 2, 10)]
+
+
+def test_a_pattern_that_no_name_is_ever_compared_with_to_the_end_is_refused(tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    monkeypatch.setattr(expressions, "SECONDS", 0.2)
+    name = "base_model.model.layers." + "a" * 30
+    save_file({f"{name}.lora_A.weight": np.ones((1, 4), np.float32), f"{name}.lora_B.weight": np.ones((4, 1), np.float32)},
+              tmp_path / "adapter_model.safetensors")  # fmt: skip
+    raw = {"peft_type": "LORA", "r": 1, "alpha_pattern": {r"(?:[a-z]|[a-z.]|[_\d])+(?:[a-z]|[a-z.]|[_\d])+(?=\d$)": 2}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(raw))
+    with pytest.raises(InputError, match=r"alpha_pattern has the expression .* takes longer than 0\.2 s"):
+        adapter_spectra(tmp_path)
 
 
 def test_what_is_no_adapter_is_said(tmp_path):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gelora.errors import InputError
-from gelora.ranks.peft.expressions import Expressions
+from gelora.ranks.peft.expressions import Expressions, short
 
 CONFIG_FILE = "adapter_config.json"
 
@@ -59,6 +59,17 @@ class AdapterConfig:
     def is_all_linear(self) -> bool:
         """Whether target_modules is PEFT's word for every linear map."""
         return isinstance(self.target_modules, str) and self.target_modules.lower() == "all-linear"
+
+    def effective_alpha(self, r: int, alpha: float) -> float:
+        """The alpha for which alpha / r is the factor on B·A that the adapter's own class uses.
+
+        Args:
+            r: the module's rank.
+            alpha: its lora_alpha by the config; AdaLoRA has one for all modules.
+        """
+        if self.is_adalora:  # alpha / init_r, whatever is left of the rank; without an alpha, 1
+            return self.lora_alpha / self.r * r if self.lora_alpha > 0 else float(r)
+        return float(alpha) * (r**0.5 if self.use_rslora else 1.0)
 
 
 def config_of(raw: Mapping[str, Any], where: str) -> AdapterConfig:
@@ -198,9 +209,3 @@ def _is_names(given: Any) -> bool:
 
 def _is_layers(given: Any) -> bool:
     return given is None or _is_int(given) or (isinstance(given, list) and all(_is_int(entry) for entry in given))
-
-
-def short(given: Any) -> str:
-    """What was given, as Python writes it, cut to 80 characters."""
-    text = repr(given)
-    return text if len(text) <= 80 else text[:77] + "..."

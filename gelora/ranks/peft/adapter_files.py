@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError
-from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_of, short
+from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_of
+from gelora.ranks.peft.expressions import short
 from gelora.sources import decoded, kind_of, unpacked
 
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -20,9 +21,9 @@ WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # A parameter of a LoRA layer: "base_model.model.layers.0.q_proj.lora_A.weight"; in a checkpoint that PEFT did not write
 # itself the adapter's name stands before the last part.
 _LORA_PARAMETER = re.compile(
-    r"(?:base_model\.model\.)?(?P<module>.+)\.(?P<part>lora_(?:embedding_)?[AB])(?:\.(?!weight$|bias$)[^.]+)?(?:\.(?P<leaf>weight|bias))?"
+    r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?:embedding_)?(?P<part>[ABE])(?:\.(?!weight$|bias$)[^.]+)?(?:\.(?P<leaf>weight|bias))?"
 )
-_LORA_EXTRA = re.compile(r"\.lora_(E|magnitude_vector|ranknum)(\.|$)|\.ranknum(\.|$)|\.(base_layer|token_adapter)\.")
+_LORA_EXTRA = re.compile(r"\.lora_(magnitude_vector|ranknum)(\.|$)|\.ranknum(\.|$)|\.(base_layer|token_adapter)\.")
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ def read_adapter(adapter: "str | Path | Mapping[str, Any]") -> AdapterFiles:
         return _read_folder(path)
     if is_file:
         if path.suffix in (".json", ".gz"):
-            return AdapterFiles(f"The adapter {path}", _read_config(path), None)
+            return AdapterFiles(f"The adapter {path}", read_config(path), None)
         if path.suffix in (".safetensors", ".bin"):
             beside = path.parent / CONFIG_FILE
-            return _read_weights(path, _read_config(beside) if beside.is_file() else None)
+            return _read_weights(path, read_config(beside) if beside.is_file() else None)
         raise InputError(f"{path} is no file of an adapter; give its folder, its {CONFIG_FILE}, or its {' or '.join(WEIGHT_FILES)}.")
     raise InputError(
         f"There is no file or folder {short(str(adapter))}. Give an adapter's folder or its {CONFIG_FILE}; "
@@ -87,7 +88,7 @@ def read_adapter(adapter: "str | Path | Mapping[str, Any]") -> AdapterFiles:
 
 def _read_folder(folder: Path) -> AdapterFiles:
     named = next((folder / name for name in (CONFIG_FILE, f"{CONFIG_FILE}.gz") if (folder / name).is_file()), None)
-    config = None if named is None else _read_config(named)
+    config = None if named is None else read_config(named)
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return _read_weights(folder / name, config)
@@ -98,7 +99,12 @@ def _read_folder(folder: Path) -> AdapterFiles:
     return AdapterFiles(f"The adapter {folder}", config, None)
 
 
-def _read_config(path: Path) -> AdapterConfig:
+def read_config(path: Path) -> AdapterConfig:
+    """The config in an adapter_config.json, also packed with gzip.
+
+    Raises:
+        InputError: it cannot be read, or is no LoRA's.
+    """
     return config_of(_object(str(path), _content(path)), str(path))
 
 
@@ -135,16 +141,22 @@ def _read_weights(path: Path, config: AdapterConfig | None) -> AdapterFiles:
     factors: dict[str, dict[str, tuple[int, ...]]] = {}
     whole: dict[str, int] = {}
     for key, shape in shapes.items():
-        found = _LORA_PARAMETER.fullmatch(key)
-        if found and found["leaf"] != "bias":
-            factors.setdefault(found["module"], {})[found["part"][-1]] = shape
-        elif not found and not _LORA_EXTRA.search(key):
+        factor = factor_of(key)
+        if factor is not None:
+            factors.setdefault(factor[0], {})[factor[1]] = shape
+        elif not _LORA_PARAMETER.fullmatch(key) and not _LORA_EXTRA.search(key):
             holder = key.removeprefix("base_model.model.").rpartition(".")[0]
             whole[holder] = whole.get(holder, 0) + math.prod(shape)
     if not factors and not (config and whole):
         raise InputError(f"{path} holds no lora_A and lora_B, so it is no LoRA adapter; give the {WEIGHT_FILES[0]} that PEFT writes.")
     layers = {module: _lora_shape(path, module, parts) for module, parts in factors.items()}
     return AdapterFiles(f"The adapter {path}", config, layers, whole)
+
+
+def factor_of(key: str) -> tuple[str, str] | None:
+    """(full name of the adapted module, A, B or E) of a factor's name in the weights, E being AdaLoRA's; None for other weights."""
+    found = _LORA_PARAMETER.fullmatch(key)
+    return (found["module"], found["part"]) if found and found["leaf"] != "bias" else None
 
 
 def _lora_shape(path: Path, module: str, parts: dict[str, tuple[int, ...]]) -> LoraShape:

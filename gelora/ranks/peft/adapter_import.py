@@ -102,7 +102,7 @@ def _in_config(files: AdapterFiles, config: AdapterConfig, structure: ModelStruc
     return Found(
         names=names,
         ranks={name: trial.layers[full].r for name, full in names.items()},
-        alphas={name: _alpha(config, trial.layers[full].r, trial.layers[full].alpha) for name, full in names.items()},
+        alphas={name: config.effective_alpha(trial.layers[full].r, trial.layers[full].alpha) for name, full in names.items()},
         outside={name: trial.layers[name].n_params for name in outside},
         trial=trial,
         absent=reading.absent,
@@ -158,7 +158,7 @@ def _in_weights(files: AdapterFiles, layers: Mapping[str, LoraShape], structure:
     for name, full_name in names.items():
         made = trial.layers.get(full_name) if trial else None
         alpha = made.alpha if made else patterns.get(keys.get(full_name, ""), config.lora_alpha if config else 0)
-        alphas[name] = _alpha(config, ranks[name], alpha) if config else SCALING * ranks[name]
+        alphas[name] = config.effective_alpha(ranks[name], alpha) if config else SCALING * ranks[name]
     return Found(
         names=names,
         ranks=ranks,
@@ -230,13 +230,6 @@ def _check_shapes(files: AdapterFiles, layers: Mapping[str, LoraShape], modules:
             f"{files.name} was made for a model of other shapes: its lora_A and lora_B map {listed(wrong)}. "
             f"Choose the model that it was made for{f' ({files.config.base_model})' if files.config and files.config.base_model else ''}."
         )
-
-
-def _alpha(config: AdapterConfig, r: int, alpha: float) -> float:
-    """The alpha for which alpha / r is the factor that the adapter's own class uses."""
-    if config.is_adalora:  # alpha / init_r, whatever is left of the rank; without an alpha, 1
-        return config.lora_alpha / config.r * r if config.lora_alpha > 0 else float(r)
-    return float(alpha) * (r**0.5 if config.use_rslora else 1.0)
 
 
 def _as_choice(structure: ModelStructure, chosen: tuple[TargetModule, ...]) -> str:

@@ -63,7 +63,7 @@ class Expressions:
             self._compiled[field, text] = as_peft if is_safe else regex.compile(_ONLY_IN_REGEX.sub(r"\\\g<0>", whole), regex.V0)
         except (re.error, regex.error, OverflowError, RecursionError) as error:
             raise InputError(
-                f"In {self._where} {field}: {_short(text)} is no regular expression ({error}), as which PEFT reads it; correct it."
+                f"In {self._where} {field}: {short(text)} is no regular expression ({error}), as which PEFT reads it; correct it."
             ) from error
         self._left -= time.thread_time() - started
 
@@ -111,7 +111,7 @@ class Expressions:
         except TimeoutError as error:
             self._left = 0.0
             raise InputError(
-                f"In {self._where} {field} has the expression {_short(text)}, which takes longer than {self._seconds:g} s to compare "
+                f"In {self._where} {field} has the expression {short(text)}, which takes longer than {self._seconds:g} s to compare "
                 f"with module names such as {name}, and PEFT might never end; write it more simply, or name the modules."
             ) from error
         self._left -= time.thread_time() - started
@@ -130,5 +130,7 @@ def _literal_ending(text: str) -> str | None:
     return re.sub(r"\\(.)", r"\1", text) if _LITERAL.fullmatch(text) else None
 
 
-def _short(text: str) -> str:
-    return repr(text) if len(text) <= 80 else repr(text[:77] + "...")
+def short(given: Any) -> str:
+    """What was given, as Python writes it, cut to 80 characters."""
+    text = repr(given)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,26 +1,22 @@
 """The singular values of a LoRA update: of random factors, or of every module of a trained adapter's folder.
 
-Knows PEFT's file names and its scaling; reads config and weights with json and safetensors alone, and knows no model.
+Does not depend on a model: the adapter's files say all.
 """
 
-import json
 import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.ranks.peft.adapter_files import CONFIG_FILE, WEIGHT_FILES
+from gelora.ranks.peft.adapter_config import CONFIG_FILE
+from gelora.ranks.peft.adapter_files import WEIGHT_FILES, factor_of, read_config
+from gelora.ranks.peft.expressions import Expressions
 from gelora.records import check_range
 
 RANK_TOLERANCE = 1e-6
 """A singular value counts towards the rank when it is above this share of the largest (the factors are kept in float32)."""
-
-_FACTOR = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<part>[ABE])(?:\.default)?(?:\.weight)?")
 
 
 @dataclass(frozen=True)
@@ -95,41 +91,21 @@ def adapter_spectra(folder: str | Path) -> tuple[UpdateSpectrum, ...]:
         InputError: a file is missing or unreadable, is no LoRA adapter, or lacks one of a module's two factors.
     """
     folder = Path(folder).expanduser()
-    config, factors = _config(folder / CONFIG_FILE), _factors(folder / WEIGHT_FILES[0])
+    config, factors = read_config(folder / CONFIG_FILE), _factors(folder / WEIGHT_FILES[0])
+    patterns = Expressions(f"the adapter {folder}").first_fitting("alpha_pattern", config.alpha_pattern, factors)
     spectra = []
     for module in sorted(factors, key=_by_number):
         parts = factors[module]
         if "A" not in parts or "B" not in parts:
             raise InputError(f"{folder} has only one factor of {module}; save or download the adapter again.")
         a = parts["A"] * parts["E"].reshape(-1, 1) if "E" in parts else parts["A"]  # AdaLoRA's singular values between B and A
-        spectra.append(spectrum_of(a, parts["B"], _scaling(config, module, len(a)), module))
+        alpha = config.alpha_pattern[patterns[module]] if module in patterns else config.lora_alpha
+        spectra.append(spectrum_of(a, parts["B"], config.effective_alpha(len(a), alpha) / len(a), module))
     return tuple(spectra)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
-
-
-def _config(path: Path) -> Mapping[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); give the folder of an adapter that PEFT saved.") from error
-    kind = config.get("peft_type") if isinstance(config, dict) else None
-    if kind not in ("LORA", "ADALORA"):
-        raise InputError(f"In {path} peft_type is {kind}, which has no low-rank update; legal are LORA and ADALORA.")
-    return dict(config)
-
-
-def _scaling(config: Mapping[str, Any], module: str, r: int) -> float:
-    """alpha / r as PEFT reads it: the first pattern that fits the end of the name wins; AdaLoRA divides by its init_r."""
-    if config["peft_type"] == "ADALORA":
-        alpha, r = config.get("lora_alpha") or 0, config.get("init_r") or r
-        return float(alpha) / r if alpha > 0 else 1.0
-    patterns = config.get("alpha_pattern") or {}
-    matching = (alpha for key, alpha in patterns.items() if re.match(rf"(.*\.)?({key})$", module))
-    alpha = next(matching, config.get("lora_alpha", 8))
-    return float(alpha) / (math.sqrt(r) if config.get("use_rslora") else r)
 
 
 def _factors(path: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -139,9 +115,9 @@ def _factors(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         with safe_open(path, framework="numpy") as file:
             for key in file.keys():  # noqa: SIM118 - it is no dict
-                fits = _FACTOR.fullmatch(key)
-                if fits:
-                    found.setdefault(fits["module"], {})[fits["part"]] = file.get_tensor(key).astype(np.float64)
+                factor = factor_of(key)
+                if factor is not None:
+                    found.setdefault(factor[0], {})[factor[1]] = file.get_tensor(key).astype(np.float64)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: a number format that numpy does not have (bfloat16)
         raise InputError(f"{path} cannot be read ({error}); give an adapter whose weights are float32 safetensors.") from error
     if not found:

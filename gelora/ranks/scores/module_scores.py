@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from gelora.errors import DataError, InputError, ModelError
-from gelora.ranks.scores.prepared import WITH_DATA, Ready, prepare
 from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_range
 from gelora.sources import ModelEntry
 
 if TYPE_CHECKING:
     import torch
+
+    from gelora.ranks.scores.prepared import Ready
 
 _T = TypeVar("_T")
 
@@ -117,6 +118,8 @@ def all_module_scores(
     _check_arguments(chosen, data, modules, n_rows=n_rows, batch_size=batch_size, max_length=max_length, r_max=r_max, device=device)
     import torch
 
+    from gelora.ranks.scores.prepared import prepare
+
     report = progress or (lambda stage, done, total: None)
     try:
         with torch.random.fork_rng(devices=[]):
@@ -155,7 +158,7 @@ def _check_arguments(
     for name, low in (("n_rows", 2), ("batch_size", 1), ("max_length", 4), ("r_max", 1)):
         check_range(name, at_least[name], low)
     check_choice("device", device, DEVICES)
-    needing = [strategy for strategy in strategies if strategy in WITH_DATA]
+    needing = [strategy for strategy in strategies if strategy != "weight-spectrum"]
     if needing and data is None:
         raise InputError(f"The strategy {needing[0]} needs data; give a DataChoice, or choose weight-spectrum, which needs none.")
     if not modules or len({module.name for module in modules}) != len(modules):
@@ -194,21 +197,21 @@ def _record(strategy: str, entry: ModelEntry, measure: "Callable[[], _Measured]"
     )
 
 
-def _gradient(ready: Ready, batch_size: int, report: Progress) -> _Measured:
+def _gradient(ready: "Ready", batch_size: int, report: Progress) -> _Measured:
     objective = _needed(ready.objective)
     raw = objective.gradient_product(ready.weights, batch_size, report)
     detail = f"Mean |W * G| of each matrix, G its mean gradient over {objective.n_rows} rows; the loss is {objective.description}."
     return _Measured(raw, objective.n_rows, detail, {})
 
 
-def _fisher(ready: Ready, report: Progress) -> _Measured:
+def _fisher(ready: "Ready", report: Progress) -> _Measured:
     objective = _needed(ready.objective)
     raw = objective.fisher(ready.weights, report)
     detail = f"Mean squared gradient of each matrix, averaged over {objective.n_rows} single rows; the loss is {objective.description}."
     return _Measured(raw, objective.n_rows, detail, {})
 
 
-def _eva(ready: Ready, modules: Sequence[TargetModule], batch_size: int, r_max: int, report: Progress) -> _Measured:
+def _eva(ready: "Ready", modules: Sequence[TargetModule], batch_size: int, r_max: int, report: Progress) -> _Measured:
     from gelora.ranks.scores.eva import input_components
 
     texts = _needed(ready.texts)
@@ -221,7 +224,7 @@ def _eva(ready: Ready, modules: Sequence[TargetModule], batch_size: int, r_max: 
     return _Measured({name: math.fsum(ratios) for name, ratios in components.items()}, n_rows, detail, components)
 
 
-def _weight_spectrum(ready: Ready, report: Progress) -> _Measured:
+def _weight_spectrum(ready: "Ready", report: Progress) -> _Measured:
     raw = {}
     for done, (name, weight) in enumerate(ready.weights.items()):
         report("Weight spectrum", done, len(ready.weights))
