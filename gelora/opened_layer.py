@@ -11,7 +11,7 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry import METRICS, PointCloud, Projection, principal_plane
 from gelora.record_json import Record, read_only
-from gelora.records import HiddenStates, NeighborGraph, Progress, Sample, SampleSource, check_choice, check_range
+from gelora.records import HiddenStates, NeighborGraph, Progress, Sample, SampleSource, check_choice, check_whole
 from gelora.sources import drawn_tokens
 
 _STAGE = "Opening the layer"
@@ -174,8 +174,8 @@ def open_layer(
         DataError: a state is not finite.
         HubError: pooling is "tokens" and the model's tokenizer cannot be had.
     """
-    check_range("layer", layer, 0, len(states.layer_names) - 1)
-    check_range("n_neighbors", n_neighbors, 2)
+    check_whole("layer", layer, 0, len(states.layer_names) - 1)
+    check_whole("n_neighbors", n_neighbors, 2)
     check_choice("metric", metric, METRICS)
     if states.sample_source != sample.source:
         raise InputError("The states are of another sample than the one given; draw and measure them together.")

@@ -13,7 +13,7 @@ from transformers import AutoConfig
 
 from gelora.cli import main
 from gelora.commands import strategy_names
-from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, plan_from_adapter, undo_edits, uniform_ranks
+from gelora.ranks import STRATEGIES, allocate_ranks, edit_ranks, plan_from_adapter, uniform_ranks
 from gelora.records import IdProfile, RankPlan
 from gelora.sources import model_structure
 
@@ -175,7 +175,8 @@ def test_what_an_adapter_trains_beside_its_plan_is_a_line_of_its_own(bench, caps
     assert "r = 40.00" in said
     plan = RankPlan.from_json(json.dumps(planned(capsys, "--model", model, "--adapter", str(path))))
     assert plan.n_trained_params == 4 * 40 * 64 + 66
-    assert undo_edits(edit_ranks(plan, {plan.modules[0].name: 3})).ranks == plan.ranks
+    edited = edit_ranks(plan, {plan.modules[0].name: 3})
+    assert edit_ranks(edited, edited.edits).ranks == plan.ranks
 
 
 def test_modules_that_peft_takes_for_experts_are_a_sentence_under_the_plan(capsys, tmp_path):

@@ -33,11 +33,6 @@ def tour_spec(profile: IdProfile, model: str, data: DataChoice) -> RunSpec:
     return RunSpec(model, data, plan, TRAINING)
 
 
-def head_only_spec(spec: RunSpec) -> RunSpec:
-    """The same run without an adapter: the head alone learns."""
-    return dataclasses.replace(spec, plan=None, training=dataclasses.replace(spec.training, method="head"))
-
-
 def same_run(one: RunSpec | None, other: RunSpec | None) -> bool:
     """Whether two specs train the same: all that counts but the digest of the profile that their ranks came from."""
     return one is not None and other is not None and _what_counts(one) == _what_counts(other)

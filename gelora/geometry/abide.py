@@ -10,9 +10,9 @@ from scipy import stats
 
 from gelora.errors import DataError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole
+from gelora.geometry.estimator import Estimator
 from gelora.geometry.twonn import TwoNN
-from gelora.records import check_range
+from gelora.records import check_range, check_whole
 
 _INNER_SHARE = 0.2032  # of a ball's volume that the inner ball should hold: it minimises the variance (1 - p) / (p log(p)^2)
 _LEAST_NEIGHBORS = 4

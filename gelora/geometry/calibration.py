@@ -14,11 +14,11 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry import synthetic
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval
+from gelora.geometry.estimator import Estimator, half_sample_interval
 from gelora.geometry.half_samples import check_n_subsamples, draw_halves, wide_enough
 from gelora.geometry.profile import checked_names, maker
 from gelora.geometry.scales import DistanceScales
-from gelora.records import NeighborGraph, Progress, check_choice
+from gelora.records import NeighborGraph, Progress, check_choice, check_whole
 
 INTERVALS = ("own", "half-samples", "none")
 CONFIDENCE = 0.95

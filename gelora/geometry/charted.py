@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.records import check_choice, check_range
+from gelora.records import check_choice, check_range, check_whole
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ def charted_points(
         InputError: an argument out of its range.
     """
     check_choice("manifold", manifold, tuple(CHARTED))
-    check_range("n_samples", n_samples, 1)
-    check_range("dimension", dimension, 1)
+    check_whole("n_samples", n_samples, 1)
+    check_whole("dimension", dimension, 1)
     check_range("noise", noise, 0.0)
-    check_range("n_charted", n_charted, 1)
+    check_whole("n_charted", n_charted, 1)
     needed = needed_width(manifold, dimension)
     if width < needed:
         raise InputError(f"width is {width}; this manifold needs at least {needed} coordinates.")

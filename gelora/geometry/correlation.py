@@ -7,8 +7,9 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole
+from gelora.geometry.estimator import Estimator
 from gelora.geometry.scales import DistanceScales
+from gelora.records import check_whole
 
 _LARGEST_ORDER = 20  # of the medians that `PointCloud.scales` counts pairs at
 _SAME_RADIUS = 1e-9

@@ -12,7 +12,8 @@ from gelora.errors import DataError
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.danco_calibration import LEAST_NEIGHBORS, Calibration, calibrate
 from gelora.geometry.danco_statistics import Statistics, angle_divergence, measure, neighbor_cosines, norm_divergence
-from gelora.geometry.estimator import Estimator, check_whole
+from gelora.geometry.estimator import Estimator
+from gelora.records import check_whole
 
 _N_CANDIDATES = 400
 

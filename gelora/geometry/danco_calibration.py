@@ -17,10 +17,10 @@ from numpy.polynomial import Polynomial
 
 from gelora.errors import StoreError
 from gelora.geometry.danco_statistics import Statistics, measure
-from gelora.geometry.estimator import check_whole
 from gelora.geometry.neighbors import BLOCK_BYTES
 from gelora.geometry.pairwise import NumpyPairwise
 from gelora.home import cache_dir, write_atomically
+from gelora.records import check_whole
 
 LEAST_NEIGHBORS = 4
 """With fewer, a point has at most 3 angles, and the concentration that fits them best has no mean."""

@@ -14,7 +14,7 @@ from scipy import special
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.half_samples import check_n_subsamples, draw_halves
-from gelora.records import HALVES, check_choice, check_range
+from gelora.records import HALVES, check_choice, check_range, check_whole
 
 
 class Estimator(ABC):
@@ -198,10 +198,3 @@ def halves_at_whole(answers: np.ndarray, dimension: np.ndarray | float, halves: 
 def z_value(confidence: float) -> float:
     """The half-width of a normal interval in standard deviations."""
     return float(special.ndtri(0.5 + confidence / 2))
-
-
-def check_whole(what: str, given: object, low: int, high: int | None = None) -> None:
-    """Raise InputError unless `given` is a whole number (no bool) with low <= given (<= high)."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < low or (high is not None and given > high):
-        legal = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"{what} is {given!r}; it must be a whole number {legal}.")

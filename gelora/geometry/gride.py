@@ -11,7 +11,8 @@ from scipy import special
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole, z_value
+from gelora.geometry.estimator import Estimator, z_value
+from gelora.records import check_whole
 
 _MOST_STEPS = 100
 _LAST_STEP = 1e-9  # Newton's error is squared at each step, so the step after this one would be rounding

@@ -8,7 +8,7 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry.neighbors import Points, exact_rows
 from gelora.geometry.pairwise import Pairwise
-from gelora.records import NeighborGraph
+from gelora.records import NeighborGraph, check_whole
 
 
 def draw_halves(n_samples: int, n_subsamples: int, seed: int) -> list[np.ndarray]:
@@ -29,7 +29,7 @@ def draw_halves(n_samples: int, n_subsamples: int, seed: int) -> list[np.ndarray
 
 def check_n_subsamples(n_subsamples: object, least: int = 0) -> None:
     """Raise InputError unless it is a number of halves: even, and not below `least` (0: none are drawn)."""
-    if not isinstance(n_subsamples, int | np.integer) or isinstance(n_subsamples, bool) or n_subsamples < least or n_subsamples % 2:
+    if check_whole("n_subsamples", n_subsamples, least) % 2:
         none = "0 (no half-samples) or " if least == 0 else ""
         raise InputError(f"n_subsamples is {n_subsamples!r}; halves come in pairs, so it must be {none}an even number of at least 2.")
 

@@ -13,7 +13,7 @@ from gelora.geometry.estimator import half_sample_interval, half_sample_spread, 
 from gelora.geometry.half_samples import draw_halves
 from gelora.geometry.maps import MapSpec, SmoothMap, numerical_rank
 from gelora.geometry.twonn import TwoNN
-from gelora.records import check_range
+from gelora.records import check_whole
 
 N_JACOBIANS = 8
 N_HALVES = 20
@@ -84,7 +84,7 @@ def measure_map(manifold: str, n_samples: int, dimension: int, spec: MapSpec, no
         InputError: an argument out of its range.
         DataError: the points have no dimension.
     """
-    check_range("n_samples", n_samples, 40)
+    check_whole("n_samples", n_samples, 40)
     drawn = charted_points(manifold, n_samples, dimension, spec.n_in, seed, noise, N_JACOBIANS)
     mapped = SmoothMap(spec)
     context = np.random.default_rng([11, seed]).uniform(-1, 1, (n_samples, spec.n_context)) if spec.n_context else None

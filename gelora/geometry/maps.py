@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from gelora.errors import InputError
-from gelora.records import check_choice, check_range
+from gelora.records import check_choice, check_range, check_whole
 
 MAP_KINDS = ("linear", "hidden", "residual")
 RANK_TOLERANCE = 1e-10
@@ -42,8 +42,8 @@ class MapSpec:
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, MAP_KINDS)
         for name in ("n_in", "n_out", "rank"):
-            check_range(name, getattr(self, name), 1)
-        check_range("n_context", self.n_context, 0)
+            check_whole(name, getattr(self, name), 1)
+        check_whole("n_context", self.n_context, 0)
         check_range("gain", self.gain, 0.0)
         most = self.n_out if self.kind == "hidden" else min(self.n_in, self.n_out)
         if self.rank > most:

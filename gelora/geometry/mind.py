@@ -6,8 +6,9 @@ Knows nothing of layers, and not how the likelihood is maximised.
 from typing import ClassVar
 
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole
+from gelora.geometry.estimator import Estimator
 from gelora.geometry.gride import log_ratios, ratio_interval
+from gelora.records import check_whole
 
 
 class MiND(Estimator):

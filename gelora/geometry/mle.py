@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from gelora.errors import DataError, InputError
+from gelora.errors import DataError
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.estimator import Estimator, z_value
-from gelora.records import check_choice
+from gelora.records import check_choice, check_whole
 
 
 class MLE(Estimator):
@@ -68,10 +68,7 @@ class MLE(Estimator):
     def _check(self) -> None:
         check_choice("aggregation", self.aggregation, ("mackay-ghahramani", "levina-bickel"))
         least = 2 if self.aggregation == "mackay-ghahramani" else 3
-        if not isinstance(self.n_neighbors, int | np.integer) or isinstance(self.n_neighbors, bool) or self.n_neighbors < least:
-            raise InputError(
-                f"n_neighbors is {self.n_neighbors!r}; with {self.aggregation!r} it must be a whole number of at least {least}."
-            )
+        check_whole(f"With {self.aggregation!r} n_neighbors", self.n_neighbors, least)
 
     def _dimension(self, cloud: PointCloud) -> float:
         harmonic = self.aggregation == "mackay-ghahramani"

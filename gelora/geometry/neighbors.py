@@ -12,7 +12,7 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry.pairwise import BLOCK_BYTES, NumpyPairwise, Pairwise, TorchPairwise
 from gelora.geometry.threads import cache_pieces, in_threads
-from gelora.records import NeighborGraph, check_choice
+from gelora.records import NeighborGraph, check_choice, check_whole
 
 METRICS = ("euclidean", "cosine")
 _EXTRA_CANDIDATES = 8
@@ -273,7 +273,6 @@ def _row_keys(values: np.ndarray) -> np.ndarray:
 
 def _check_options(n_neighbors: int, device: str, block_bytes: int | None) -> None:
     for what, given in (("n_neighbors", n_neighbors), ("block_bytes", 1 if block_bytes is None else block_bytes)):
-        if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < 1:
-            raise InputError(f"{what} is {given!r}; it must be a whole number of at least 1.")
+        check_whole(what, given, 1)
     if not (isinstance(device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", device)):
         raise InputError(f"Unknown device {device!r}; choose 'cpu', 'cuda' or 'cuda:N'.")

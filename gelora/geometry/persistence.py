@@ -7,7 +7,8 @@ import numpy as np
 
 from gelora.errors import DataError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole
+from gelora.geometry.estimator import Estimator
+from gelora.records import check_whole
 
 _HALVINGS = 3
 _LEAST_PART = 20

@@ -13,11 +13,11 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole, half_sample_interval
+from gelora.geometry.estimator import Estimator, half_sample_interval
 from gelora.geometry.half_samples import check_n_subsamples, draw_halves, wide_enough
 from gelora.geometry.neighbors import METRICS
 from gelora.geometry.registry import ESTIMATORS
-from gelora.records import HiddenStates, IdEstimate, IdProfile, Progress, check_choice
+from gelora.records import HiddenStates, IdEstimate, IdProfile, Progress, check_choice, check_whole
 
 _LEAST_DISTINCT = 0.8
 _STAGE = "Estimating the intrinsic dimension"

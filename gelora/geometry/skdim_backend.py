@@ -14,8 +14,8 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.cloud import PointCloud
-from gelora.geometry.estimator import Estimator, check_whole
-from gelora.records import check_choice
+from gelora.geometry.estimator import Estimator
+from gelora.records import check_choice, check_whole
 
 _SAME_LENGTH = 1e-12
 _BLOCK_BYTES = 8 * 2**20

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.records import check_choice, check_range
+from gelora.records import check_choice, check_range, check_whole
 
 Seed = int | np.random.Generator
 Manifold = Callable[..., np.ndarray]
@@ -256,8 +256,8 @@ def benchmark_manifold(name: str, n_samples: int, seed: Seed = 0, noise: float =
 
 
 def _checked(n_samples: int, dimension: int, seed: Seed, least: int = 1, most: int | None = None) -> np.random.Generator:
-    check_range("n_samples", n_samples, 1)
-    check_range("dimension", dimension, least, most)
+    check_whole("n_samples", n_samples, 1)
+    check_whole("dimension", dimension, least, most)
     return np.random.default_rng(seed)
 
 

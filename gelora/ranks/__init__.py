@@ -20,7 +20,7 @@ from gelora.ranks.rule.budget import (
     plan_budget,
     uniform_comparison,
 )
-from gelora.ranks.rule.edits import edit_ranks, undo_edits
+from gelora.ranks.rule.edits import edit_ranks
 from gelora.ranks.rule.matching import match_budget
 from gelora.ranks.rule.memory import memory_estimate
 from gelora.ranks.rule.reallocation import check_reallocatable, plan_with_ranks, reallocated_plan, rule_ranks
@@ -128,7 +128,6 @@ __all__ = [
     "rule_ranks",
     "softmax_fisher",
     "spectrum_of",
-    "undo_edits",
     "uniform_comparison",
     "uniform_ranks",
     "update_of_each_rank",

@@ -14,12 +14,12 @@ from gelora.records.checks import (
     ROUNDINGS,
     SEPARATOR_WORDS,
     SINKS,
-    STATUSES,
     TASK_KINDS,
     TASKS,
     Progress,
     check_choice,
     check_range,
+    check_whole,
 )
 from gelora.records.data import WITHOUT_PADDING, DataChoice, HiddenStates, ReadReport, Sample, SampleSource
 from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph, ScaleCurve
@@ -45,7 +45,6 @@ __all__ = [
     "SINKS",
     "SINK_RATIO",
     "SINK_RATIOS",
-    "STATUSES",
     "TASKS",
     "TASK_KINDS",
     "WITHOUT_PADDING",
@@ -72,6 +71,7 @@ __all__ = [
     "TrainingConfig",
     "check_choice",
     "check_range",
+    "check_whole",
     "default_sinks",
     "legal_sinks",
     "resolved_sinks",

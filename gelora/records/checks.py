@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from gelora.errors import InputError
 
 Progress = Callable[[str, int, int], None]
@@ -11,7 +13,6 @@ POOLINGS = ("mean", "cls", "last", "tokens")
 SEPARATOR_WORDS = ("comma", "tab", "semicolon", "pipe", "none")
 SINKS = ("drop", "keep", "unit")
 TASKS = ("classification", "regression", "unlabeled")
-STATUSES = ("queued", "running", "finished", "failed", "stopped")
 ROUNDINGS = ("ceil", "round", "round-each")
 METHODS = ("lora", "adalora", "head", "bitfit", "full")
 METHODS_WITH_PLAN = ("lora", "adalora")
@@ -31,3 +32,12 @@ def check_range(what: str, given: float, low: float, high: float | None = None) 
     if not (given >= low and (high is None or given <= high)):
         legal = f"at least {low}" if high is None else f"from {low} to {high}"
         raise InputError(f"{what} is {given}; it must be {legal}.")
+
+
+def check_whole(what: str, given: object, low: int, high: int | None = None) -> int:
+    """`given` as an int; raises InputError unless it is a whole number (numpy's too, no bool) with low <= given (<= high)."""
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < low or (high is not None and given > high):
+        legal = f"of at least {low}" if high is None else f"from {low} to {high}"
+        shown = given.item() if isinstance(given, np.generic) else given
+        raise InputError(f"{what} is {shown!r}; it must be a whole number {legal}.")
+    return int(given)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gelora.record_json import Record
-from gelora.records.checks import check_range
+from gelora.records.checks import check_whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +82,6 @@ class ModelStructure(Record):
     n_pooler_params: int = 0
 
     def __post_init__(self) -> None:
-        check_range("n_layers", self.n_layers, 1)
+        check_whole("n_layers", self.n_layers, 1)
         for module in self.modules:
-            check_range(f"The block of {module.name}", module.block, 1, self.n_layers)
+            check_whole(f"The block of {module.name}", module.block, 1, self.n_layers)

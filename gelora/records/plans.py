@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gelora.errors import InputError
 from gelora.record_json import ADDED, Record
-from gelora.records.checks import check_range
+from gelora.records.checks import check_whole
 from gelora.records.model import TargetModule
 
 
@@ -61,13 +61,13 @@ class RankPlan(Record):
             raise InputError("A RankPlan needs exactly one rank and one alpha for each of its modules, and at least one module.")
         for module in self.modules:
             limit = None if self.strategy == "imported" else module.smaller_side
-            check_range(f"The rank of {module.name}", self.ranks[module.name], 0, limit)
+            check_whole(f"The rank of {module.name}", self.ranks[module.name], 0, limit)
             if self.ranks[module.name] > 0 and not self.alphas[module.name] > 0:
                 raise InputError(f"The alpha of {module.name} is {self.alphas[module.name]}; it must be positive.")
         for name, before in self.edits.items():
             if name not in self.ranks:
                 raise InputError(f"The edited module {name!r} is none of the plan's.")
-            check_range(f"The rank of {name} before its edit", before, 0)
+            check_whole(f"The rank of {name} before its edit", before, 0)
         if not any(self.ranks.values()):
             raise InputError("Every rank of the plan is 0, so there is nothing to train; raise the offset to at least 1.")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gelora.errors import InputError
 from gelora.record_json import Record, read_only
-from gelora.records.checks import check_choice, check_range
+from gelora.records.checks import check_choice, check_range, check_whole
 
 SCORE_DEFINITIONS = {"gradient": 2, "fisher": 1, "eva": 1, "weight-spectrum": 1}
 """Strategy -> which definition of its score is in force: raised when the same model and data would now give other scores."""
@@ -44,7 +44,7 @@ class ModuleScores(Record):
                 f"These scores by {self.strategy} are of definition {self.definition}, which another version of this tool measured; "
                 f"the present one is definition {SCORE_DEFINITIONS[self.strategy]}. Measure them again."
             )
-        check_range("n_rows", self.n_rows, 0)
+        check_whole("n_rows", self.n_rows, 0)
         for name, score in self.scores.items():
             check_range(f"The score of {name}", score, 0.0, 1.0)
         total = math.fsum(self.scores.values())

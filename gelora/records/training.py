@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gelora.errors import InputError
 from gelora.record_json import Record
-from gelora.records.checks import LORA_INITS, METHODS, METHODS_WITH_PLAN, PRECISIONS, TASK_KINDS, check_choice, check_range
+from gelora.records.checks import LORA_INITS, METHODS, METHODS_WITH_PLAN, PRECISIONS, TASK_KINDS, check_choice, check_range, check_whole
 from gelora.records.data import DataChoice
 from gelora.records.plans import RankPlan
 
@@ -57,7 +57,7 @@ class TrainingConfig(Record):
         check_choice("init_lora_weights", self.init_lora_weights, LORA_INITS)
         lowest = {"n_train": 2, "n_eval": 2, "batch_size": 1, "max_length": 4, "log_every": 0, "eval_every": 0}
         for name, low in (lowest | {"gradient_accumulation": 1, "doc_stride": 0, "probe_size": 0, "loader_workers": 0}).items():
-            check_range(name, getattr(self, name), low)
+            check_whole(name, getattr(self, name), low)
         check_range("epochs", self.epochs, 0.01, 1000)
         check_range("learning_rate", self.learning_rate, 1e-8, 1.0)
         check_range("weight_decay", self.weight_decay, 0.0, 1.0)

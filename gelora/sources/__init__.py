@@ -47,10 +47,7 @@ if TYPE_CHECKING:
     from gelora.sources.preview import DataPreview as DataPreview, preview_dataset as preview_dataset, preview_of as preview_of
     from gelora.sources.row_states import rows_depend_on_padding as rows_depend_on_padding, states_of_rows as states_of_rows
     from gelora.sources.samples import (
-        DatasetInfo as DatasetInfo,
-        describe_dataset as describe_dataset,
         load_sample as load_sample,
-        split_sample as split_sample,
     )
     from gelora.sources.structure import (
         base_model_of as base_model_of,
@@ -84,7 +81,7 @@ _FILE_OF = {
     **dict.fromkeys(("LabelColumn", "read_labels"), "label_values"),
     **dict.fromkeys(("LabelledRows", "labelled_rows", "text_key"), "table_labels"),
     **dict.fromkeys(("rows_depend_on_padding", "states_of_rows"), "row_states"),
-    **dict.fromkeys(("DatasetInfo", "describe_dataset", "load_sample", "split_sample"), "samples"),
+    **dict.fromkeys(("load_sample", "stratified"), "samples"),
     **dict.fromkeys(("base_model_of", "find_blocks", "is_decoder_type", "model_structure", "structure_of", "without_weights"), "structure"),
     **dict.fromkeys(("TARGETS", "select_modules"), "target_choice"),
     **dict.fromkeys(("expert_shape",), "target_kinds"),

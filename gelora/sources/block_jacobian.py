@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gelora.errors import DataError, ModelError
-from gelora.records import Progress, Sample, check_range
+from gelora.records import Progress, Sample, check_whole
 from gelora.sources.forward_pass import without_key_value_cache
 from gelora.sources.structure import base_model_of, find_blocks
 from gelora.sources.tokenized import tokenize
@@ -118,10 +118,10 @@ def probe_loaded_block(
 
     base = base_model_of(network).eval()
     blocks = find_blocks(base)[1]
-    check_range("block", block, 1, len(blocks))
-    check_range("n_points", n_points, 1, len(sample))
-    check_range("n_probes", n_probes, 1)
-    check_range("max_length", max_length, 4)
+    check_whole("block", block, 1, len(blocks))
+    check_whole("n_points", n_points, 1, len(sample))
+    check_whole("n_probes", n_probes, 1)
+    check_whole("max_length", max_length, 4)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.choice(len(sample), n_points, replace=False))
     texts = tokenize(tokenizer, sample, max_length, "mean")
@@ -262,10 +262,6 @@ def _leading_values(point: _Point, probes: "torch.Tensor", step: Callable[[int, 
             padded = torch.cat([part, part.new_zeros(_ROWS - len(part), point.width)])
             parts.append(product(padded)[: len(part)])
         return torch.cat(parts)
-
-    def transposed(rows: "torch.Tensor") -> "torch.Tensor":
-        state = point.state.clone().requires_grad_(True)
-        return torch.autograd.grad(point(state), state, rows)[0]
 
     try:
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward-mode derivative

@@ -3,7 +3,7 @@
 Works from the config alone, on the meta device. Knows no weights, adapters or training.
 """
 
-from gelora.records import check_range
+from gelora.records import check_whole
 from gelora.sources.structure import base_model_of, collector_paused, poolers_of, without_weights
 
 
@@ -21,7 +21,7 @@ def head_size(model_id: str, n_labels: int = 2) -> int:
         HubError, InputError, ChecksumError: the model cannot be found, see `find_model`.
         ModelError: there is no sequence classifier of this type.
     """
-    check_range("n_labels", n_labels, 1)
+    check_whole("n_labels", n_labels, 1)
     with collector_paused():
         from gelora.sources.catalog import find_model
         from gelora.sources.loading import load_config

@@ -15,7 +15,7 @@ from gelora.records import (
     Progress,
     Sample,
     check_choice,
-    check_range,
+    check_whole,
     resolved_sinks,
 )
 from gelora.sources.forward_pass import empty_gpu_cache, out_of_memory_as_model_error, pooled_states
@@ -86,8 +86,8 @@ def extract_hidden_states(
     check_choice("pooling", pooling, POOLINGS)
     check_choice("dtype", dtype, DTYPES)
     check_choice("device", device, DEVICES)
-    check_range("max_length", max_length, 4)
-    check_range("batch_size", batch_size, 1)
+    check_whole("max_length", max_length, 4)
+    check_whole("batch_size", batch_size, 1)
     treatment = resolved_sinks(sinks, sink_ratio, pooling)
     from gelora.sources.catalog import find_model
     from gelora.sources.loading import load_base_model, load_tokenizer

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gelora.errors import DataError
 from gelora.record_json import Record
-from gelora.records import DataChoice, Progress, ReadReport, check_range
+from gelora.records import DataChoice, Progress, ReadReport, check_whole
 from gelora.sources.cell_values import has_text
 from gelora.sources.label_values import LabelColumn
 from gelora.sources.table_labels import labelled_rows, text_key
@@ -65,7 +65,7 @@ def preview_dataset(choice: DataChoice, n_rows: int = 5, progress: Progress | No
     Raises:
         InputError, DataError, HubError: the data cannot be read at all, as `read_table` has it.
     """
-    check_range("n_rows", n_rows, 1)
+    check_whole("n_rows", n_rows, 1)
     return preview_of(read_table(choice, progress), n_rows)
 
 

@@ -1,6 +1,6 @@
 """Which rows are trained on and which are held out: seeded, in proportion to classes, no text on both sides.
 
-Knows keys of rows and classes; knows nothing of files, models or what a row means.
+Takes keys of rows and classes; does not depend on files, models or what a row means.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import numpy as np
 
 from gelora.errors import DataError
 from gelora.records import RunSpec
-from gelora.sources import text_key
+from gelora.sources import stratified, text_key
 
 Keys = Sequence[tuple[str, ...]]
 """The texts of every row, one tuple a row: rows that share one are kept on one side."""
@@ -66,16 +66,7 @@ def choose_rows(
 
 def draw(n_rows: int, n: int, seed: int, classes: np.ndarray | None = None) -> np.ndarray:
     """Indices of `n` rows (or all) in random order, as many of each class as its share asks (largest remainder)."""
-    order = np.random.Generator(np.random.PCG64(seed)).permutation(n_rows)
-    if classes is None or n >= n_rows:
-        return order[:n]
-    quota = _quota(classes, n)
-    kept = []
-    for i in order.tolist():
-        if quota[classes[i]] > 0:
-            quota[classes[i]] -= 1
-            kept.append(i)
-    return np.array(kept, dtype=np.int64)
+    return stratified(np.random.Generator(np.random.PCG64(seed)).permutation(n_rows), classes, n)
 
 
 def part(keys: Keys, n_eval: int, seed: int, classes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +77,7 @@ def part(keys: Keys, n_eval: int, seed: int, classes: np.ndarray | None = None) 
     members: dict[int, list[int]] = {}
     for i in order.tolist():
         members.setdefault(int(group_of[i]), []).append(i)
-    wanted = _quota(kinds, n_eval)
+    wanted = Counter(kinds[stratified(order, kinds, n_eval)].tolist())
     held_out: set[int] = set()
     for group in members.values():
         needs = Counter(kinds[group].tolist())
@@ -108,15 +99,6 @@ def digest_of(texts: Iterable[str]) -> str:
 def shown_rows(n_rows: int, n: int = 6) -> list[int]:
     """A few rows, spread evenly, always the same."""
     return sorted({int(i) for i in np.linspace(0, n_rows - 1, min(n, n_rows))})
-
-
-def _quota(classes: np.ndarray, n: int) -> Counter[float]:
-    counts = Counter(classes.tolist())
-    shares = {label: n * count / len(classes) for label, count in counts.items()}
-    take = Counter({label: int(share) for label, share in shares.items()})
-    for label in sorted(shares, key=lambda label: (take[label] - shares[label], label))[: n - take.total()]:
-        take[label] += 1
-    return take
 
 
 def _groups(keys: Keys) -> np.ndarray:

@@ -8,7 +8,7 @@ from made_profiles import make_profile
 from made_runs import make_run
 
 from app.teaching import recorded_run
-from app.teaching.recorded_run import HEAD_ONLY, RECORDED, TRAINING, find_run, head_only_spec, recorded, same_run, tour_spec
+from app.teaching.recorded_run import HEAD_ONLY, RECORDED, TRAINING, find_run, recorded, same_run, tour_spec
 from gelora.errors import StoreError
 from gelora.records import DataChoice, IdEstimate
 from gelora.sources import BUNDLED_DATASET, bundled_models, model_structure
@@ -56,13 +56,6 @@ def test_other_settings_or_ranks_are_another_run():
     raised = dataclasses.replace(spec.plan, ranks={name: 2 for name in spec.plan.ranks})
     assert not same_run(spec, dataclasses.replace(spec, plan=raised))
     assert not same_run(None, spec)
-
-
-def test_the_head_alone_is_trained_with_the_same_settings():
-    spec = spec_now()
-    head = head_only_spec(spec)
-    assert head.plan is None and head.training.method == "head"
-    assert dataclasses.replace(head.training, method="lora") == spec.training
 
 
 def test_a_damaged_record_is_one_sentence(tmp_path, monkeypatch):

@@ -166,7 +166,7 @@ def test_a_block_that_is_not_there_is_one_sentence(tiny):
     app = open_page(model=tiny[0], data=tiny[1], n="50", th_block="9")
     app.button(key="probe_block").click().run()
     assert all(job.wait(120) for job in pool().jobs())
-    assert [error.value for error in app.run().error] == ["block is 9; it must be from 1 to 3."]
+    assert [error.value for error in app.run().error] == ["block is 9; it must be a whole number from 1 to 3."]
 
 
 def test_the_update_of_a_finished_run_is_that_of_its_adapter(gelora_home):

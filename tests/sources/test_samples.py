@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from gelora.errors import DataError, InputError
-from gelora.records import DataChoice, Sample, SampleSource
-from gelora.sources import describe_dataset, load_sample, split_sample
-from gelora.sources.samples import _stratified
+from gelora.records import DataChoice
+from gelora.sources import load_sample
+from gelora.sources.samples import stratified
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_every_class_gets_its_share_rounded_down_or_up(counts, share, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
     n = max(1, round(share * len(labels)))
     order = np.random.default_rng(seed).permutation(len(labels))
-    taken = _stratified(order, labels, n)
+    taken = stratified(order, labels, n)
     assert len(taken) == n == len(set(taken.tolist()))
     for label, count in enumerate(counts):
         exact = n * count / len(labels)
@@ -157,15 +157,6 @@ def test_options_beside_a_choice_are_refused(write):
         load_sample(DataChoice(write(labelled([0, 1]))), 2, text_column="text")
 
 
-def test_a_description_says_what_there_is_and_how_it_is_taken(write):
-    file = write([{"sentence1": f"a {i}", "sentence2": f"b {i}", "label": i % 2, "idx": i} for i in range(40)])
-    info = describe_dataset(DataChoice(file))
-    assert info.columns == ("sentence1", "sentence2", "label", "idx")
-    assert (info.n_rows, info.splits, info.task, info.label_names) == (40, (), "classification", ("0", "1"))
-    assert (info.text_column, info.pair_column, info.label_column) == ("sentence1", "sentence2", "label")
-    assert info.example_rows[1] == {"sentence1": "a 1", "sentence2": "b 1", "label": 1, "idx": 1}
-
-
 def test_the_bundled_data_is_drawn_stratified_over_its_packages(bundled_sentences):
     sample = load_sample("docstrings", 300, 0)
     assert sample.label_names == ("numpy", "pandas", "plotly", "scipy", "sklearn", "streamlit")
@@ -241,55 +232,3 @@ def test_a_column_that_is_no_label_is_refused_when_asked_for_and_left_alone_othe
     sample = load_sample(file, 5)
     assert sample.task == "unlabeled"
     assert load_sample(sample.source.choice, 5) == sample
-    assert describe_dataset(DataChoice(file)).label_column is None
-
-
-# splitting
-
-
-def a_sample(texts, labels=None, pairs=None, task="classification"):
-    source = SampleSource(DataChoice("made up"), "r", 0, len(texts), False, "digest")
-    return Sample(tuple(texts), pairs, labels, None, task if labels else "unlabeled", source)
-
-
-def test_a_split_parts_the_rows_in_proportion_to_the_classes():
-    labels = tuple(float(i % 4 == 0) for i in range(100))
-    train, held_out = split_sample(a_sample([f"t{i}" for i in range(100)], labels), 20, 5)
-    assert len(held_out) == 20 and sum(held_out.labels) == 5
-    assert sorted(train.texts + held_out.texts) == sorted(f"t{i}" for i in range(100))
-    for part in (train, held_out):
-        assert all(label == float(int(text[1:]) % 4 == 0) for text, label in zip(part.texts, part.labels, strict=True))
-    assert train.source.texts_digest != held_out.source.texts_digest
-
-
-def test_a_split_is_the_same_for_the_same_seed():
-    sample = a_sample([f"t{i}" for i in range(30)])
-    assert split_sample(sample, 10, 1) == split_sample(sample, 10, 1)
-    assert split_sample(sample, 10, 1)[1].texts != split_sample(sample, 10, 2)[1].texts
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    pairs=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2)), min_size=12, max_size=40),
-    seed=st.integers(0, 1000),
-)
-def test_no_text_stands_on_both_sides_of_a_split_even_where_rows_share_texts(pairs, seed):
-    sample = a_sample([f"t{a}" for a, _, _ in pairs], tuple(float(c) for *_, c in pairs), tuple(f"t{b}" for _, b, _ in pairs))
-    try:
-        train, held_out = split_sample(sample, 4, seed)
-    except DataError as error:
-        assert "share their texts" in str(error)
-        return
-    assert not {*train.texts, *train.text_pairs} & {*held_out.texts, *held_out.text_pairs}
-    assert 1 <= len(held_out) <= 4 and len(train) + len(held_out) == len(sample)
-
-
-def test_rows_that_all_share_a_text_cannot_be_split():
-    with pytest.raises(DataError, match="share their texts"):
-        split_sample(a_sample(["same"] * 10), 3, 0)
-
-
-@pytest.mark.parametrize("n_eval", [0, -1, 10, 11])
-def test_both_sides_of_a_split_need_rows(n_eval):
-    with pytest.raises(InputError, match="n_eval"):
-        split_sample(a_sample([f"t{i}" for i in range(10)]), n_eval, 0)

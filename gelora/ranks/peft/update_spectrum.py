@@ -13,7 +13,7 @@ from gelora.errors import InputError
 from gelora.ranks.peft.adapter_config import CONFIG_FILE
 from gelora.ranks.peft.adapter_files import WEIGHT_FILES, factor_of, read_config
 from gelora.ranks.peft.expressions import Expressions
-from gelora.records import check_range
+from gelora.records import check_range, check_whole
 
 RANK_TOLERANCE = 1e-6
 """A singular value counts towards the rank when it is above this share of the largest (the factors are kept in float32)."""
@@ -74,7 +74,7 @@ def random_factors(r: int, in_features: int, out_features: int, seed: int = 0, b
     Raises:
         InputError: r outside 1 to min(in_features, out_features), or b_share negative.
     """
-    check_range("r", r, 1, min(in_features, out_features))
+    check_whole("r", r, 1, min(in_features, out_features))
     check_range("b_share", b_share, 0.0)
     rng = np.random.default_rng([13, seed])
     a = rng.uniform(-1, 1, (r, in_features)) / math.sqrt(in_features)

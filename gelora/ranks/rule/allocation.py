@@ -5,13 +5,12 @@ Pure arithmetic on records; knows nothing of budgets, torch, PEFT, files or page
 
 import itertools
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gelora.errors import InputError
 from gelora.geometry import rises
-from gelora.records import ROUNDINGS, IdProfile, ModelStructure, RankPlan, TargetModule, check_choice
+from gelora.records import ROUNDINGS, IdProfile, ModelStructure, RankPlan, TargetModule, check_choice, check_whole
 from gelora.sources import select_modules
 
 # A rise that exceeds a whole number by less than this is that number. Dimensions are sums over thousands of float64
@@ -57,7 +56,7 @@ def allocate_ranks(
 
     Source: GeLoRA, arXiv 2412.09250, Theorem 3.2, Corollary 3.2.1 and section 3.
     """
-    offset = whole_number("offset", offset, 0)
+    offset = check_whole("offset", offset, 0)
     units = rise_units(profile, estimator, rounding, scale)
     modules = select_modules(profile.model, target_modules)
     return gelora_plan(
@@ -129,7 +128,7 @@ def uniform_ranks(
     Raises:
         InputError: an argument is illegal, or no module is meant by `target_modules`.
     """
-    r = whole_number("r", r, 1)
+    r = check_whole("r", r, 1)
     modules = select_modules(structure, target_modules)
     return build_plan(
         structure,
@@ -204,20 +203,6 @@ def build_plan(
         block_notes=dict(sorted(said.items())),
         **more,
     )
-
-
-def whole_number(what: str, given: Any, low: int) -> int:
-    """`given` as an int; raises InputError unless it is a whole number of at least `low`."""
-    legal = f"it must be a whole number of at least {low}"
-    if isinstance(given, bool):
-        raise InputError(f"{what} is {given}; {legal}.")
-    try:
-        number = operator.index(given)  # also takes numpy's integers, and no float
-    except TypeError:
-        raise InputError(f"{what} is {given!r}; {legal}.") from None
-    if number < low:
-        raise InputError(f"{what} is {number}; {legal}.")
-    return number
 
 
 def as_text(target_modules: str | Sequence[str]) -> str:

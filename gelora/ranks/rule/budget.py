@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from gelora.errors import InputError
-from gelora.records import Budget, RankPlan, TargetModule, check_range
+from gelora.records import Budget, RankPlan, TargetModule, check_range, check_whole
 
 BYTES_PER_PARAM = 4
 """PEFT keeps and saves adapters in float32."""
@@ -30,7 +30,7 @@ def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = B
     Raises:
         InputError: a count is negative, or the plan's model has no parameters.
     """
-    check_range("n_head_params", n_head_params, 0)
+    check_whole("n_head_params", n_head_params, 0)
     check_range("bytes_per_param", bytes_per_param, 1)
     return _budget(plan.n_adapter_params, plan, n_head_params, bytes_per_param)
 
@@ -79,7 +79,7 @@ def uniform_comparison(plan: RankPlan, rs: Sequence[int] = (1, 2, 4, 8)) -> list
         InputError: a rank below 1.
     """
     for r in rs:
-        check_range("r", r, 1)
+        check_whole("r", r, 1)
     return [(r, _budget(_uniform_cost(plan.modules, r), plan, 0, BYTES_PER_PARAM)) for r in rs]
 
 

@@ -1,15 +1,15 @@
-"""Ranks changed by hand: another rank for some modules of a plan, marked and undoable.
+"""Ranks changed by hand: another rank for some modules of a plan, and marked.
 
-Pure arithmetic on records; knows no page.
+Pure arithmetic on records.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from gelora.errors import InputError
-from gelora.ranks.rule.allocation import SCALING, whole_number
-from gelora.records import RankPlan
+from gelora.ranks.rule.allocation import SCALING
+from gelora.records import RankPlan, check_whole
 
 
 def edit_ranks(plan: RankPlan, ranks: Mapping[str, int]) -> RankPlan:
@@ -31,7 +31,7 @@ def edit_ranks(plan: RankPlan, ranks: Mapping[str, int]) -> RankPlan:
     for name, rank in ranks.items():
         if name not in modules:
             raise InputError(f"The plan has no module {name!r}; its modules are {', '.join(list(modules)[:4])} and so on.")
-        rank = whole_number(f"The rank of {name}", rank, 0)
+        rank = check_whole(f"The rank of {name}", rank, 0)
         limit = max(modules[name].smaller_side, plan.ranks[name], plan.edits.get(name, 0))  # an imported rank may be above that side
         if rank > limit:
             raise InputError(f"The rank of {name} is {rank}; its matrix has {limit} as the smaller side, so it must be from 0 to {limit}.")
@@ -41,19 +41,6 @@ def edit_ranks(plan: RankPlan, ranks: Mapping[str, int]) -> RankPlan:
         own = alphas[name] / new_ranks[name] if new_ranks[name] else scaling
         new_ranks[name], alphas[name] = rank, own * rank
     return dataclasses.replace(plan, ranks=new_ranks, alphas=alphas, edits=edits)
-
-
-def undo_edits(plan: RankPlan, names: Iterable[str] | None = None) -> RankPlan:
-    """`plan` with the ranks from before the edits, of all edited modules or of those in `names`.
-
-    Raises:
-        InputError: a name was not edited.
-    """
-    names = list(plan.edits) if names is None else list(names)
-    for name in names:
-        if name not in plan.edits:
-            raise InputError(f"{name!r} was not edited; edited are: {', '.join(plan.edits) or 'none'}.")
-    return edit_ranks(plan, {name: plan.edits[name] for name in names})
 
 
 def _scaling(plan: RankPlan) -> float:

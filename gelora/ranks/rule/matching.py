@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.ranks.rule.allocation import SCALING, as_text, check_rule, gelora_plan, rise_units, undefined_notes, whole_number
-from gelora.records import IdProfile, RankPlan, TargetModule
+from gelora.ranks.rule.allocation import SCALING, as_text, check_rule, gelora_plan, rise_units, undefined_notes
+from gelora.records import IdProfile, RankPlan, TargetModule, check_whole
 from gelora.sources import select_modules
 
 Key = TypeVar("Key", int, str)
@@ -77,7 +77,7 @@ def check_budget(budget: int, groups: Sequence[Group[Key]]) -> int:
     Raises:
         InputError: it is no whole number, or too small; the sentence says what the least is.
     """
-    budget = whole_number("The budget", budget, 1)
+    budget = check_whole("The budget", budget, 1)
     least = sum(group.cost(1) for group in groups)
     if budget < least:
         raise InputError(
@@ -140,7 +140,7 @@ def at_random(groups: Sequence[Group[Key]], budget: int, seed: int) -> dict[Key,
         InputError: the budget is below one rank a group, or the seed is no whole number of at least 0.
     """
     budget = check_budget(budget, groups)
-    rng = np.random.default_rng(whole_number("seed", seed, 0))
+    rng = np.random.default_rng(check_whole("seed", seed, 0))
     ranks = {group.key: 1 for group in groups}
     left = budget - total_cost(groups, ranks)
     open_groups = list(groups)
@@ -197,7 +197,7 @@ def match_budget(
     difference = {block: -math.inf if math.isnan(d) else float(d) for block, d in enumerate(np.diff(curve), start=1)}
     groups = block_groups(modules)
     kept = groups
-    if whole_number("The budget", budget, 1) < sum(group.cost(1) for group in groups) and any(units[g.key] for g in groups):
+    if check_whole("The budget", budget, 1) < sum(group.cost(1) for group in groups) and any(units[g.key] for g in groups):
         kept = [group for group in groups if units[group.key]]
     budget = check_budget(budget, kept)
     offset = 0  # where blocks without a rise get no adapter, no offset is given to the others either

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gelora.errors import InputError
 from gelora.ranks.rule.budget import BYTES_PER_PARAM, OPTIMIZER_BYTES_PER_PARAM
-from gelora.records import BlockTraits, MemoryEstimate, ModelStructure, RankPlan, TargetModule, check_choice, check_range
+from gelora.records import BlockTraits, MemoryEstimate, ModelStructure, RankPlan, TargetModule, check_choice, check_whole
 
 MEMORY_TASKS = ("classification", "causal-lm")
 
@@ -74,9 +74,9 @@ def memory_estimate(
     Source: Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models", section 4.1 (the
         same count for training of all weights, where linear maps keep their inputs).
     """
-    check_range("batch_size", batch_size, 1)
-    check_range("length", length, 1)
-    check_range("n_head_params", n_head_params, 0)
+    check_whole("batch_size", batch_size, 1)
+    check_whole("length", length, 1)
+    check_whole("n_head_params", n_head_params, 0)
     check_choice("dtype", dtype, tuple(_BYTES_OF_DTYPE))
     check_choice("task", task, MEMORY_TASKS)
     if structure.traits is None:
@@ -122,7 +122,7 @@ def _ranks(plan: RankPlan | int, structure: ModelStructure) -> dict[str, float]:
         if strange:
             raise InputError(f"The plan was made for {plan.model_id}, which has {strange[0]}; {structure.model_id} has no such module.")
         return {name: float(rank) for name, rank in plan.ranks.items() if rank > 0}
-    check_range("The number of trainable parameters", plan, 0)
+    check_whole("The number of trainable parameters", plan, 0)
     attention = [module for module in structure.modules if module.kind in (*_ATTENTION, "o")]
     if not plan or not attention:
         return {}

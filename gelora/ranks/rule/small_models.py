@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.records import check_range
+from gelora.records import check_range, check_whole
 
 RANK_TOLERANCE = 1e-12
 """An eigenvalue counts towards the rank when it is above this share of the largest (float64, sums over the sample)."""
@@ -43,7 +43,7 @@ def softmax_fisher(points: np.ndarray, n_classes: int, seed: int = 0) -> FisherS
 
     Source: Amari, Natural gradient works efficiently in learning, Neural Computation 10 (1998).
     """
-    check_range("n_classes", n_classes, 2)
+    check_whole("n_classes", n_classes, 2)
     n, width = points.shape
     if n_classes * width > 400:
         raise InputError(f"{n_classes} classes times {width} coordinates are {n_classes * width} weights; at most 400 are solved exactly.")
@@ -90,7 +90,7 @@ def update_of_each_rank(points: np.ndarray, n_planes: int, angle: float, seed: i
     Source: Izenman, Reduced-rank regression for the multivariate linear model, J. Multivariate Analysis 5 (1975).
     """
     width = points.shape[1]
-    check_range("n_planes", n_planes, 1, width // 2)
+    check_whole("n_planes", n_planes, 1, width // 2)
     check_range("angle", angle, float(np.nextafter(0, 1)), float(np.pi))
     axes = np.linalg.qr(np.random.default_rng([19, seed]).standard_normal((width, width)))[0]
     turned = np.eye(width)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from gelora.errors import DataError, InputError, ModelError
-from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_range
+from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_whole
 from gelora.sources import ModelEntry
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _check_arguments(
     for strategy in strategies:
         check_choice("strategy", strategy, SCORE_STRATEGIES)
     for name, low in (("n_rows", 2), ("batch_size", 1), ("max_length", 4), ("r_max", 1)):
-        check_range(name, at_least[name], low)
+        check_whole(name, at_least[name], low)
     check_choice("device", device, DEVICES)
     needing = [strategy for strategy in strategies if strategy != "weight-spectrum"]
     if needing and data is None:
