@@ -4,6 +4,7 @@ Measures the bundled sample, trains the head alone and then the rule's ranks, th
 and writes down what the page shows in place of a class's run that is not finished. Some minutes on two cores.
 """
 
+import dataclasses
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.teaching.recorded_run import ESTIMATOR, RECORDED, head_only_spec, tour_spec
+from app.teaching.recorded_run import ESTIMATOR, RECORDED, tour_spec
 from benchmarks import record
 from gelora.geometry import estimate_profile
 from gelora.records import DataChoice, RunSpec
@@ -29,7 +30,7 @@ def main() -> None:
     sample = load_sample(BUNDLED_DATASET, N_SAMPLES, SEED)
     profile = estimate_profile(extract_hidden_states(model, sample), (ESTIMATOR,))
     spec = tour_spec(profile, model, DataChoice(BUNDLED_DATASET))
-    head = finished(head_only_spec(spec))
+    head = finished(dataclasses.replace(spec, plan=None, training=dataclasses.replace(spec.training, method="head")))
     run = finished(spec)
     metric = run.state.main_metric or "eval_accuracy"
     references = {"head only": head.state.metrics[metric], "majority class": run.state.majority_accuracy}
@@ -46,7 +47,7 @@ def main() -> None:
         "metric": metric,
         "references": references,
         "series": {name: points for name, points in history(run.id).items() if name in KEPT},
-        "geometry": geometry(run.id),
+        "geometry": [dataclasses.asdict(found) for found in geometry(run.id)],
         "n_adapter_params": run.state.n_adapter_params,
         "total_steps": run.state.total_steps,
     }

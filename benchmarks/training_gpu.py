@@ -125,9 +125,9 @@ def launched(name: str, spec: RunSpec) -> dict[str, Any]:
         "tokens_per_second": round(statistics.median(value for _, value in series["tokens_per_second"])),
         "gpu_memory_mb": round(max(value for _, value in series.get("gpu_memory_bytes", [(0, 0.0)])) / 1e6),
         "profiles_measured": len(measured),
-        "seconds_a_profile": [round(line["seconds"], 2) for line in measured],
-        "ranks_changed": any(line["reallocated"] for line in measured),
-        "probe_share_of_training": round(measured[-1]["share"], 4) if measured else None,
+        "seconds_a_profile": [round(line.seconds, 2) for line in measured],
+        "ranks_changed": any(line.reallocated for line in measured),
+        "probe_share_of_training": round(measured[-1].share or 0.0, 4) if measured else None,
     }
 
 

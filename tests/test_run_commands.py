@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from functools import partial
 
 import pytest
 
 from gelora.cli import main
 from gelora.records import DataChoice, RankPlan, RunSpec, TrainingConfig
+from gelora.runs import GeometryMeasurement
 from gelora.runs.records.state import RunState, create_folder, write_json, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head", epochs=3.0), seed=5)
@@ -205,12 +207,13 @@ def test_one_run_in_full(gelora_home, capsys):
     folder = ended_run("stopped", reason="stopped at step 3")
     write_json(folder / "provenance.json", {"command": "gelora train --spec x"})
     write_json(folder / "examples.json", {"step": 3, "rows": []})
-    (folder / "geometry.jsonl").write_text('{"step": 6}\n{"step": 0, "a": 1}\n{"step": 0, "a": 2}\n{"step": 9')
+    measured = [GeometryMeasurement(step, "twonn", ("embeddings",), (d,), 0.5) for step, d in ((6, 8.0), (0, 9.0), (0, 9.5))]
+    (folder / "geometry.jsonl").write_text("".join(json.dumps(asdict(m)) + "\n" for m in measured) + '{"step": 9')
     (folder / "log.txt").write_text("one\ntwo\nthree\n")
     assert main(["runs", folder.name, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["status"], answer["can_resume"], answer["history"]) == ("stopped", True, {})
-    assert answer["geometry"] == [{"step": 0, "a": 2}, {"step": 6}]
+    assert answer["geometry"] == [json.loads(json.dumps(asdict(m))) for m in (measured[2], measured[0])]
     assert (answer["examples"]["step"], answer["provenance"]) == (3, {"command": "gelora train --spec x"})
     assert main(["runs", folder.name]) == 0
     shown = capsys.readouterr().out

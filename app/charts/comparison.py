@@ -5,13 +5,12 @@ Pure functions, no Streamlit. What the two differ in is in their names; how they
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.charts.drift import change_half_width, estimates_of
+from app.charts.drift import change_half_width
 from app.charts.lines import (
     BOTTOM,
     LAYER_AXIS,
@@ -28,6 +27,7 @@ from app.charts.lines import (
 from app.charts.look import GRID, LINE_GLYPH, REFERENCE_COLOUR, add_band, estimator_style, finish, with_alpha
 from gelora.geometry import LayerDifference, compare_profiles, layer_difference, share_rows, summarize_differences
 from gelora.records import IdEstimate, IdProfile
+from gelora.runs import GeometryMeasurement
 
 _CURVES, _DIFFERENCE, _MIDDLE = 280, 120, 56  # pixels: the two plots and what is between them
 _NAME_LETTERS = 16
@@ -74,16 +74,15 @@ def of_profiles(first: IdProfile, second: IdProfile, estimator: str, names: tupl
     return Comparison(estimator, sides[0], sides[1], compare_profiles(first, second, estimator), share_rows(first, second, estimator))
 
 
-def of_run(measurements: Sequence[dict[str, Any]]) -> Comparison:
+def of_run(measurements: Sequence[GeometryMeasurement]) -> Comparison:
     """A run's first measurement against its last, of the lines of its geometry, at least two; intervals as `change_half_width` says."""
     start, end = measurements[0], measurements[-1]
     sides = []
-    for line, says in ((start, "The start"), (end, f"Step {end['step']:,}")):
-        rows = estimates_of(line)
-        sides.append(Side(f"step {line['step']:,}", says, tuple(map(str, line["layer_names"])), tuple(rows)))
+    for line, says in ((start, "The start"), (end, f"Step {end.step:,}")):
+        sides.append(Side(f"step {line.step:,}", says, line.layer_names, tuple(line.estimates)))
     layers = enumerate(zip(sides[0].layer_names, sides[0].estimates, sides[1].estimates, strict=True))
     differences = tuple(layer_difference(layer, a, b, change_half_width(start, end, i)) for i, (layer, a, b) in layers)
-    return Comparison(start["estimator"], sides[0], sides[1], differences)
+    return Comparison(start.estimator, sides[0], sides[1], differences)
 
 
 def finding(comparison: Comparison) -> str:

@@ -4,7 +4,7 @@ Pure functions, no Streamlit. Runs and plans are drawn in `app.charts.large_runs
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from app.charts.lines import End, EndLook, label_ends, last_defined, layer_ticks
 from app.charts.look import GRID, LINE_GLYPH, REFERENCE_COLOUR, add_band, estimator_glyph, estimator_style, named
 from gelora.records import IdProfile
+from gelora.runs import GeometryMeasurement
 
 TYPE = 20  # pixels of the smallest type
 GUESS = "#B07C00"  # what the class predicted; 3 : 1 and more on both themes
@@ -158,16 +159,16 @@ def several_curves(profile: IdProfile, names: Sequence[str], disputed: Sequence[
     return _finished(figure, ends, n_layers, highest)
 
 
-def before_and_after(first: Mapping, last: Mapping) -> go.Figure:
+def before_and_after(first: GeometryMeasurement, last: GeometryMeasurement) -> go.Figure:
     """The curve of the dimension before training (dashed) and after it, on the same rows held out."""
     figure = go.Figure()
-    label, colour, _, symbol = estimator_style(last["estimator"])
-    ends, highest, n_layers = [], 1.0, len(last["dimensions"])
+    label, colour, _, symbol = estimator_style(last.estimator)
+    ends, highest, n_layers = [], 1.0, len(last.dimensions)
     for line, words, shade, dash in ((first, "before", REFERENCE_COLOUR, "dash"), (last, "after", colour, "solid")):
-        values = list(line["dimensions"])
+        values = list(line.dimensions)
         highest = max([highest, *(v for v in values if v is not None)])
-        step = f"step {line['step']}"
-        _add_line(figure, line["layer_names"], values, f"{words}: {step}", (shade, dash, symbol), f", {step}: {label}")
+        step = f"step {line.step}"
+        _add_line(figure, line.layer_names, values, f"{words}: {step}", (shade, dash, symbol), f", {step}: {label}")
         ends.append(_end(values, words, shade, LINE_GLYPH if dash == "solid" else "┅"))
     return _finished(figure, ends, n_layers, highest)
 

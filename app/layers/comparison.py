@@ -18,7 +18,7 @@ from app.shared.sample_words import POOLING_WORDS, sink_words
 from gelora.geometry import comparability_notes
 from gelora.measurements import MeasurementSpec, Quantity, only
 from gelora.records import POOLINGS, DataChoice, IdProfile, legal_sinks
-from gelora.runs import RunInfo, list_runs
+from gelora.runs import GeometryMeasurement, RunInfo, list_runs
 from gelora.sources import READABLE, bundled_datasets, bundled_models
 
 _KINDS = {
@@ -188,18 +188,18 @@ def _before_and_after(runs: Sequence[RunInfo]) -> None:
     comparison = of_run(found)
     notes = [_probe_sentence(run, found[-1])]
     if run.is_live:
-        notes.append(f"The run is still going; its last measurement so far is that of step {found[-1]['step']:,}.")
+        notes.append(f"The run is still going; its last measurement so far is that of step {found[-1].step:,}.")
     _draw(comparison, notes)
 
 
-def _probe_sentence(run: RunInfo, line: dict) -> str:
-    n = line.get("n_samples")
+def _probe_sentence(run: RunInfo, line: GeometryMeasurement) -> str:
+    n = line.n_samples
     rows = f"{n:,} " if n else "" if run.spec is None else f"up to {run.spec.training.probe_size:,} "
-    without = "" if line.get("intervals") else " This run's probe had no half-samples, so no intervals."
+    without = "" if line.intervals else " This run's probe had no half-samples, so no intervals."
     of = "" if run.spec is None else f" ({Path(run.spec.model).name} on {Path(run.spec.data.dataset).name})"
     return (
         f"Measured by the run itself{of}: {rows}held-out rows, the same ones at both steps, pooling mean, by "
-        f"{components.estimator_words(line['estimator'])}; not the sample of the curve above.{without}"
+        f"{components.estimator_words(line.estimator)}; not the sample of the curve above.{without}"
     )
 
 

@@ -172,8 +172,8 @@ def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
     how += "Bold where the change exceeds its 95% interval. Where numbers do not fit, + rose and − fell."
     for place, run_id in zip(places, picked, strict=True):
         with place:
-            name, by = short_name(candidates[run_id]), components.estimator_words(measured[run_id][0]["estimator"])
-            n = measured[run_id][-1].get("n_samples")
+            name, by = short_name(candidates[run_id]), components.estimator_words(measured[run_id][0].estimator)
+            n = measured[run_id][-1].n_samples
             st.markdown(f"**{name}** by {by}{f', N = {n:,}' if n else ''}")
             figures.show(
                 drift_map(measured[run_id], limit),
@@ -181,7 +181,7 @@ def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
                 says=f"Dimension of every layer by {by} at {count(len(measured[run_id]), 'step')} of {name}, coloured by its change.",
                 how_to_read=how if run_id == picked[-1] else None,
             )
-            notes = {f"step {m['step']:,}: {m['note']}" for m in measured[run_id] if m.get("note")}
+            notes = {f"step {m.step:,}: {m.note}" for m in measured[run_id] if m.note}
             if notes:
                 with st.expander(count(len(notes), "note")):
                     st.markdown("\n".join(f"- {note}" for note in sorted(notes)))

@@ -140,7 +140,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
     if view == "loss":
         figure = charts.training_curves(
             series["loss"], series.get("eval_loss", []), metric_word(metric), series.get(metric, []),
-            reference_scores(run, runs, metric), run.state.total_steps, [m["step"] for m in geometry_of(run) if m.get("reallocated")],
+            reference_scores(run, runs, metric), run.state.total_steps, [m.step for m in geometry_of(run) if m.reallocated],
         )  # fmt: skip
     else:
         named = {"learning_rate": "learning rate", "grad_norm": "gradient norm"} if view == "rate" else {

@@ -3,12 +3,10 @@
 Draws nothing.
 """
 
-from typing import Any
-
 import streamlit as st
 
 from app.shared.run_words import metric_word
-from gelora.runs import RunInfo, describe_method, geometry, history
+from gelora.runs import GeometryMeasurement, RunInfo, describe_method, geometry, history
 
 
 def series_of(run: RunInfo) -> dict[str, list[tuple[int, float]]]:
@@ -21,9 +19,9 @@ def _history(run_id: str, state: tuple[object, ...]) -> dict[str, list[tuple[int
     return history(run_id)
 
 
-def geometry_of(run: RunInfo) -> list[dict[str, Any]]:
+def geometry_of(run: RunInfo) -> list[GeometryMeasurement]:
     """The measurements of the dimension during training that have a value, the earliest first; none where there was no probe."""
-    return [found for found in geometry(run.id) if found.get("dimensions")]
+    return [found for found in geometry(run.id) if found.dimensions]
 
 
 def short_name(run: RunInfo) -> str:

@@ -8,13 +8,12 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from app.shared.run_reading import geometry_of, series_of
 from gelora.errors import StoreError
 from gelora.ranks import allocate_ranks
 from gelora.records import DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
-from gelora.runs import RunInfo
+from gelora.runs import GeometryMeasurement, RunInfo
 
 RECORDED = Path(__file__).resolve().parents[2] / "assets" / "recorded_run.json"
 HEAD_ONLY = "head only"
@@ -64,7 +63,7 @@ class Harvest:
     metric: str
     series: dict[str, list[tuple[int, float]]]
     references: dict[str, float]
-    geometry: list[dict[str, Any]]
+    geometry: list[GeometryMeasurement]
     n_adapter_params: int
     total_steps: int
     n_held_out: int | None
@@ -128,7 +127,9 @@ def recorded() -> RecordedRun:
         series = {name: [(int(step), float(value)) for step, value in points] for name, points in kept["series"].items()}
         spec = RunSpec.from_json(json.dumps(kept["spec"]))
         sizes = int(kept["n_adapter_params"]), int(kept["total_steps"]), spec.training.n_eval
-        found = Harvest(kept["metric"], series, kept["references"], kept["geometry"], *sizes)
+        found = Harvest(
+            kept["metric"], series, kept["references"], [GeometryMeasurement.of_entry(entry) for entry in kept["geometry"]], *sizes
+        )
         return RecordedRun(spec, found, kept["date"], kept["machine"], kept["command"], float(kept["seconds"]), tuple(kept["curve"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         again = "python -m benchmarks.recorded_run"

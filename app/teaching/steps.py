@@ -3,9 +3,8 @@
 Pure: profiles, plans and a run's harvest in, sentences out; draws nothing and knows no session.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from app.teaching.recorded_run import Harvest
 from gelora.geometry import half_sample_spread, halves_of, rises, sign_agreement
 from gelora.ranks import equivalent_uniform_rank
 from gelora.records import IdProfile, ModelStructure, RankPlan
+from gelora.runs import GeometryMeasurement
 
 N_STEPS = 6
 _SIZES = (5, 15, 40, 150)  # upper ends of the answers to step 1
@@ -236,17 +236,17 @@ def gain_margin(score: float, head_only: float, n_held_out: int) -> float:
     return float(100 * 1.96 * np.sqrt((score * (1 - score) + head_only * (1 - head_only)) / n_held_out))
 
 
-def move_answer(measured: Sequence[Mapping[str, Any]]) -> int | None:
+def move_answer(measured: Sequence[GeometryMeasurement]) -> int | None:
     """Which of MOVES the last layer made between the first measurement and the last; None where it has no dimension."""
     moved = last_layer_move(measured)
     return None if moved is None else 0 if moved > 1 else 2 if moved < -1 else 1
 
 
-def last_layer_move(measured: Sequence[Mapping[str, Any]]) -> float | None:
+def last_layer_move(measured: Sequence[GeometryMeasurement]) -> float | None:
     """How far the last layer's dimension moved during training."""
     if len(measured) < 2:
         return None
-    before, after = measured[0]["dimensions"][-1], measured[-1]["dimensions"][-1]
+    before, after = measured[0].dimensions[-1], measured[-1].dimensions[-1]
     return None if before is None or after is None else float(after - before)
 
 

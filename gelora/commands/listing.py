@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gelora.errors import InputError
@@ -62,8 +63,12 @@ def runs(options: argparse.Namespace) -> int:
 def _in_full(info: "RunInfo") -> dict[str, Any]:
     from gelora.runs import examples, geometry, history, provenance
 
-    more = {"history": history(info.id), "geometry": geometry(info.id), "examples": examples(info.id), "provenance": provenance(info.id)}
-    return run_json(info) | more
+    return run_json(info) | {
+        "history": history(info.id),
+        "geometry": [asdict(found) for found in geometry(info.id)],
+        "examples": examples(info.id),
+        "provenance": provenance(info.id),
+    }
 
 
 def _print_table(found: "Sequence[RunInfo]") -> None:

@@ -16,12 +16,14 @@ from gelora.runs.records.experiments import (
     told_apart,
     variants,
 )
+from gelora.runs.records.geometry_log import GeometryMeasurement
 from gelora.runs.records.reading import examples, geometry, log_tail, provenance
 from gelora.runs.records.state import RunInfo
 from gelora.runs.records.tracking import ensure_store, history
 
 __all__ = [
     "METHOD_WORDS",
+    "GeometryMeasurement",
     "RunGroup",
     "RunInfo",
     "delete_run",

@@ -1,7 +1,7 @@
 """Two curves on one chart: what is drawn, what is said, and the Layers page's way there."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from made_profiles import CURVE, make_profile
@@ -13,6 +13,7 @@ from app.charts.comparison import finding, of_profiles, of_run, two_curves, unde
 from app.charts.data import figure_table
 from gelora.home import runs_dir
 from gelora.records import IdProfile
+from gelora.runs import GeometryMeasurement
 
 
 def higher(by: float, pooling: str = "last", curve=CURVE) -> IdProfile:
@@ -25,8 +26,8 @@ def compared(by: float):
     return of_profiles(make_profile(), higher(by), "twonn", ("mean", "last token"), "pooling")
 
 
-def line(step: int, *dimensions: float | None) -> dict:
-    return {"step": step, "estimator": "twonn", "layer_names": ["embeddings", "block 1", "block 2"], "dimensions": list(dimensions)}
+def line(step: int, *dimensions: float | None, note: str | None = None) -> GeometryMeasurement:
+    return GeometryMeasurement(step, "twonn", ("embeddings", "block 1", "block 2"), dimensions, note=note)
 
 
 def test_both_curves_and_their_difference_are_drawn_and_named():
@@ -135,8 +136,8 @@ def test_before_and_after_says_what_to_do_and_then_shows_a_run(tiny, gelora_home
     app = measure(open_app("layers", **choices))
     assert "No run has measured its dimension at two steps yet." in sentences(app.caption)
     folder = write_run(runs_dir(), "20260301-100000-tiny-a", probe_size=64)
-    lines = [line(0, 10.0, 12.0, 9.0), line(100, 9.5, 8.0, None) | {"note": "block 2: too few distinct"}]
-    (folder / "geometry.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in lines))
+    lines = [line(0, 10.0, 12.0, 9.0), line(100, 9.5, 8.0, None, note="block 2: too few distinct")]
+    (folder / "geometry.jsonl").write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in lines))
     app = app.run()
     assert not app.exception
     assert "Step 100 reads 2.2 lower than step 0 on average" in sentences(app.markdown)

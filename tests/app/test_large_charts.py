@@ -11,8 +11,9 @@ from made_profiles import make_profile
 from app.charts import large, large_runs
 from gelora.geometry import TwoNN
 from gelora.ranks import allocate_ranks
+from gelora.runs import GeometryMeasurement
 
-LINE = {"estimator": "twonn", "layer_names": ["embeddings", "block 1", "block 2"]}
+NAMES = ("embeddings", "block 1", "block 2")
 LOSS = [(5, 2.0), (10, 1.6), (15, 1.3)]
 
 
@@ -23,7 +24,7 @@ def ratio_figure(guess=(5.5, 15.5)):
 
 def figures():
     profile = make_profile()
-    first, last = LINE | {"step": 0, "dimensions": [9.0, 8.0, None]}, LINE | {"step": 10, "dimensions": [9.0, 7.0, 5.0]}
+    first, last = (GeometryMeasurement(step, "twonn", NAMES, found) for step, found in ((0, (9.0, 8.0, None)), (10, (9.0, 7.0, 5.0))))
     return {
         "ratios": ratio_figure(),
         "curve": large.one_curve(profile, "twonn", "hump"),

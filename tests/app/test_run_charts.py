@@ -1,6 +1,7 @@
 """Charts of runs draw what was logged and measured, no less and no more, and say where there is nothing."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 from made_runs import make_run, plan_of
@@ -8,13 +9,12 @@ from made_runs import make_run, plan_of
 from app.charts import drift, runs as run_charts, training
 from app.runs.compare import front_words, held_to
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import RunGroup, pareto_front, summarise
+from gelora.runs import GeometryMeasurement, RunGroup, pareto_front, summarise
 
 
-def measurement(step: int, dimensions: list, wanted: dict | None = None, installed: dict | None = None, **more: object) -> dict:
-    names = ["embeddings", *(f"block {i}" for i in range(1, len(dimensions)))]
-    fields = {"step": step, "estimator": "twonn", "layer_names": names, "dimensions": dimensions, "note": None, "reallocated": False}
-    return fields | {"wanted": wanted or {}, "installed": installed or {}} | more
+def measurement(step: int, dimensions: list, wanted: dict | None = None, installed: dict | None = None, **more: Any) -> GeometryMeasurement:
+    names = ("embeddings", *(f"block {i}" for i in range(1, len(dimensions))))
+    return GeometryMeasurement(step, "twonn", names, tuple(dimensions), wanted=wanted or {}, installed=installed or {}, **more)
 
 
 MOVING = [
@@ -160,7 +160,7 @@ def test_the_drift_map_tells_changes_beyond_their_interval():
         ["⊘", "9.0"],
     ]  # 1 is within 1.4
     assert "[14.5, 15.5], +2.00 since the start" in heat.hovertext[1][1]
-    many = [m | {"step": 10 * i + m["step"]} for i in range(6) for m in WITH_INTERVALS]
+    many = [dataclasses.replace(m, step=10 * i + m.step) for i in range(6) for m in WITH_INTERVALS]
     assert list(drift.drift_map(many).data[0].text[0]) == [""] * 12 and "+" in drift.drift_map(many).data[0].text[1]
 
 

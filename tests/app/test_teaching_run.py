@@ -38,8 +38,8 @@ def test_the_recorded_run_has_all_that_step_6_draws():
     assert found.score is not None and found.head_only is not None
     assert len(found.series["loss"]) > 20
     assert found.series[found.metric][-1][0] == found.total_steps
-    assert next(line["step"] for line in found.geometry) == 0 and found.geometry[-1]["step"] == found.total_steps
-    assert all(len(line["dimensions"]) == len(kept.curve) == len(line["layer_names"]) for line in found.geometry)
+    assert next(line.step for line in found.geometry) == 0 and found.geometry[-1].step == found.total_steps
+    assert all(len(line.dimensions) == len(kept.curve) == len(line.layer_names) for line in found.geometry)
     assert kept.spec.plan is not None and found.n_adapter_params == kept.spec.plan.n_adapter_params
     assert kept.date[:10] in kept.label() and kept.machine in kept.label() and kept.command in kept.label()
     versions = json.loads(RECORDED.read_text())["versions"]

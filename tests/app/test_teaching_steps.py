@@ -31,6 +31,7 @@ from app.teaching.steps import (
 )
 from gelora.ranks import allocate_ranks
 from gelora.records import SinkReport
+from gelora.runs import GeometryMeasurement
 
 
 def profile_of(curve, spread=0.1, other=None):
@@ -134,7 +135,7 @@ def test_two_accuracies_differ_within_what_their_rows_can_show():
 
 
 def harvest_of(before, after, references=None):
-    lines = [{"step": step, "dimensions": [5.0, value]} for step, value in ((0, before), (9, after))]
+    lines = [GeometryMeasurement(step, "twonn", ("block 1", "block 2"), (5.0, value)) for step, value in ((0, before), (9, after))]
     return Harvest("eval_accuracy", {"eval_accuracy": [(9, 0.7)]}, references or {}, lines, 10, 9, 500)
 
 

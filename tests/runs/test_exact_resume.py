@@ -53,7 +53,7 @@ def weights_of(run_id):
 
 
 def curves_of(run_id):
-    return {line["step"]: line["dimensions"] for line in geometry(run_id)}
+    return {line.step: line.dimensions for line in geometry(run_id)}
 
 
 @pytest.mark.parametrize("kind", ["classification", "causal-lm"])

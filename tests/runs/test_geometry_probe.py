@@ -23,7 +23,7 @@ from gelora.errors import InputError, StoreError
 from gelora.geometry import TwoNN
 from gelora.ranks import edit_ranks, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs.records.geometry_log import GeometryLog, Measurement, read_geometry
+from gelora.runs.records.geometry_log import GeometryLog, GeometryMeasurement, read_geometry
 from gelora.runs.training import checkpoints, geometry_probe, probe_sample
 from gelora.runs.training.geometry_probe import GeometryProbe
 from gelora.runs.training.loop import train
@@ -189,21 +189,21 @@ def equal(one, other) -> bool:
 def test_measured_at_the_start_at_every_evaluation_and_at_the_end(make, tmp_path):
     _, _, notes = run(make(), tmp_path)
     found = read_geometry(tmp_path)
-    assert [line["step"] for line in found] == [0, 5, 10, 15, 20]
-    assert all(line["layer_names"] == ["embeddings", "block 1", "block 2", "block 3"] for line in found)
-    assert all(len(line["dimensions"]) == 4 and all(d > 0 for d in line["dimensions"]) for line in found)
-    assert found[0]["dimensions"] != found[-1]["dimensions"]
-    assert found[0]["share"] is None and all(line["share"] > 0 and line["seconds"] > 0 for line in found[1:])
-    assert all(line["installed"] == {"1": 2, "2": 5, "3": 2} and not line["reallocated"] and line["note"] is None for line in found)
+    assert [line.step for line in found] == [0, 5, 10, 15, 20]
+    assert all(line.layer_names == ("embeddings", "block 1", "block 2", "block 3") for line in found)
+    assert all(len(line.dimensions) == 4 and all(d > 0 for d in line.dimensions) for line in found)
+    assert found[0].dimensions != found[-1].dimensions
+    assert found[0].share is None and all(line.share > 0 and line.seconds > 0 for line in found[1:])
+    assert all(line.installed == {"1": 2, "2": 5, "3": 2} and not line.reallocated and line.note is None for line in found)
     for line in found:
-        rises = [b - a for a, b in zip(line["dimensions"], line["dimensions"][1:], strict=False)]
-        assert line["wanted"] == {str(i): max(0, math.ceil(rise)) + 1 for i, rise in enumerate(rises, 1)}
+        rises = [b - a for a, b in zip(line.dimensions, line.dimensions[1:], strict=False)]
+        assert line.wanted == {str(i): max(0, math.ceil(rise)) + 1 for i, rise in enumerate(rises, 1)}
     for line in found:
-        assert line["n_samples"] == 40 and line["resolved"] > 0
-        assert all(low < dimension < high for (low, high), dimension in zip(line["intervals"], line["dimensions"], strict=True))
-        assert all(1 <= line["supported"][block] <= rank for block, rank in line["wanted"].items())
+        assert line.n_samples == 40 and line.resolved > 0
+        assert all(low < dimension < high for (low, high), dimension in zip(line.intervals, line.dimensions, strict=True))
+        assert all(1 <= line.supported[block] <= rank for block, rank in line.wanted.items())
     reported = {step: values for step, values in notes.logged if "id/layer_00" in values}
-    assert {step: list(values.values()) for step, values in reported.items()} == {line["step"]: line["dimensions"] for line in found}
+    assert {step: tuple(values.values()) for step, values in reported.items()} == {line.step: line.dimensions for line in found}
     assert list(reported[0]) == [f"id/layer_{i:02d}" for i in range(4)]
 
 
@@ -259,7 +259,7 @@ def test_dimension_is_that_of_the_mean_states_of_the_model_as_it_is(make, tmp_pa
     with torch.no_grad():
         inputs = [{k: torch.tensor([row[k]]) for k in ("input_ids", "attention_mask", "token_type_ids")} for row in rows]
         states = [model(**row, output_hidden_states=True).hidden_states for row in inputs]
-    for layer, dimension in enumerate(read_geometry(tmp_path)[0]["dimensions"]):
+    for layer, dimension in enumerate(read_geometry(tmp_path)[0].dimensions):
         points = torch.stack([state[layer][0].mean(dim=0) for state in states]).numpy()
         assert dimension == pytest.approx(TwoNN().fit(points).dimension_, rel=1e-3)
 
@@ -298,9 +298,9 @@ def test_every_kind_of_task_and_method_is_measured(make, tmp_path, architecture,
     task = made_task(spec.model, architecture, kind)
     run(spec, tmp_path, task)
     found = read_geometry(tmp_path)
-    assert [line["step"] for line in found] == [0, 5, 6]
-    assert all(d is not None for line in found for d in line["dimensions"])
-    assert all(bool(line["installed"]) == bool(line["wanted"]) == (method in ("lora", "adalora")) for line in found)
+    assert [line.step for line in found] == [0, 5, 6]
+    assert all(d is not None for line in found for d in line.dimensions)
+    assert all(bool(line.installed) == bool(line.wanted) == (method in ("lora", "adalora")) for line in found)
 
 
 @pytest.mark.parametrize("options", [{"gradient_checkpointing": True}, {"precision": "bfloat16"}], ids=["checkpointing", "bf16"])
@@ -309,16 +309,16 @@ def test_measured_and_resized_under_other_ways_of_training(make, tmp_path, archi
     spec = make(architecture, epochs=0.5, reallocate_at=(0.5,), **options)
     run(spec, tmp_path)
     found = read_geometry(tmp_path)
-    assert [(line["step"], line["reallocated"]) for line in found] == [(0, False), (2, True), (5, False)]
-    assert all(d is not None for line in found for d in line["dimensions"])
+    assert [(line.step, line.reallocated) for line in found] == [(0, False), (2, True), (5, False)]
+    assert all(d is not None for line in found for d in line.dimensions)
 
 
 def test_too_few_rows_are_null_with_a_reason_and_end_nothing(make, tmp_path):
     spec = make(epochs=0.6, probe_size=8)
     _, _, notes = run(spec, tmp_path)
     found = read_geometry(tmp_path)
-    assert [line["dimensions"] for line in found] == [[None] * 4] * 3
-    assert all("8 rows" in line["note"] and line["wanted"] == {} for line in found)
+    assert [line.dimensions for line in found] == [(None,) * 4] * 3
+    assert all("8 rows" in line.note and line.wanted == {} for line in found)
     assert not any("id/layer_00" in values for _, values in notes.logged)
 
 
@@ -330,9 +330,9 @@ def test_estimator_that_fails_ends_nothing(make, tmp_path, monkeypatch):
     spec = make(reallocate_at=(0.5,), epochs=0.6)
     _, probe, _ = run(spec, tmp_path)
     found = read_geometry(tmp_path)
-    assert [line["step"] for line in found] == [0, 3, 5, 6]
-    assert found[1]["note"] == "twonn failed: LinAlgError: did not converge; so ranks were not re-allocated"
-    assert not any(line["reallocated"] for line in found) and probe.plan is spec.plan
+    assert [line.step for line in found] == [0, 3, 5, 6]
+    assert found[1].note == "twonn failed: LinAlgError: did not converge; so ranks were not re-allocated"
+    assert not any(line.reallocated for line in found) and probe.plan is spec.plan
 
 
 def test_layer_without_a_dimension_is_null_and_its_neighbors_are_not(make, tmp_path, monkeypatch):
@@ -347,9 +347,9 @@ def test_layer_without_a_dimension_is_null_and_its_neighbors_are_not(make, tmp_p
     monkeypatch.setattr(probe_sample, "states_of_rows", constant_first_layer)
     _, _, notes = run(make(epochs=0.5), tmp_path)
     (line, *_) = read_geometry(tmp_path)
-    assert line["dimensions"][0] is None and all(d > 0 for d in line["dimensions"][1:])
-    assert line["note"] == "no dimension at embeddings: 1 distinct vector of 40: too few for a dimension"
-    assert line["wanted"]["1"] == 1
+    assert line.dimensions[0] is None and all(d > 0 for d in line.dimensions[1:])
+    assert line.note == "no dimension at embeddings: 1 distinct vector of 40: too few for a dimension"
+    assert line.wanted["1"] == 1
     assert [name for name in notes.logged[0][1] if name.startswith("id/")] == ["id/layer_01", "id/layer_02", "id/layer_03"]
 
 
@@ -357,8 +357,8 @@ def test_measurement_that_costs_too_much_is_left_out_and_said_but_never_start_an
     monkeypatch.setattr(geometry_probe, "COST_SHARE", 1e-9)
     run(make(), tmp_path)
     found = read_geometry(tmp_path)
-    assert [line["step"] for line in found] == [0, 20]
-    assert found[-1]["note"].startswith("not measured at step 5, 10, 15: that would have cost more than")
+    assert [line.step for line in found] == [0, 20]
+    assert found[-1].note.startswith("not measured at step 5, 10, 15: that would have cost more than")
 
 
 def test_affordable_is_foreseen_from_the_pace(make, tmp_path, monkeypatch):
@@ -366,7 +366,7 @@ def test_affordable_is_foreseen_from_the_pace(make, tmp_path, monkeypatch):
     spec = make()
     task = made_task(spec.model)
     probe = GeometryProbe(task, apply_method(task, spec, spec.plan, 20).model, spec, spec.plan, tmp_path, lambda *_: None)
-    probe._log.add(Measurement(0, 2.0, None, "twonn", (), (), {}, {}, False, None))
+    probe._log.add(GeometryMeasurement(0, "twonn", (), (), seconds=2.0))
     probe._spent_before = 2.0
     state = SimpleNamespace(global_step=5, max_steps=20)
     for elapsed, affordable in ((14.0, False), (16.0, True)):  # 60 s in all, of which 2 + 2 + 2 are 10%
@@ -378,13 +378,13 @@ def test_ranks_are_reallocated_and_what_is_saved_loads_in_plain_peft(make, tmp_p
     spec = make(reallocate_at=(0.3, 0.6))
     task = made_task(spec.model)
     model, probe, notes = run(spec, tmp_path, task)
-    found = {line["step"]: line for line in read_geometry(tmp_path)}
+    found = {line.step: line for line in read_geometry(tmp_path)}
     assert list(found) == [0, 5, 6, 10, 12, 15, 20]
-    assert found[6]["reallocated"] and found[6]["installed"] == found[6]["wanted"] != found[5]["installed"]
-    assert found[10]["installed"] == found[6]["installed"]
-    assert found[6]["note"].startswith("ranks were re-allocated: block ")
-    assert f"step 6: {found[6]['note']}" in notes.said
-    assert {str(b): r for b, r in probe.plan.block_ranks().items()} == found[20]["installed"]
+    assert found[6].reallocated and found[6].installed == found[6].wanted != found[5].installed
+    assert found[10].installed == found[6].installed
+    assert found[6].note.startswith("ranks were re-allocated: block ")
+    assert f"step 6: {found[6].note}" in notes.said
+    assert {str(b): r for b, r in probe.plan.block_ranks().items()} == found[20].installed
     assert (probe.plan.strategy, probe.plan.estimator, probe.plan.edits) == ("gelora", "twonn", {})
     checkpoint = checkpoints.last_whole(tmp_path / "checkpoints")
     assert plan_in_use(checkpoint) == probe.plan
@@ -407,7 +407,7 @@ def test_run_killed_after_a_reallocation_ends_as_one_never_killed(make, tmp_path
     assert list(one) == list(other)
     assert max(float((one[name] - other[name]).abs().max()) for name in one) <= 1e-6
     told = ("step", "dimensions", "wanted", "installed", "reallocated")
-    lines = [[[line[key] for key in told] for line in read_geometry(tmp_path / name)] for name in ("whole", "killed")]
+    lines = [[[getattr(line, key) for key in told] for line in read_geometry(tmp_path / name)] for name in ("whole", "killed")]
     assert lines[0] == lines[1]
 
 
@@ -418,9 +418,9 @@ def test_on_a_gpu_in_bfloat16(make, tmp_path):
         run(spec, tmp_path, callbacks=[KillAt(13)])
     model, *_ = run(spec, tmp_path, resume=True)
     found = read_geometry(tmp_path)
-    assert [line["step"] for line in found] == [0, 5, 6, 10, 12, 15, 20]
-    assert [line["step"] for line in found if line["reallocated"]] == [6, 12]
-    assert all(d is not None for line in found for d in line["dimensions"])
+    assert [line.step for line in found] == [0, 5, 6, 10, 12, 15, 20]
+    assert [line.step for line in found if line.reallocated] == [6, 12]
+    assert all(d is not None for line in found for d in line.dimensions)
     loaded = PeftModel.from_pretrained(made_task(spec.model).model, checkpoints.last_whole(tmp_path / "checkpoints"))
     assert {n: p.shape for n, p in loaded.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
 
@@ -468,15 +468,15 @@ def test_reading_tolerates_a_line_cut_short_and_writing_drops_what_is_later(tmp_
     log = GeometryLog(tmp_path)
     for step in (0, 5, 10):
         share = step / 100 or None
-        log.add(Measurement(step, 1.5, share, "twonn", ("embeddings", "block 1"), (None, 2.0), {"1": 3}, {"1": 2}, False, "why"))
+        log.add(GeometryMeasurement(step, "twonn", ("embeddings", "block 1"), (None, 2.0), 1.5, share, {"1": 3}, {"1": 2}, note="why"))
     text = (tmp_path / "geometry.jsonl").read_text()
     assert [json.loads(line)["dimensions"] for line in text.splitlines()] == [[None, 2.0]] * 3
     (tmp_path / "geometry.jsonl").write_text(text + '{"step": 15, "seco')
-    assert [line["step"] for line in read_geometry(tmp_path)] == [0, 5, 10]
+    assert [line.step for line in read_geometry(tmp_path)] == [0, 5, 10]
     log = GeometryLog(tmp_path)
     assert (len(log), log.seconds, log.training_seconds) == (3, 4.5, 45.0)
     log.forget_after(5)
-    assert [line["step"] for line in read_geometry(tmp_path)] == [0, 5] and not log.has(10)
+    assert [line.step for line in read_geometry(tmp_path)] == [0, 5] and not log.has(10)
     (tmp_path / "geometry.jsonl").unlink()
     (tmp_path / "geometry.jsonl").mkdir()
     with pytest.raises(StoreError, match="cannot be read"):
@@ -488,3 +488,21 @@ def test_plan_in_use_is_none_where_none_was_kept_and_named_where_it_is_broken(tm
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         plan_in_use(tmp_path)
+
+
+def test_measurement_is_read_back_as_it_was_and_one_of_an_earlier_version_without_intervals(tmp_path):
+    written = GeometryMeasurement(
+        3, "mle", ("embeddings", "block 1"), (None, 2.5), 1.5, 0.1, {"1": 3}, {"1": 2}, True, "why", (None, (2.0, 3.0)), 40, {"1": 2}, 0.7
+    )
+    GeometryLog(tmp_path).add(written)
+    assert read_geometry(tmp_path) == [written]
+    assert [(e.dimension, e.ci_low, e.ci_high, e.n_samples, e.note) for e in written.estimates] == [
+        (None, None, None, 40, "why"), (2.5, 2.0, 3.0, 40, None),
+    ]  # fmt: skip
+    entry = json.loads((tmp_path / "geometry.jsonl").read_text())
+    for name in ("intervals", "n_samples", "supported", "resolved"):
+        del entry[name]
+    (tmp_path / "geometry.jsonl").write_text(json.dumps(entry | {"of_a_later_version": 1}) + "\n")
+    (old,) = read_geometry(tmp_path)
+    assert old == dataclasses.replace(written, intervals=(), n_samples=0, supported={}, resolved=None)
+    assert [(e.dimension, e.ci_low) for e in old.estimates] == [(None, None), (2.5, None)]

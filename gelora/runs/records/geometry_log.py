@@ -1,50 +1,76 @@
-"""geometry.jsonl of a run: one line a measurement of the layers' dimensions during training.
+"""geometry.jsonl of a run: one line a measurement of the layers' dimensions during training, read back as the record it was.
 
-Knows the file and its form; knows nothing of how dimensions are measured.
+Does not depend on how dimensions are measured.
 """
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
+from gelora.records import IdEstimate
 
 FILE = "geometry.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One measurement, at an optimizer step.
+class GeometryMeasurement:
+    """The dimension of every layer at an optimizer step of a run.
 
     seconds: what it cost; share: what all measurements so far cost, as a share of the time that training has taken
     without them, None before the first step. dimensions: one a layer (`layer_names`), None where there is none, for
     the reason in `note`. wanted: the ranks that the GeLoRA rule gives on this curve, by block number; installed: those
-    in use, after the re-allocation where there was one (`reallocated`).
-    intervals: the dimensions' 95% intervals, None
+    in use, after the re-allocation where there was one (`reallocated`). intervals: the dimensions' 95% intervals, None
     where there is none; n_samples: the rows they were measured on; supported: what of `wanted` the intervals of the rises
     support; resolved: the least rise that these rows can show. Files of earlier versions lack these four.
     """
 
     step: int
-    seconds: float
-    share: float | None
     estimator: str
     layer_names: tuple[str, ...]
     dimensions: tuple[float | None, ...]
-    wanted: dict[str, int]
-    installed: dict[str, int]
-    reallocated: bool
-    note: str | None
+    seconds: float = 0.0
+    share: float | None = None
+    wanted: dict[str, int] = dataclasses.field(default_factory=dict)
+    installed: dict[str, int] = dataclasses.field(default_factory=dict)
+    reallocated: bool = False
+    note: str | None = None
     intervals: tuple[tuple[float, float] | None, ...] = ()
     n_samples: int = 0
     supported: dict[str, int] = dataclasses.field(default_factory=dict)
     resolved: float | None = None
 
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, Any]) -> "GeometryMeasurement":
+        """The record that a line of the file, as JSON gives it, was written from; what it does not know is left out.
 
-def read_geometry(folder: Path) -> list[dict[str, Any]]:
-    """The measurements in a run's folder, in the order of their steps, as plain values; [] when there is none.
+        Raises:
+            KeyError, TypeError, ValueError: the entry is not a measurement.
+        """
+        known = {name: entry[name] for name in _FIELDS & entry.keys()}
+        known |= {"step": int(entry["step"])} | {name: tuple(entry[name]) for name in ("layer_names", "dimensions")}
+        intervals = tuple(None if ends is None else (ends[0], ends[1]) for ends in entry.get("intervals", ()))
+        return cls(**known | {"intervals": intervals})
+
+    @property
+    def estimates(self) -> list[IdEstimate]:
+        """One estimate a layer; without intervals and rows where the file is of an earlier version."""
+        n, reason = self.n_samples, self.note or "it could not be estimated"
+        all_ends = [ends or (None, None) for ends in self.intervals] or [(None, None)] * len(self.dimensions)
+        return [
+            IdEstimate(self.estimator, value, low, high, n, n, 0.0, reason if value is None else None)
+            for value, (low, high) in zip(self.dimensions, all_ends, strict=True)
+        ]
+
+
+_FIELDS = {f.name for f in dataclasses.fields(GeometryMeasurement)}
+
+
+def read_geometry(folder: Path) -> list[GeometryMeasurement]:
+    """The measurements in a run's folder, in the order of their steps, one for each; [] when there is none.
 
     A line that is cut short (the process was killed while it wrote) is left out.
 
@@ -57,13 +83,13 @@ def read_geometry(folder: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise StoreError(f"{folder / FILE} cannot be read ({error.strerror}); see that it is a readable file.") from error
-    found: dict[int, dict[str, Any]] = {}
+    found: dict[int, GeometryMeasurement] = {}
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
-            found[int(entry["step"])] = entry
-        except (ValueError, KeyError, TypeError):
+            measurement = GeometryMeasurement.of_entry(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
+        found[measurement.step] = measurement
     return [found[step] for step in sorted(found)]
 
 
@@ -72,47 +98,47 @@ class GeometryLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lines = read_geometry(folder)
+        self._found = read_geometry(folder)
 
     def forget_after(self, step: int) -> None:
         """Leave out what is later than the step from which training goes on."""
-        self._lines = [line for line in self._lines if line["step"] <= step]
+        self._found = [measurement for measurement in self._found if measurement.step <= step]
         if (self._folder / FILE).exists():
             self._write()
 
-    def add(self, measurement: Measurement) -> None:
+    def add(self, measurement: GeometryMeasurement) -> None:
         """One line more.
 
         Raises:
             StoreError: the disk is full or not writable; the file is then as it was.
         """
-        kept = [line for line in self._lines if line["step"] != measurement.step]
-        self._lines = sorted([*kept, dataclasses.asdict(measurement)], key=lambda line: line["step"])
+        others = [other for other in self._found if other.step != measurement.step]
+        self._found = sorted([*others, measurement], key=lambda found: found.step)
         self._write()
 
     def has(self, step: int) -> bool:
         """Whether that step was measured."""
-        return any(line["step"] == step for line in self._lines)
+        return any(measurement.step == step for measurement in self._found)
 
     def __len__(self) -> int:
-        return len(self._lines)
+        return len(self._found)
 
     @property
     def seconds(self) -> float:
         """What all measurements cost."""
-        return sum(line["seconds"] for line in self._lines)
+        return sum(measurement.seconds for measurement in self._found)
 
     @property
     def last_seconds(self) -> float:
         """What the last measurement cost; 0 before the first."""
-        return float(self._lines[-1]["seconds"]) if self._lines else 0.0
+        return self._found[-1].seconds if self._found else 0.0
 
     @property
     def training_seconds(self) -> float:
         """How long training had taken, without measurements, at the last one; 0 where that is not known."""
-        share = self._lines[-1]["share"] if self._lines else None
+        share = self._found[-1].share if self._found else None
         return self.seconds / share if share else 0.0
 
     def _write(self) -> None:
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in self._lines)
+        text = "".join(json.dumps(dataclasses.asdict(measurement), allow_nan=False) + "\n" for measurement in self._found)
         write_atomically(self._folder / FILE, text.encode())

@@ -6,7 +6,7 @@ Knows the files' names and form; knows nothing of how they come to be.
 import os
 from typing import Any
 
-from gelora.runs.records.geometry_log import read_geometry
+from gelora.runs.records.geometry_log import GeometryMeasurement, read_geometry
 from gelora.runs.records.state import read_json, run_folder
 
 
@@ -30,7 +30,7 @@ def provenance(run_id: str) -> dict[str, Any]:
     return read_json(run_folder(run_id) / "provenance.json") or {}
 
 
-def geometry(run_id: str) -> list[dict[str, Any]]:
+def geometry(run_id: str) -> list[GeometryMeasurement]:
     """The measurements of intrinsic dimension during training, in the order of their steps, one for each step.
 
     Raises:

@@ -16,7 +16,7 @@ from gelora.errors import GeloraError, InputError, ModelError
 from gelora.geometry import ESTIMATORS, resolution
 from gelora.ranks import check_reallocatable, rule_ranks
 from gelora.records import IdProfile, ModelStructure, RankPlan, RunSpec, check_choice
-from gelora.runs.records.geometry_log import GeometryLog, Measurement
+from gelora.runs.records.geometry_log import GeometryLog, GeometryMeasurement
 from gelora.runs.training.probe_sample import N_NEIGHBORS, ProbeSample
 from gelora.runs.training.reallocation import plan_in_use, reallocate, reallocation_steps, resize_to, save_plan
 from gelora.sources import model_structure
@@ -160,7 +160,7 @@ class GeometryProbe(TrainerCallback):
             self._skipped = []
         seconds = time.perf_counter() - began
         trained = self._trained_seconds() - seconds if step else 0.0
-        measurement = Measurement(
+        measurement = GeometryMeasurement(
             step=step,
             seconds=seconds,
             share=(self._log.seconds + seconds) / trained if trained > 0 else None,
