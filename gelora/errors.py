@@ -1,6 +1,6 @@
 """The errors that a person can cause or meet. Every message says what was given, what is legal and what to do next.
 
-Knows nothing of models, data or pages; imports nothing of ours.
+Does not depend on models, data or pages; imports nothing of ours.
 """
 
 

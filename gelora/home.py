@@ -1,6 +1,6 @@
 """Where state lies on disk (`GELORA_HOME`), and how a file gets there whole or not at all.
 
-Knows nothing of what is stored; imports nothing of ours but the errors.
+Does not depend on what is stored; imports nothing of ours but the errors.
 """
 
 import os

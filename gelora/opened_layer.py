@@ -1,6 +1,6 @@
 """One layer opened: who is near whom, as texts; copies; the principal plane; what labels say of the neighbors.
 
-Joins a sample with its hidden states; knows no page and no chart.
+Joins a sample with its hidden states; does not depend on pages or charts.
 """
 
 from dataclasses import dataclass

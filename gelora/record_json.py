@@ -1,6 +1,6 @@
 """`Record`, the base of every record: an exact JSON form, equality by content, a digest.
 
-Knows how a typed field becomes JSON and comes back; knows nothing of what the fields mean.
+Turns typed fields into JSON and back; does not depend on what the fields mean.
 float64 arrays are written as nested lists with null for NaN, so that a person can read them;
 other arrays as base64 of their bytes.
 """

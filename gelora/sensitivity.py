@@ -1,6 +1,6 @@
 """How a curve of dimensions changes when one choice is made differently: metric, sample size, pooling, sinks, distinct, discarding.
 
-Draws samples and measures; knows nothing of ranks or pages.
+Draws samples and measures; does not depend on ranks or pages.
 """
 
 from collections.abc import Callable, Sequence

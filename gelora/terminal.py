@@ -1,6 +1,6 @@
 """How the command line speaks: progress on stderr, tables on stdout, text files in and JSON files out.
 
-Knows nothing of models, data or ranks.
+Does not depend on models, data or ranks.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The geometry wing: what shape the vectors have.
 
 Exact neighbors, estimators of the intrinsic dimension, the profile of all layers, manifolds of known dimension.
-Knows nothing of models, texts or ranks.
+Does not depend on models, texts or ranks.
 """
 
 from gelora.geometry import synthetic

@@ -1,6 +1,6 @@
 """What a layer's dimension would be if only its marginals, or only its covariance, were there.
 
-Knows how such data are made and measured; draws no conclusion.
+Makes and measures such data; draws no conclusion.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Estimators held against the truth: manifolds of known dimension, drawn again and again, and what each estimator says of them.
 
-Knows no estimator's formula and no manifold's shape.
+Does not depend on any estimator's formula or any manifold's shape.
 """
 
 import functools
@@ -221,7 +221,7 @@ def _load(name: str) -> None:
 
 
 class _TimedCloud(PointCloud):
-    """A cloud that knows how long its shared parts took, so that no estimator is charged for having asked first."""
+    """A cloud that has timed its shared parts, so that no estimator is charged for having asked first."""
 
     def __init__(self, X: np.ndarray) -> None:
         self.shared_seconds = 0.0

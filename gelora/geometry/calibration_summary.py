@@ -1,6 +1,6 @@
 """What an estimator's answers to many draws of a manifold say together: bias, spread, how honest its intervals are.
 
-Knows neither estimators nor how the answers were made.
+Does not depend on estimators, or on how the answers were made.
 """
 
 import math

@@ -1,6 +1,6 @@
 """A set of points and what estimators read from it: distinct rows, one neighbor graph, one pass over all distances.
 
-Each part is made when it is first asked for and then shared by every estimator. Knows no estimator.
+Each part is made when it is first asked for and then shared by every estimator. Does not depend on estimators.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Correlation dimension: how the number of close pairs grows with the radius.
 
-Knows nothing of layers, and not how pairs are counted.
+Does not depend on layers, or on how pairs are counted.
 """
 
 import numpy as np

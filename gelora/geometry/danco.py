@@ -1,6 +1,6 @@
 """DANCo: the dimension from nearest distances and angles between neighbors, against balls of known dimension.
 
-Knows nothing of layers.
+Does not depend on layers.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
 """DANCo's statistics on balls of known dimension: measured once, kept in memory and on disk, smooth in the dimension.
 
-Knows nothing of the points whose dimension is asked.
+Does not depend on the points whose dimension is asked.
 """
 
 import json

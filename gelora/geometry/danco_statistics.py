@@ -1,6 +1,6 @@
 """What DANCo reads from a set of points, norms and angles of neighbors, and the two laws it fits to them.
 
-Knows nothing of calibration, estimates or layers.
+Does not depend on calibration, estimates or layers.
 """
 
 from dataclasses import dataclass

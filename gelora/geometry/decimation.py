@@ -1,6 +1,6 @@
 """How the answers change with scale: fewer rows (decimation), farther neighbors (GRIDE).
 
-Knows how rows are thinned out and where a curve is put; knows no estimator's formula.
+Thins out rows and puts a curve at a number of rows; does not depend on any estimator's formula.
 """
 
 from collections.abc import Callable

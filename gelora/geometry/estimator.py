@@ -1,6 +1,6 @@
 """What all estimators share: parameters in the scikit-learn way, what they are fitted on, intervals.
 
-Knows no formula of any estimator.
+Does not depend on any estimator's formula.
 """
 
 import inspect

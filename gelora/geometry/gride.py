@@ -1,6 +1,6 @@
 """GRIDE: the dimension from the ratio of distances to the n2-th and n1-th neighbor, at one scale or along all of them.
 
-Knows nothing of layers, and not how distances are found.
+Does not depend on layers, or on how distances are found.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Random halves of the rows, two and two the parts of one permutation, and the exact neighbor graph of a half.
 
-Knows nothing of layers or estimators.
+Does not depend on layers or estimators.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """What a map does to a manifold, measured: the dimension before and after, the rank of the Jacobian, and which bounds hold.
 
-Knows maps and charted manifolds; the dimension is TwoNN's.
+For maps of charted manifolds; the dimension is TwoNN's.
 """
 
 from dataclasses import dataclass

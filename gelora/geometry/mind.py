@@ -1,6 +1,6 @@
 """MiND_MLk: the dimension from the nearest distance as a share of the distance to a farther neighbor.
 
-Knows nothing of layers, and not how the likelihood is maximised.
+Does not depend on layers, or on how the likelihood is maximised.
 """
 
 from typing import ClassVar

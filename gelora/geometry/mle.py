@@ -1,6 +1,6 @@
 """MLE: the Levina-Bickel estimate of the intrinsic dimension at every point, and two ways to make one number of it.
 
-Knows nothing of layers; takes points or a NeighborGraph.
+Takes points or a NeighborGraph; does not depend on layers.
 """
 
 from typing import ClassVar

@@ -1,6 +1,6 @@
 """Exact k nearest neighbors among the distinct rows of a point set: duplicates, precision, chunking, CPU or GPU.
 
-Knows nothing of dimensions, estimators or layers.
+Does not depend on dimensions, estimators or layers.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Two ways to measure all pairs of rows, in blocks, on CPU (numpy) or GPU (torch): a fast matrix product that only
 nominates nearest candidates, and differences in float64 that settle distances.
 
-Knows nothing of duplicates, metrics or graphs; gives no promise that the candidates are the true neighbors.
+Does not depend on duplicates, metrics or graphs; gives no promise that the candidates are the true neighbors.
 """
 
 from collections.abc import Callable, Iterator

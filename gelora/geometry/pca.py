@@ -1,6 +1,6 @@
 """Dimensions read off the covariance's eigenvalues: global and linear.
 
-Knows nothing of layers.
+Does not depend on layers.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """PH0: the dimension from how the length of the minimum spanning tree grows with the number of points.
 
-Knows nothing of layers.
+Does not depend on layers.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """From the hidden states of all layers to their dimensions: `IdProfile`, with intervals from half-samples.
 
-Knows no formula of any estimator, no model and no rank.
+Does not depend on any estimator's formula, on models or on ranks.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The plane in which a point set spreads most: its first two principal components.
 
-Knows nothing of layers, labels or pictures.
+Does not depend on layers, labels or pictures.
 """
 
 from dataclasses import dataclass

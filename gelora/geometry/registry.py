@@ -1,6 +1,6 @@
 """Which estimators there are, by the short name that profiles, the command line and the dashboard use.
 
-Knows how each is made for a neighborhood size; computes nothing.
+Makes each for a neighborhood size; computes nothing.
 """
 
 from collections.abc import Callable

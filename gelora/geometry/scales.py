@@ -1,6 +1,6 @@
 """One pass over the distances of all pairs: what reaches past the k neighbors of a graph.
 
-Knows no estimator.
+Does not depend on estimators.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", b
     ratios from the first of these up to about the diameter: twice the median distance from the middle of the points.
 
     Distances come from a float32 matrix product. Its error is measured, row by row, at the row's own neighbors, whose
-    distances the graph knows exactly; where four times that is more than 1e-4 of the squared distance of the k-th, the
+    distances that the graph has exactly; where four times that is more than 1e-4 of the squared distance of the k-th, the
     row is done again with a float64 product, and if that fails too, by float64 differences. Memory is
     O(n (n_orders + n_radii)) beside a block of `block_bytes` and two copies of the points.
 

@@ -1,6 +1,6 @@
 """Estimators of scikit-dimension by name, on our neighbors, their defects guarded.
 
-Knows nothing of layers. The only file that runs scikit-dimension's estimators; it is imported when one is asked for.
+Does not depend on layers. The only file that runs scikit-dimension's estimators; it is imported when one is asked for.
 """
 
 import contextlib

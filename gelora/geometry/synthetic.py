@@ -2,7 +2,7 @@
 
 Those of MANIFOLDS are drawn in as many coordinates as they need, then embedded isometrically in `width` coordinates by a
 random rotation, so that no axis is special; the benchmark set of scikit-dimension comes as that library draws it.
-Knows nothing of estimators.
+Does not depend on estimators.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Numpy work on all cores: rows in parts, one thread a part, in pieces that a core's caches hold.
 
-Knows nothing of what is computed.
+Does not depend on what is computed.
 """
 
 import os

@@ -1,6 +1,6 @@
 """TwoNN: the intrinsic dimension from the ratio of each point's second to first nearest-neighbor distance.
 
-Knows nothing of layers; takes points or a NeighborGraph.
+Takes points or a NeighborGraph; does not depend on layers.
 """
 
 from typing import ClassVar

@@ -1,6 +1,6 @@
 """The ranks wing: what the shape asks for. A curve of dimensions -> a rank for every matrix -> its cost -> PEFT.
 
-Knows nothing of how a dimension is measured or how a run is trained. What needs PEFT and torch is loaded when it is
+Does not depend on how a dimension is measured or how a run is trained. What needs PEFT and torch is loaded when it is
 first used, so that this face stays light.
 """
 

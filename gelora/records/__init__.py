@@ -2,7 +2,7 @@
 
 Axis words, used everywhere: n_samples rows of data, n_layers transformer blocks (a curve has n_layers + 1 points,
 index 0 the embedding output, index i the output of block i), hidden_size the width, n_neighbors the k of a graph.
-Blocks are numbered from 1, as the curve's points are. Knows no model, no file, no chart.
+Blocks are numbered from 1, as the curve's points are. Does not depend on models, files or charts.
 """
 
 from gelora.records.checks import (

@@ -1,6 +1,6 @@
 """The Jacobian of one transformer block of a real model at a few points, probed at random.
 
-Knows models and texts. Which map it is: one position's state on entering the block -> the same position's state on leaving
+Of a model on texts. Which map it is: one position's state on entering the block -> the same position's state on leaving
 it, while the states of all other positions of the text stay as they are.
 """
 

@@ -1,6 +1,6 @@
 """What of a model's blocks, beside their linear maps, decides how much memory a training step needs.
 
-Reads modules and config only; knows no weights, and not how memory follows from it (`gelora.ranks` does).
+Reads modules and config; does not depend on weights, or on how memory follows from it (that is in `gelora.ranks`).
 """
 
 from collections.abc import Sequence

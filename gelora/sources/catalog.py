@@ -1,6 +1,6 @@
 """Which models and datasets there are: bundled, in a local folder or on the hub; where they lie, and that they are the published ones.
 
-Finds models; what loads them is `gelora.sources.loading`. Knows nothing of samples.
+Finds models; what loads them is `gelora.sources.loading`. Does not depend on samples.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """The bundled data: first paragraphs of the docstrings of six installed packages, each labelled with its package.
 
-Reads source files with `ast` and never imports them; keeps the result under GELORA_HOME. Knows nothing of drawing samples.
+Reads source files with `ast` and never imports them; keeps the result under GELORA_HOME. Does not depend on how samples are drawn.
 """
 
 import ast

@@ -1,6 +1,6 @@
 """What a file's bytes are: named when they are of another kind than the ending says, unpacked, decoded.
 
-Knows magic numbers, gzip and encodings; does not depend on rows or columns.
+By magic numbers, gzip and encodings; does not depend on rows or columns.
 """
 
 import codecs

@@ -1,6 +1,6 @@
 """A local file as columns and a report of how it was read.
 
-Knows endings and which reader each has; does not depend on roles of columns, labels or draws.
+Gives each ending its reader; does not depend on roles of columns, labels or draws.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Forward passes: tokenised texts through a model in memory, every layer's states pooled while it runs.
 
-Knows how a model's blocks are listened to; how a pooling works is in `sink_pooling`. Loads no model and keeps no file.
+Reads the states of a model's blocks by hooks; how a pooling works is in `sink_pooling`. Loads no model and keeps no file.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """How many parameters a model's sequence-classification head has: what is trained and saved whole beside an adapter.
 
-Works from the config alone, on the meta device. Knows no weights, adapters or training.
+Works from the config alone, on the meta device. Does not depend on weights, adapters or training.
 """
 
 from gelora.records import check_whole

@@ -1,6 +1,6 @@
 """A base checkpoint with a task head on it: sequence classifier (or regression), question answerer, causal language model.
 
-Says which weights the checkpoint lacks, which are then random numbers. Knows nothing of adapters, training or scores.
+Says which weights the checkpoint lacks, which are then random numbers. Does not depend on adapters, training or scores.
 """
 
 import math

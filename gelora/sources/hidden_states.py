@@ -1,6 +1,6 @@
 """A model and a sample become pooled hidden states of every layer: loaded or found in the cache, tokenised, passed, kept.
 
-Knows models and tokenizers; the pass itself is in `forward_pass`, how results are kept in `state_cache`.
+Joins models and tokenizers; the pass itself is in `forward_pass`, how results are kept in `state_cache`.
 """
 
 import logging

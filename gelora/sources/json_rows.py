@@ -1,6 +1,6 @@
 """JSON as rows: one object a line, an array of objects, columns, SQuAD's own tree.
 
-Knows JSON's usual forms of data sets; does not depend on files, encodings or roles of columns.
+Reads JSON's usual forms of data sets; does not depend on files, encodings or roles of columns.
 """
 
 import json

@@ -1,6 +1,6 @@
 """A model's config, tokenizer and weights, loaded from the folder where it lies; never code that comes with them.
 
-Knows nothing of which models there are (`gelora.sources.catalog`).
+Does not depend on which models there are (`gelora.sources.catalog`).
 """
 
 from collections.abc import Iterator

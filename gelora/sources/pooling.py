@@ -1,6 +1,6 @@
 """How a text's token states become rows of the sample: one vector a text, or tokens drawn from all texts.
 
-Knows tensors and lengths; knows no model, tokenizer or file.
+Takes tensors and lengths; does not depend on models, tokenizers or files.
 """
 
 from collections.abc import Callable, Sequence

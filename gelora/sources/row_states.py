@@ -1,6 +1,6 @@
 """Hidden states of rows that are tokenised already, from a model that is in memory and may be in training.
 
-Knows tokenised rows, and how a model runs from `forward_pass`; knows no text and no dataset.
+Takes tokenised rows and runs the model by `forward_pass`; does not depend on texts or datasets.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """The cache of extracted hidden states under GELORA_HOME: keys, whole files or none, a bounded size.
 
-Knows how states are kept; knows nothing of how they are computed.
+Does not depend on how states are computed.
 """
 
 import hashlib

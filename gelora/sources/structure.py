@@ -1,6 +1,6 @@
 """A model's transformer blocks and the linear maps inside them, found from how its modules nest.
 
-Works from the config alone, on the meta device, so that a 70B model costs no memory. Knows no weights, data or ranks.
+Works from the config alone, on the meta device, so that a 70B model costs no memory. Does not depend on weights, data or ranks.
 """
 
 import gc

@@ -1,6 +1,6 @@
 """Whether a table's first row names its columns: by rule, and asked where it is in doubt.
 
-Knows rows of cells; does not depend on files, separators or quoting.
+Takes rows of cells; does not depend on files, separators or quoting.
 """
 
 import re

@@ -1,6 +1,6 @@
 """The rows of a dataset that have texts, with their labels, none drawn: what samples are drawn from and tasks are trained on.
 
-Knows which rows have text and what labels mean; does not depend on drawing, splitting or models.
+Finds which rows have text and what labels mean; does not depend on drawing, splitting or models.
 """
 
 from dataclasses import dataclass

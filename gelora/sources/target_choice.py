@@ -1,6 +1,6 @@
 """Which of a model's linear maps a choice of targets means: words for kinds, endings of names, or a mix of both.
 
-Pure: knows records only, neither torch nor how a map's kind was found.
+Pure, on records; does not depend on torch, or on how a map's kind was found.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """Which linear maps a block has, and what each of them is: query, key, value, fused, output, feed-forward, expert.
 
-Reads names, neighbours and shapes, and PEFT's own table of targets. Knows nothing of ranks, or of how blocks are found.
+Reads names, neighbours and shapes, and PEFT's own table of targets. Does not depend on ranks, or on how blocks are found.
 """
 
 import ast

@@ -1,6 +1,6 @@
 """A sample as token ids: batches padded on the right, and which states of a batch become which rows of the result.
 
-Knows the tokenizer's output; knows no model.
+Takes the tokenizer's output; does not depend on models.
 """
 
 from dataclasses import dataclass

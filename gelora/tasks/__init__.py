@@ -1,6 +1,6 @@
 """What a run learns: rows of a dataset -> model inputs, a head, a metric. One kind of task a file.
 
-The face of the wing. Knows the sources; knows nothing of adapters, the training loop or processes. What needs torch is
+The face of the wing. Uses the sources; does not depend on adapters, the training loop or processes. What needs torch is
 loaded when a task is built, so that this face stays light.
 """
 

@@ -1,7 +1,7 @@
 """Exact match and F1 of answers, by the rules of SQuAD's own evaluation.
 
 Rajpurkar et al. 2016 (v1.1), Rajpurkar et al. 2018 (v2.0): lower case, no punctuation, no articles, single spaces; the best
-over the answers that people gave. Knows texts alone.
+over the answers that people gave. Does not depend on anything but texts.
 """
 
 import re

@@ -1,6 +1,6 @@
 """From start and end scores of all windows to one answer a question: the best span of any window, or none.
 
-Knows scores, windows and contexts; knows nothing of models or metrics. The rules are those of Devlin et al. 2019, section 4.3.
+Takes scores, windows and contexts; does not depend on models or metrics. The rules are those of Devlin et al. 2019, section 4.3.
 """
 
 from collections.abc import Sequence

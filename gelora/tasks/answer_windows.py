@@ -1,6 +1,6 @@
 """A question and its context as windows of tokens: a long context becomes several, which share `doc_stride` tokens.
 
-Knows tokenizers, characters and tokens; knows nothing of training, scores or which rows are held out.
+Maps characters to tokens; does not depend on training, scores or which rows are held out.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """From a run's spec to its task: data and model are gathered, and the kind's own file makes the task of them.
 
-Knows which kind is built where; knows nothing of a kind's rows, heads or metrics.
+Says which kind is built where; does not depend on a kind's rows, heads or metrics.
 """
 
 import dataclasses

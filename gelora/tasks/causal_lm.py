@@ -1,6 +1,6 @@
 """Causal language modelling: documents in a row, an end-of-text token after each, cut into blocks of one length.
 
-Knows documents and blocks; knows nothing of prompts and answers, adapters or loops.
+Makes blocks of documents; does not depend on prompts and answers, adapters or loops.
 """
 
 from collections.abc import Sequence

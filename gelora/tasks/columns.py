@@ -1,6 +1,6 @@
 """Which task a dataset's columns are made for, and which column is what: a proposal that a person can change.
 
-Knows names and values of columns; knows nothing of models or training.
+By names and values of columns; does not depend on models or training.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Texts as token rows, rows as padded batches, and the checks that a model can read them.
 
-Knows tokenizers and what a model's `forward` takes; knows nothing of labels' meaning or of metrics.
+Gives what a model's `forward` takes; does not depend on labels' meaning or metrics.
 """
 
 import inspect

@@ -1,6 +1,6 @@
 """Instruction tuning: the model learns the answers and where they end, not the prompts. Of a chat it learns every answer.
 
-Knows instructions, chats and which tokens count; does not depend on adapters or loops.
+Says of instructions and chats which tokens count; does not depend on adapters or loops.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """A language modelling task made of rows and prompts: model with its language head, perplexity, generation.
 
-Knows what causal language modelling and instruction tuning have in common; knows nothing of their rows.
+Holds what causal language modelling and instruction tuning have in common; does not depend on their rows.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """What every kind of task is built from: the run's spec, its tables with settled columns, model entry and tokenizer.
 
-Knows where a run's data and model lie; knows nothing of what a kind makes of them.
+Finds a run's data and model; does not depend on what a kind makes of them.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Scores of classification and regression, from scikit-learn and SciPy.
 
-Knows arrays of answers and of truth; knows nothing of models, rows or presets.
+Takes arrays of answers and of truth; does not depend on models, rows or presets.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What the two kinds of language modelling share: what evaluation keeps, perplexity, and text that the model goes on with.
 
-Knows logits, labels and generation; knows nothing of where texts come from.
+Takes logits and labels, or generates; does not depend on where texts come from.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """Well-known tasks by name: where their data lies, which column is what, which metric the field compares.
 
-GLUE's nine, SQuAD v1.1 and v2.0, Alpaca. Knows names, splits and columns; reads nothing and loads nothing.
+GLUE's nine, SQuAD v1.1 and v2.0, Alpaca. Names, splits and columns alone; reads nothing and loads nothing.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Extractive question answering with long contexts, answerable or not (SQuAD v1.1 and v2.0).
 
-Knows which windows are trained on, what evaluation keeps and how it is scored; knows nothing of adapters or loops.
+Says which windows are trained on, what evaluation keeps and how it is scored; does not depend on adapters or loops.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Rows of questions, contexts and answers, in SQuAD's form and its usual variants, checked.
 
-Knows columns and characters; knows nothing of tokens, models or scores.
+Works on columns and characters; does not depend on tokens, models or scores.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Classification and regression of one text or a pair: one label a row.
 
-Knows labels, their metric and how an answer is shown; knows nothing of tokens' labels, spans or generation.
+Of labels, their metric and how an answer is shown; does not depend on tokens' labels, spans or generation.
 """
 
 from collections.abc import Callable

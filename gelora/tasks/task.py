@@ -1,6 +1,6 @@
 """What a run learns: the record that every kind of task fills, and that training, evaluation and the page read.
 
-Knows nothing of adapters, the training loop or processes.
+Does not depend on adapters, the training loop or processes.
 """
 
 from collections.abc import Callable

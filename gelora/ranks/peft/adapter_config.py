@@ -1,6 +1,6 @@
 """What the adapter_config.json of a LoRA adapter says, checked: PEFT's fields and defaults, nothing that cannot be.
 
-Knows no file and no model.
+Does not depend on files or a model.
 """
 
 import dataclasses

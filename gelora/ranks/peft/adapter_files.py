@@ -1,6 +1,6 @@
 """What the files of a LoRA adapter say, checked: its config, and the shapes of its weights.
 
-Knows PEFT's file names and keys; knows no model, and reads shapes without the numbers behind them.
+By PEFT's file names and keys; reads shapes without the numbers behind them. Does not depend on a model.
 """
 
 import json

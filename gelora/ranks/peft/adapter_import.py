@@ -1,7 +1,7 @@
 """Anybody's LoRA adapter as a `RankPlan`: which rank and alpha it gives the modules of a model, and what else it trains.
 
-Knows no weights of the model. What an adapter's files say, `adapter_files` knows, whom its names mean, `adapter_models`,
-what PEFT makes of its config, `adapter_trial`, and what is worth saying, `adapter_notes`.
+`adapter_files` reads the files, `adapter_models` finds the model and the modules that are named, `adapter_trial` has PEFT apply
+the config, `adapter_notes` says what is worth saying. Does not depend on weights of the model.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """What there is to say of an imported adapter: what it trains beside the ranks of its plan, counted, and what differs.
 
-Knows what was found in the adapter; finds nothing itself.
+Puts into words what `adapter_import` has found.
 """
 
 from collections import defaultdict

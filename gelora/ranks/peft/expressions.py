@@ -1,6 +1,6 @@
 """Regular expressions out of a stranger's file, which PEFT would give to Python's `re`: answered here under a time limit.
 
-Knows PEFT's way of putting an expression round each field's text. One such text can keep `re` busy for hours on a single
+PEFT puts an expression of its own round each field's text. One such text can keep `re` busy for hours on a single
 name, and no thread can stop it; `regex` looks at a clock. So no expression from a file ever reaches `re` with a name.
 """
 

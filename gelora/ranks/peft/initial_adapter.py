@@ -3,7 +3,7 @@
 Such an adapter's B·A begins as B0·A0, taken out of the base weights W. Whoever loads the adapter has W, not W - s·B0·A0,
 so that what is saved is the difference, plain LoRA of twice the rank (Meng et al. 2024, arXiv 2404.02948, appendix):
 s·(B·A - B0·A0) = s·[B - B0, B0]·[A; A - A0]. Written so, no large numbers cancel; PEFT's own conversion, s·[B, -B0]·[A; A0],
-lets them, and drops the head. Knows nothing of training.
+lets them, and drops the head. Does not depend on training.
 """
 
 import copy

@@ -1,6 +1,6 @@
 """Whether PEFT did with a model what was asked of it; where it did something else, that is an error.
 
-Knows PEFT's layers; builds no config. PEFT matches names leniently and only warns where nothing matched.
+Reads PEFT's layers; builds no config. PEFT matches names leniently and only warns where nothing matched.
 """
 
 import copy

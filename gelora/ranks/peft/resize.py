@@ -1,6 +1,6 @@
 """Adapters of a model in training get other ranks, in place: grown or cut, with Adam's moments carried along.
 
-Knows PEFT's layers and config and what Adam keeps; knows nothing of dimensions, training loops or checkpoints.
+Changes PEFT's layers and config and the state of Adam; does not depend on dimensions, training loops or checkpoints.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Which whole parts of a model are trained: what a checkpoint lacks, the head alone, the biases, everything.
 
-These are the references that adapters are compared with. Knows nothing of ranks, training loops or files.
+These are the references that adapters are compared with. Does not depend on ranks, training loops or files.
 """
 
 import warnings

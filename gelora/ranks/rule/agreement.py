@@ -1,6 +1,6 @@
 """Where plans of the same model give a block the same rank, and where not.
 
-Pure; knows nothing of how the plans came about.
+Pure; does not depend on how the plans came about.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """The GeLoRA rule: from a curve of intrinsic dimensions to a LoRA rank for every adapted matrix; and uniform ranks.
 
-Pure arithmetic on records; knows nothing of budgets, torch, PEFT, files or pages.
+Pure arithmetic on records; does not depend on budgets, torch, PEFT or files.
 """
 
 import itertools

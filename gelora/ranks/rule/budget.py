@@ -1,6 +1,6 @@
 """What a plan costs: trainable parameters, file size, optimizer memory; and uniform plans of the same modules.
 
-Pure arithmetic on records; knows nothing of torch, PEFT or files.
+Pure arithmetic on records; does not depend on torch, PEFT or files.
 """
 
 import math

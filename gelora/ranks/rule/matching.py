@@ -1,6 +1,6 @@
 """Ranks that fit a budget of parameters: one unit of rank after another, to whom the next one is worth most.
 
-Pure arithmetic on records; knows neither how a module's worth was found nor any page or file.
+Pure arithmetic on records; does not depend on how a module's worth was found.
 """
 
 import heapq

@@ -1,6 +1,6 @@
 """What one LoRA training step of a plan needs in a device's memory, by arithmetic on the model's shapes.
 
-Pure: knows records only, neither torch nor the device. What a plan costs in parameters, `budget` says.
+Pure arithmetic on records; does not depend on torch or the device. What a plan costs in parameters, `budget` says.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """EVA's explained variance of the inputs of linear maps, by PEFT's own classes: every component's share, before any budget.
 
 `peft.get_eva_state_dict` gives only the ranks that it shares out under the budget of one config; these are the ratios
-that it sorts for that. Knows nothing of losses, labels or ranks.
+that it sorts for that. Does not depend on losses, labels or ranks.
 """
 
 from collections.abc import Iterator, Sequence
