@@ -74,7 +74,7 @@ def test_measure_with_baselines_and_scale_curves(texts, tmp_path, capsys):
     assert {len(halves) for halves in profile.subsamples.values()} == {4}
     printed = capsys.readouterr().out
     assert "the baseline: shuffled" in printed and "twonn by number of rows" in printed and f"Wrote {out}" in printed
-    assert "Sign of each rise (3 estimators; one whose interval holds 0 does not vote): block" in printed
+    assert "Sign of each rise (3 estimators; one whose 95% CI includes 0 does not vote): block" in printed
 
 
 @pytest.mark.parametrize("target", ["-", "m.json"])
@@ -235,7 +235,7 @@ def test_compare_lays_two_profiles_side_by_side(measured, tmp_path, capsys):
     assert main(["compare", str(measured[1]), str(other)]) == 0
     said = capsys.readouterr().out
     assert "A and B differ in pooling: mean and cls." in said
-    assert "B - A is +10.00 on average; beyond its interval at 7 of 7 layers." in said and "twonn" not in said
+    assert "B - A is +10.00 on average; significant (95% CI excludes 0) at 7 of 7 layers." in said and "twonn" not in said
     assert main(["compare", str(measured[1]), str(other), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert [round(d["value"], 9) for d in answer["differences"]["mle"]] == [10.0] * 7

@@ -100,17 +100,17 @@ def finding(comparison: Comparison) -> str:
     most = f"most {'apart ' if abs(summary.mean) < 0.05 else ''}at {summary.largest.layer} ({summary.largest.value:+.1f})"
     if not summary.n_with_interval:
         return f"{second.says} reads {average} on average, {most}; without intervals nobody can say whether that is noise."
-    if not summary.n_clear:
+    if not summary.n_significant:
         at = "" if summary.n_with_interval == len(comparison.differences) else f" at the {summary.n_with_interval} layers that have one"
         return (
             f"No difference exceeds its interval{at}: {second.name} and {first.name} cannot be told apart at this sample "
             f"({summary.mean:+.1f} on average)."
         )
     by_chance = 0.05 * summary.n_with_interval  # of 95% intervals, were there no difference at all
-    chance = f" (chance alone gives about {by_chance:.1f})" if summary.n_clear <= 2 * by_chance else ""
+    chance = f" (chance alone gives about {by_chance:.1f})" if summary.n_significant <= 2 * by_chance else ""
     return (
         f"{second.says} reads {average} on average, {most}; "
-        f"the difference exceeds its interval at {summary.n_clear} of {summary.n_with_interval} layers{chance}."
+        f"the difference exceeds its interval at {summary.n_significant} of {summary.n_with_interval} layers{chance}."
     )
 
 
@@ -170,7 +170,7 @@ def undefined_reasons(comparison: Comparison) -> list[str]:
 
 def two_curves(comparison: Comparison, log: bool = False) -> go.Figure:
     """Both curves with their 95% bands over relative depth, solid with full markers against dashed with hollow ones; below them
-    second - first with its interval, a full bar where the interval leaves out zero.
+    second - first with its interval, a full bar where the interval excludes 0.
 
     The axis counts blocks where both have the same number of them, else it runs from 0 (embeddings) to 1 (last block) and
     the lower plot is left out.
@@ -267,7 +267,7 @@ def _add_differences(figure: go.Figure, comparison: Comparison, colour: str) -> 
         go.Bar(
             x=list(range(len(differences))), y=[d.value for d in differences], width=0.5, name=f"{second.name} - {first.name}",
             marker={
-                "color": [with_alpha(colour, 0.55) if d.is_clear or not has_intervals else with_alpha(colour, 0.0) for d in differences],
+                "color": [with_alpha(colour, 0.55 if d.is_significant or not has_intervals else 0.0) for d in differences],
                 "line": {"color": colour, "width": 1.5},
             },
             error_y={

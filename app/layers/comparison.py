@@ -211,7 +211,7 @@ def _draw(comparison: Comparison, notes: Sequence[str]) -> None:
         below = "They have different numbers of blocks: layers stand at their relative depth, and no layer can be subtracted from another."
     elif any(d.ci_low is not None for d in comparison.differences):
         how = "over the same half-samples" if comparison.is_paired else "with the two taken for independent"
-        below = f"Bars are the second minus the first, whiskers its 95% interval {how}; hollow where it holds 0."
+        below = f"Bars are the second minus the first, whiskers its 95% interval {how}; hollow where it includes 0."
     else:
         below = "Bars are the second minus the first."
     figures.show(

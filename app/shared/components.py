@@ -47,7 +47,7 @@ def errors_as_sentences() -> Iterator[None]:
 def finding(profile: IdProfile, estimator: str) -> str:
     """One sentence made from the numbers: a finding, the null, or what is not measurable."""
     all_rises = rises(profile, estimator)
-    clear = [r for r in all_rises if r.is_significant]
+    clear = [r for r in all_rises if r.goes_up]
     undefined = [e for e in profile.estimates[estimator] if e.dimension is None]
     if clear:
         best = max(clear, key=lambda rise: rise.value or 0.0)

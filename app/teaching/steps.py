@@ -138,7 +138,7 @@ def shape_finding(profile: IdProfile, estimator: str) -> str:
         return f"Fewer than two layers have a dimension by {estimator_style(estimator)[0]}."
     first, last = int(defined[0]), int(defined[-1])
     moved, half_width = change(profile, estimator, first, last)
-    clear = [r for r in rises(profile, estimator) if r.is_significant]
+    clear = [r for r in rises(profile, estimator) if r.goes_up]
     doubt = f" ± {half_width:.1f}" if np.isfinite(half_width) else ""
     blocks = f"block {clear[0].block} raises" if len(clear) == 1 else f"{len(clear)} blocks raise" if clear else "no single block raises"
     return f"From {curve[first]:.1f} to {curve[last]:.1f}: a change of {signed(moved)}{doubt}; {blocks} it beyond its interval."

@@ -62,16 +62,17 @@ def _print(estimator: str, differences: "tuple[LayerDifference, ...]") -> None:
         ]
         for d in differences
     ]
-    print_table(f"{estimator}: B - A (* beyond its 95% interval)", ["layer", "A", "B", "B - A", "95% interval"], rows)
+    print_table(f"{estimator}: B - A (* significant: 95% CI excludes 0)", ["layer", "A", "B", "B - A", "95% CI"], rows)
     summary = summarize_differences(differences)
     if summary.mean is None:
         print("No layer has a dimension in both.")
     elif not summary.n_with_interval:
         print(f"B - A is {summary.mean:+.2f} on average over {summary.n_defined} layers; there are no intervals to judge it by.")
-    elif summary.n_clear:
-        print(f"B - A is {summary.mean:+.2f} on average; beyond its interval at {summary.n_clear} of {summary.n_with_interval} layers.")
+    elif summary.n_significant:
+        of_all = f"{summary.n_significant} of {summary.n_with_interval} layers"
+        print(f"B - A is {summary.mean:+.2f} on average; significant (95% CI excludes 0) at {of_all}.")
     else:
-        print(f"No difference is beyond its interval ({summary.mean:+.2f} on average): the two cannot be told apart.")
+        print(f"No difference is significant ({summary.mean:+.2f} on average): the two cannot be told apart.")
 
 
 def _number(value: float | None) -> str:
@@ -81,4 +82,4 @@ def _number(value: float | None) -> str:
 def _interval(difference: "LayerDifference") -> str:
     if difference.ci_low is None:
         return ""
-    return f"[{difference.ci_low:+.2f}, {difference.ci_high:+.2f}]" + ("*" if difference.is_clear else "")
+    return f"[{difference.ci_low:+.2f}, {difference.ci_high:+.2f}]" + ("*" if difference.is_significant else "")

@@ -77,7 +77,7 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
             where = "every layer" if len(gaps) == len(estimates) else ", ".join(profile.layer_names[i] for i in gaps)
             print(f"Undefined by {name} at {where}: {estimates[gaps[0]].note}")
     first = names[0]
-    up = [r for r in rises(profile, first) if r.is_significant]
+    up = [r for r in rises(profile, first) if r.goes_up]
     print(
         f"Blocks whose rise exceeds its interval by {first}: " + ", ".join(f"{r.block} (+{r.value:.2f})" for r in up)
         if up

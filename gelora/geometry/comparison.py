@@ -32,21 +32,21 @@ class LayerDifference:
     note: str | None = None
 
     @property
-    def is_clear(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
+    def is_significant(self) -> bool:
+        """Whether the 95% interval of the difference excludes 0."""
         return self.ci_low is not None and self.ci_high is not None and (self.ci_low > 0 or self.ci_high < 0)
 
 
 @dataclass(frozen=True)
 class DifferenceSummary:
     """Differences in numbers: the mean over the `n_defined` layers where both have a dimension (None when there is none),
-    the largest in size, and at how many of the `n_with_interval` layers the interval leaves out zero (`n_clear`)."""
+    the largest in size, and at how many of the `n_with_interval` layers the interval excludes 0 (`n_significant`)."""
 
     mean: float | None
     largest: LayerDifference | None
     n_defined: int
     n_with_interval: int
-    n_clear: int
+    n_significant: int
 
 
 def compare_profiles(first: IdProfile, second: IdProfile, estimator: str) -> tuple[LayerDifference, ...]:
@@ -117,7 +117,7 @@ def summarize_differences(differences: Sequence[LayerDifference]) -> DifferenceS
         largest=max(defined, key=lambda d: abs(d.value or 0.0), default=None),
         n_defined=len(defined),
         n_with_interval=sum(d.ci_low is not None for d in defined),
-        n_clear=sum(d.is_clear for d in defined),
+        n_significant=sum(d.is_significant for d in defined),
     )
 
 

@@ -32,8 +32,13 @@ class Rise:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the dimension goes up and the 95% interval excludes 0."""
-        return self.ci_low is not None and self.ci_low > 0
+        """Whether the 95% interval excludes 0."""
+        return self.ci_low is not None and self.ci_high is not None and (self.ci_low > 0 or self.ci_high < 0)
+
+    @property
+    def goes_up(self) -> bool:
+        """Whether the dimension rises significantly."""
+        return self.is_significant and self.value is not None and self.value > 0
 
 
 def rises(profile: IdProfile, estimator: str) -> tuple[Rise, ...]:
@@ -144,7 +149,7 @@ def resolution_sentence(profile: IdProfile, estimators: Sequence[str] | None = N
 @dataclass(frozen=True)
 class SignAgreement:
     """What the estimators say of one block's rise: names of those whose 95% interval of the rise is above 0, below 0,
-    or holds 0, and of those that have no dimension at an end."""
+    or includes 0, and of those that have no dimension at an end."""
 
     block: int
     up: tuple[str, ...]
@@ -173,12 +178,7 @@ def sign_agreement(profile: IdProfile) -> tuple[SignAgreement, ...]:
         groups: dict[str, list[str]] = {"up": [], "down": [], "unclear": [], "undefined": []}
         for name, of_blocks in by_estimator.items():
             rise = of_blocks[i]
-            if rise.value is None:
-                sign = "undefined"
-            elif rise.is_significant:
-                sign = "up"
-            else:
-                sign = "down" if rise.ci_high is not None and rise.ci_high < 0 else "unclear"
+            sign = "undefined" if rise.value is None else "up" if rise.goes_up else "down" if rise.is_significant else "unclear"
             groups[sign].append(name)
         result.append(SignAgreement(i + 1, *(tuple(groups[sign]) for sign in ("up", "down", "unclear", "undefined"))))
     return tuple(result)
@@ -187,13 +187,13 @@ def sign_agreement(profile: IdProfile) -> tuple[SignAgreement, ...]:
 def sign_sentence(profile: IdProfile) -> str:
     """What the estimators say together of the sign of each block's rise, in one sentence.
 
-    An estimator whose 95% interval of a rise holds 0 has no vote on it.
+    An estimator whose 95% interval of a rise includes 0 has no vote on it.
     """
     words = {
         "up": "{} up",
         "down": "{} down",
         "disputed": "{} disputed (some see it rise, others fall)",
-        "unclear": "{} within every interval",
+        "unclear": "{} not significant",
         "undefined": "{} without a dimension",
     }
     blocks: dict[str, list[int]] = {verdict: [] for verdict in words}
@@ -201,7 +201,7 @@ def sign_sentence(profile: IdProfile) -> str:
         blocks[agreement.verdict].append(agreement.block)
     parts = [words[verdict].format(_spans(numbers)) for verdict, numbers in blocks.items() if numbers]
     count = len(profile.estimates)
-    voters = f"{count} estimators; one whose interval holds 0 does not vote" if count > 1 else f"{next(iter(profile.estimates))} alone"
+    voters = f"{count} estimators; one whose 95% CI includes 0 does not vote" if count > 1 else f"{next(iter(profile.estimates))} alone"
     return f"Sign of each rise ({voters}): {'; '.join(parts)}."
 
 

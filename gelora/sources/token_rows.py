@@ -33,7 +33,7 @@ def drawn_tokens(model: str, sample: Sample, max_length: int, tokens: np.ndarray
         tokens: int64 [n_rows, 2], `HiddenStates.tokens`; without it the draw as it is before sinks are replaced.
 
     Raises:
-        HubError, InputError: the model's tokenizer cannot be had.
+        HubError, InputError: the model's tokenizer is out of reach.
         DataError: a text has no token, or no token could be drawn.
     """
     tokenizer = load_tokenizer(find_model(model, weights=False))

@@ -100,7 +100,7 @@ def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(r
     from app.shared.cache import pool
 
     app = ranks(offset="3")
-    assert set(rows_of(app, "unspent")) == {"GeLoRA", "Uniform", "Deeper more", "Deeper less", "Random"}
+    assert set(rows_of(app, "unspent")) == {"GeLoRA", "Uniform", "Increasing with depth", "Decreasing with depth", "Random"}
     app.button(key="score_matrices").click().run()
     assert all(job.wait(120) for job in pool().jobs())
     app.run()
@@ -141,7 +141,7 @@ def test_plan_only_needs_no_measurement(tiny):
     app.button(key="plan_only_door").click().run()
     assert not app.exception and not app.error
     assert "Planned from the configuration alone" in sentences(app.markdown) and not app.warning
-    assert {"Uniform", "Deeper more", "Deeper less", "Random"} <= set(rows_of(app, "parameters"))
+    assert {"Uniform", "Increasing with depth", "Decreasing with depth", "Random"} <= set(rows_of(app, "parameters"))
     assert "GeLoRA" not in rows_of(app, "parameters")
     app.number_input(key="offset").set_value(4).run()
     assert rows_of(app, "parameters")["Uniform"] == 4 * 3 * UNIT
@@ -349,7 +349,7 @@ def test_a_brick_is_solid_exactly_where_a_rise_exceeds_its_interval(halves, roun
         plan = allocate_ranks(profile, rounding=rounding)
         units, shares = rise_units(profile, rounding=rounding), rise_shares(profile, rounding=rounding)
         solid = solid_bricks(wall_data(plan, profile=profile, units=units, shares=shares, n_shares=8))
-        significant = [rise.block for rise in rises(profile, "twonn") if rise.is_significant]
+        significant = [rise.block for rise in rises(profile, "twonn") if rise.goes_up]
         first_units = [block for block, unit in solid if unit == 1]
         assert first_units == significant if rounding == "ceil" else set(first_units) <= set(significant)
         assert not solid or "No rise exceeds" not in finding(profile, "twonn")

@@ -27,8 +27,8 @@ def test_the_interval_adds_the_variances_of_both_sides_half_samples(make):
     first, second = profile_of(make, [5.0, 9.0], 3 / np.sqrt(2)), profile_of(make, [5.5, 29.0], 4 / np.sqrt(2), digest="of others")
     one, two = compare_profiles(first, second, "twonn")
     assert (one.layer, one.first, one.second, one.value) == ("embeddings", 5.0, 5.5, 0.5)
-    assert one.ci_high - one.value == pytest.approx(1.959964 * 5, rel=1e-6) and not one.is_clear
-    assert two.ci_low == pytest.approx(20 - 9.79982, rel=1e-6) and two.is_clear
+    assert one.ci_high - one.value == pytest.approx(1.959964 * 5, rel=1e-6) and not one.is_significant
+    assert two.ci_low == pytest.approx(20 - 9.79982, rel=1e-6) and two.is_significant
 
 
 def test_of_the_same_texts_what_moves_both_alike_cancels(make):
@@ -38,7 +38,7 @@ def test_of_the_same_texts_what_moves_both_alike_cancels(make):
     assert same.ci_high - same.value == pytest.approx(1.959964 * np.sqrt(2))
     again = replace(first, estimates={"twonn": (replace(first.estimates["twonn"][0], dimension=5.0001),)})
     (itself,) = compare_profiles(first, again, "twonn")  # halves to the bit, and no difference but rounding
-    assert not itself.is_clear and itself.ci_high - itself.value == pytest.approx(5e-4, rel=1e-3)
+    assert not itself.is_significant and itself.ci_high - itself.value == pytest.approx(5e-4, rel=1e-3)
     (tokens,) = compare_profiles(first, replace(second, pooling="tokens"), "twonn")
     assert tokens.ci_high - tokens.value == pytest.approx(1.959964 * 5 * np.sqrt(2))
 
@@ -54,20 +54,20 @@ def test_without_half_samples_the_estimates_own_intervals_are_added(make):
     (only,) = compare_profiles(profile_of(make, [5.0]), profile_of(make, [9.0]), "twonn")
     assert only.ci_high - only.value == pytest.approx(np.sqrt(2))
     (bare,) = compare_profiles(profile_of(make, [5.0]), profile_of(make, [9.0], intervals=False), "twonn")
-    assert (bare.value, bare.ci_low, bare.is_clear) == (4.0, None, False) and "no interval" in bare.note
+    assert (bare.value, bare.ci_low, bare.is_significant) == (4.0, None, False) and "no interval" in bare.note
 
 
 def test_a_layer_without_a_dimension_has_no_difference_but_the_reason(make):
     differences = compare_profiles(profile_of(make, [None, 9.0], 0.1), profile_of(make, [4.0, 8.0], 0.1), "twonn")
     assert (differences[0].value, differences[0].second, differences[0].note) == (None, 4.0, "all vectors are equal")
     summary = summarize_differences(differences)
-    assert (summary.mean, summary.n_defined, summary.n_with_interval, summary.n_clear) == (-1.0, 1, 1, 1)
+    assert (summary.mean, summary.n_defined, summary.n_with_interval, summary.n_significant) == (-1.0, 1, 1, 1)
     assert summary.largest.layer == "block 1"
 
 
 def test_nothing_defined_is_summed_up_as_nothing(make):
     nothing = summarize_differences(compare_profiles(profile_of(make, [None]), profile_of(make, [4.0]), "twonn"))
-    assert (nothing.mean, nothing.largest, nothing.n_defined, nothing.n_clear) == (None, None, 0, 0)
+    assert (nothing.mean, nothing.largest, nothing.n_defined, nothing.n_significant) == (None, None, 0, 0)
 
 
 def test_models_of_other_depths_are_not_subtracted(make):

@@ -44,7 +44,7 @@ def test_signs_are_counted_where_the_interval_excludes_zero(make):
 def test_the_sentence_names_blocks_and_who_has_no_vote(make):
     curves = {"twonn": [5.0, 9.0, 14.0, 9.0, 14.0], "mle": [5.0, 8.0, 12.0, 13.0, 12.5], "danco": [6.0, 10.0, 15.0, 20.0, 19.0]}
     said = sign_sentence(profile_of(make, curves))
-    assert said.startswith("Sign of each rise (3 estimators; one whose interval holds 0 does not vote): ")
+    assert said.startswith("Sign of each rise (3 estimators; one whose 95% CI includes 0 does not vote): ")
     assert said.endswith(": blocks 1, 2, 4 up; block 3 disputed (some see it rise, others fall).")
 
 

@@ -74,7 +74,7 @@ def test_interval_share_and_rank_never_contradict_each_other(make_profile, drawn
         assert list(of_block) == sorted(of_block, reverse=True)
         assert sum(share > 0.5 for share in of_block) == units[rise.block]
         if rounding == "ceil":
-            assert (len(of_block) > 0 and of_block[0] >= 0.975) == rise.is_significant == (supported[rise.block] > 0)
+            assert (len(of_block) > 0 and of_block[0] >= 0.975) == rise.goes_up == (supported[rise.block] > 0)
         assert supported[rise.block] <= units[rise.block]
 
 

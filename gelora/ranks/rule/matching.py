@@ -90,7 +90,7 @@ def check_budget(budget: int, groups: Sequence[Group[Key]]) -> int:
 def spend(
     groups: Sequence[Group[Key]], ranks: dict[Key, int], budget: int, worth: Callable[[Key, int], float], most: int | None = None
 ) -> dict[Key, int]:
-    """Give out units of rank until no further one fits the budget, each to the group for which it is worth most.
+    """Add rank units until no further one fits the budget, each to the group for which it is worth most.
 
     Args:
         groups: what ranks are given to.

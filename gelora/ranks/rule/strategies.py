@@ -1,4 +1,4 @@
-"""Which ways of giving out ranks there are, by name, and the plan of each at a budget: the rule's company.
+"""The strategies of rank allocation, by name, and the plan of each at a budget: the rule and its rivals.
 
 The rule is a heuristic, so it stands beside allocations of the same size that know less (even, by depth, at random) or
 other things (gradients, variance, spectrum). Pure arithmetic on records; how a module is scored is in `scores/`.
@@ -26,7 +26,7 @@ from gelora.sources import select_modules
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way of giving out ranks. needs: "profile" (a measured curve), "structure" (the config alone) or "scores"."""
+    """A strategy of rank allocation. needs: "profile" (a measured curve), "structure" (the config alone) or "scores"."""
 
     name: str
     label: str
@@ -40,8 +40,8 @@ _ALL = (
     Strategy(
         "uniform", "Uniform", "structure", "The same rank everywhere, the largest that fits.", "Hu et al. 2022, LoRA, arXiv 2106.09685"
     ),
-    Strategy("depth-increasing", "Deeper more", "structure", "Rank in proportion to the block's number.", "an ablation"),
-    Strategy("depth-decreasing", "Deeper less", "structure", "The same the other way round.", "an ablation"),
+    Strategy("depth-increasing", "Increasing with depth", "structure", "Rank in proportion to the block's number.", "an ablation"),
+    Strategy("depth-decreasing", "Decreasing with depth", "structure", "The same the other way round.", "an ablation"),
     Strategy("random", "Random", "structure", "One rank each, every further unit to a block drawn at random.", "an ablation"),
     Strategy(
         "gradient",

@@ -72,9 +72,9 @@ def all_module_scores(
 ) -> dict[str, ModuleScores]:
     """The scores of the modules by each strategy, the model loaded and the rows drawn once for all.
 
-    "gradient": GoRA's importance: mean over a matrix's entries of |W * G|, G the gradient of the mean loss over all rows.
+    "gradient": GoRA's score: mean over a matrix's entries of |W * G|, G the gradient of the mean loss over all rows.
     The gradient is averaged before the absolute value, so that batch_size changes nothing but rounding; averaging |W *
-    dL/dW| of batches instead, as AdaLoRA smooths its sensitivity, would score noise between batches as importance.
+    dL/dW| of batches instead, as AdaLoRA smooths its sensitivity, would score noise between batches.
     "fisher": the diagonal empirical Fisher information: mean over the entries of the squared gradient of single rows' log
     likelihood, averaged over the rows. "eva": the share of the variance of a matrix's inputs that lies along their first
     r_max principal directions, by PEFT's own incremental SVD; the shares one by one are the record's `components`.
@@ -107,7 +107,7 @@ def all_module_scores(
         InputError: an argument is illegal, a strategy lacks its data, or the rows have no labels and the model is no decoder.
         DataError: the rows have one class only or too few tokens, a score is NaN or infinite, or all scores are 0.
         ModelError: the modules are not this model's, their weights are not in the checkpoint, or it does not fit the GPU.
-        HubError, ChecksumError: model or data cannot be had.
+        HubError, ChecksumError: model or data are out of reach, or damaged.
 
     Source: mean |W * G|: He et al. 2025, GoRA, arXiv 2502.12171; |w * dL/dw| of one batch is AdaLoRA's sensitivity, Zhang
     et al. 2023, arXiv 2303.10512, eq. 8. Fisher: Kirkpatrick et al. 2017, arXiv 1612.00796; empirical: Kunstner et al.
