@@ -49,7 +49,7 @@ def main() -> None:
         traffic = Traffic(page)
         page.goto(f"{url}/?{urlencode(choices)}")
         measure = page.get_by_role("button", name="Measure the curve")
-        line = page.locator(".rank-wall-line")
+        line = page.locator(".rank-allocation-line")
         expect(measure.or_(line)).to_be_visible(timeout=60_000)
         if measure.is_visible():
             measure.click()

@@ -1,7 +1,7 @@
-"""The rank wall while its slider moves, in a headless Chromium: `python -m benchmarks.rank_wall --json FILE`.
+"""The rank allocation while its slider moves, in a headless Chromium: `python -m benchmarks.rank_wall --json FILE`.
 
 A frame is timed in the browser from the `input` event until it has been painted (the task after the animation frame), once
-for every step of a drag up and down; `work` is the part in which the page's script runs. Also: opening the page to the wall
+for every step of a drag up and down; `work` is the part in which the page's script runs. Also: opening the page to the figure
 painted, and what a rerun of the server costs and sends with Plotly already in the tab.
 """
 
@@ -22,7 +22,7 @@ N_DRAGS = 4
 PAGE = "from benchmarks.rank_wall import page\n\npage()\n"
 
 DRAG = """async (nDrags) => {
-  const slider = document.querySelector(".rank-wall-slider");
+  const slider = document.querySelector(".rank-allocation-slider");
   const painted = () => new Promise((done) => requestAnimationFrame(() => {
     const channel = new MessageChannel();
     channel.port1.onmessage = done;
@@ -53,12 +53,12 @@ DRAG = """async (nDrags) => {
 
 
 def main() -> None:
-    """Time the wall at 6, 32 and 80 blocks."""
+    """Time it at 6, 32 and 80 blocks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="gelora-wall-") as folder:
+    with tempfile.TemporaryDirectory(prefix="gelora-allocation-") as folder:
         script = Path(folder) / "page.py"
         script.write_text(PAGE)
         server, url = serve(script=script)
@@ -81,7 +81,7 @@ def frame_row(browser: Browser, url: str, n_blocks: int) -> dict[str, Any]:
     first = time.perf_counter() - started
     frames = page.evaluate(DRAG, N_DRAGS)
     total, work = ([frame[i] for frame in frames] for i in (0, 1))
-    n_bricks = page.evaluate("document.querySelectorAll('.rank-wall .barlayer .point').length")
+    n_units = page.evaluate("document.querySelectorAll('.rank-allocation .barlayer .point').length")
     page.close()
     return {
         "case": f"{n_blocks} blocks, one step of the slider",
@@ -91,14 +91,14 @@ def frame_row(browser: Browser, url: str, n_blocks: int) -> dict[str, Any]:
         "floor": FLOORS[n_blocks],
         "unit": "ms from input to painted",
         "n_frames": len(frames),
-        "n_bars_at_offset_0": n_bricks,
+        "n_bars_at_offset_0": n_units,
         "open_to_wall_seconds": round(first, 2),
         "browser": browser.version,
     }
 
 
 def rerun_row(browser: Browser, url: str) -> dict[str, Any]:
-    """Bytes that a rerun sends once Plotly is in the tab, and the server's milliseconds in `rank_wall` and for its messages."""
+    """Bytes that a rerun sends once Plotly is in the tab, and the server's milliseconds in `rank_allocation` and for its messages."""
     page, received = opened(browser, f"{url}/?blocks=32")
     page.wait_for_timeout(1000)
     loaded = sum(received)
@@ -123,20 +123,20 @@ def rerun_row(browser: Browser, url: str) -> dict[str, Any]:
 
 
 def opened(browser: Browser, address: str) -> tuple[Page, list[int]]:
-    """A page whose wall has been drawn, and the sizes of the messages that it receives."""
+    """A page whose rank allocation has been drawn, and the sizes of the messages that it receives."""
     received: list[int] = []
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.on("websocket", lambda ws: ws.on("framereceived", lambda frame: received.append(len(frame))))
     page.goto(address)
-    page.locator(".rank-wall .barlayer .point").first.wait_for(state="attached", timeout=60_000)
+    page.locator(".rank-allocation .barlayer .point").first.wait_for(state="attached", timeout=60_000)
     return page, received
 
 
 def page() -> None:
-    """The page that is timed: a wall of `?blocks=` blocks on made data."""
+    """The page that is timed: a rank allocation of `?blocks=` blocks on made data."""
     import streamlit as st
 
-    from app.ranks.wall import rank_wall
+    from app.ranks.allocation import rank_allocation
 
     st.set_page_config(layout="wide")
     state = st.session_state
@@ -144,15 +144,15 @@ def page() -> None:
     state.setdefault("n_runs", 0)
     state.n_runs += 1
     started = time.perf_counter()
-    rank_wall(
-        made_wall(int(st.query_params.get("blocks", 32)), state.offset),
-        key="wall",
+    rank_allocation(
+        made_allocation(int(st.query_params.get("blocks", 32)), state.offset),
+        key="allocation",
         on_change=lambda answer: state.update(offset=answer.offset),
     )
-    st.text(f"run {state.n_runs}: {1000 * (time.perf_counter() - started):.1f} ms in rank_wall")
+    st.text(f"run {state.n_runs}: {1000 * (time.perf_counter() - started):.1f} ms in rank_allocation")
 
 
-def made_wall(n_blocks: int, offset: int) -> dict[str, Any]:
+def made_allocation(n_blocks: int, offset: int) -> dict[str, Any]:
     """Blocks of a 4096-wide transformer with rises of 0 to 3 units, some of them wanted by few half-samples only."""
     blocks = []
     for block in range(1, n_blocks + 1):

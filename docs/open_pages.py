@@ -131,7 +131,7 @@ def _open(page: Page, url: str, name: str, run_id: str) -> None:
     if name == "ranks":  # at a sample at which some rises show, and their doubt
         if page.get_by_role("button", name="Measure the curve").count():
             page.get_by_role("button", name="Measure the curve").click()
-        expect(page.locator(".rank-wall .shapelayer path").first).to_be_attached(timeout=180_000)
+        expect(page.locator(".rank-allocation .shapelayer path").first).to_be_attached(timeout=180_000)
         page.wait_for_timeout(3500)
     if name == "estimators" and page.locator(".st-key-calibrate button").count():
         page.locator(".st-key-calibrate button").click()

@@ -1,4 +1,4 @@
-"""The Ranks page: the offset is chosen by eye, and the rank wall and the budget follow; strategies, edits, exports."""
+"""The Ranks page: the offset is chosen by eye, and the rank allocation and the budget follow; strategies, edits, exports."""
 
 import streamlit as st
 
@@ -8,10 +8,10 @@ from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
 profile, is_stale = None, False
-with st.container():  # what comes and goes over the wall must not move it: moved, it would be built anew under a hand that drags it
+with st.container():  # what comes and goes over the figure must not move it: moved, it would be built anew under a hand that drags it
     if measuring.current_profile() is not None or not st.session_state["plan_only"]:
         profile, is_stale = measuring.profile_or_invitation(files.doors)
-stage, controls = st.columns([2.7, 1], gap="large")  # in this order, so that a phone shows the wall before the choices
+stage, controls = st.columns([2.7, 1], gap="large")  # in this order, so that a phone shows the figure before the choices
 with controls:
     parts.choices(profile)
 plan, rule = parts.plan_and_rule(profile)
@@ -25,7 +25,7 @@ with stage:
         components.resolution(profile)
         for sentence in profile.sinks.one_direction_sentences(profile.layer_names) if profile.sinks is not None else ():
             st.warning(sentence, icon=":material/warning:")
-    parts.wall(profile, plan, rule, files.plan_beside(plan), is_stale)
+    parts.allocation(profile, plan, rule, files.plan_beside(plan), is_stale)
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Use these ranks" if plan.strategy == rule.strategy else f"Use these ranks ({STRATEGIES[plan.strategy].label})"
         if st.button(label, type="primary", icon=":material/model_training:", key="use_ranks"):
@@ -34,9 +34,9 @@ with stage:
     if profile is not None:
         st.caption(
             "How to read it: above, the dimension at the blocks' boundaries with its 95% band, so that the segment over a column is "
-            "that block's rise; below, one brick a unit of rank: grey is the offset, orange the rise above it, the paler and hatched "
-            "the less it is supported, dotted what has some support but is not in the plan. Then the same bricks in one row, as wide as "
-            "their parameters; the dotted lines are the same modules with one rank everywhere. A click lays or takes a brick."
+            "that block's rise; below, one box a rank unit: grey is the offset, orange the rise above it, the paler and hatched "
+            "the less it is supported, dotted what has some support but is not in the plan. Then the same units in one row, as wide as "
+            "their parameters; the dotted lines are the same modules with a uniform rank. A click adds or removes a rank unit."
         )
     st.caption(parts.EVEN_SPREAD)
 parts.notes(plan)

@@ -1,4 +1,4 @@
-"""The figures of teaching mode that show a plan or a run: ranks as bricks, the loss as it falls, the score and its references.
+"""The figures of teaching mode that show a plan or a run: ranks as stacked units, the loss as it falls, the score and its references.
 
 Pure functions, no Streamlit; sizes are those of `app.charts.large`.
 """
@@ -16,7 +16,7 @@ Points = Sequence[tuple[int, float]]
 _LOGGED, _METRIC = "#2E8FE8", "#D55E00"
 
 
-def big_bricks(plan: RankPlan) -> go.Figure:
+def rank_units(plan: RankPlan) -> go.Figure:
     """The rank of every block as a stack of units: grey those of the offset, orange those of the rise, the sum on top."""
     ranks = plan.block_ranks()
     blocks, offset = sorted(ranks), plan.offset or 0

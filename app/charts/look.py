@@ -55,7 +55,7 @@ STRATEGY_COLOURS = {
     "weight-spectrum": "#A8780A",
 }
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
-BRICK_EDGE = "#39424e"  # on a light page; on a dark one the wall takes the text's colour
+UNIT_EDGE = "#39424e"  # on a light page; on a dark one the rank allocation takes the text's colour
 RISE_EDGE = "#A8780A"  # round what is filled with RISE_COLOUR, which is too pale on white by itself
 # Cells with a number in them are pale enough for one ink, whatever the theme: ranks, agreement, a change that fell or rose.
 CELL_INK, RANK_CELLS, SHARE_CELLS = "#1b2430", ("#F8EFD9", RISE_COLOUR), ("#EEF1F5", "#A9B7C8")

@@ -1,4 +1,4 @@
-"""Strategies side by side: the ranks that each gives the blocks, at one budget. The rank wall itself is `app.charts.wall`."""
+"""Strategies side by side: the ranks that each gives the blocks, at one budget. The rank allocation of the rule is `app.charts.allocation`."""
 
 import math
 from collections.abc import Mapping

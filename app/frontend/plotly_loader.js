@@ -1,4 +1,4 @@
-// Turns the bytes that the server sent (Plotly's source, gzipped) into Plotly, once a tab. Knows no figure.
+// Turns the bytes that the server sent (Plotly's source, gzipped) into Plotly, once a tab. Does not depend on any figure.
 
 async function evaluated(bytes) {
   const text = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -13,8 +13,8 @@ async function evaluated(bytes) {
 }
 
 export default function ({ data }) {
-  const shelf = plotlyShelf();
-  if (shelf.filled || !data) return;
-  shelf.filled = true;
-  evaluated(data).then(shelf.resolve, shelf.reject);
+  const slot = plotlySlot();
+  if (slot.filled || !data) return;
+  slot.filled = true;
+  evaluated(data).then(slot.resolve, slot.reject);
 }

@@ -1,14 +1,14 @@
-"""The upper half of the Ranks page: choices, the wall and what is done to it, notes.
+"""The upper half of the Ranks page: choices, the rank allocation and its edits, notes.
 
-Draws with Streamlit; plans come from `app.shared.planning`, the wall's drawing from `app.ranks.wall`.
+Draws with Streamlit; plans come from `app.shared.planning`, its drawing from `app.ranks.allocation`.
 """
 
 import streamlit as st
 
 from app import state
+from app.charts.allocation import SOLID_FROM, allocation_data
 from app.charts.look import STRATEGY_COLOURS
-from app.charts.wall import SOLID_FROM, wall_data
-from app.ranks.wall import WallAnswer, rank_wall
+from app.ranks.allocation import AllocationAnswer, rank_allocation
 from app.shared import components, planning
 from app.shared.memory import fits_sentence
 from app.shared.redraw import in_place
@@ -32,7 +32,7 @@ def choices(profile: IdProfile | None) -> None:
         chosen["offset"] = 1  # without a curve there is no rise that would keep a block at offset 0
     st.number_input(
         "Offset" if profile is not None else "Rank everywhere", 0 if profile is not None else 1, state.MAX_OFFSET, key="offset",
-        on_change=state.leave_budget, help="The slider over the wall goes to 8; this field goes on.",
+        on_change=state.leave_budget, help="The slider over the figure goes to 8; this field goes on.",
     )  # fmt: skip
     with st.popover("I have a budget", icon=":material/savings:", width="stretch"):
         _budget_choice()
@@ -88,7 +88,7 @@ def _let_go() -> None:
 
 
 def finding(profile: IdProfile) -> str:
-    """What stands over the wall, in the terms that its bricks are solid by: the rises' intervals, or the estimators' agreement."""
+    """What stands over the figure, in the terms that its rank units are solid by: the rises' intervals, or the estimators' agreement."""
     if st.session_state["doubt"] == state.DOUBTS[0]:
         return components.finding(profile, planning.focus(profile))
     units, shares, n_estimators = planning.units_and_shares(profile, planning.focus(profile))
@@ -115,11 +115,11 @@ def plan_and_rule(profile: IdProfile | None) -> tuple[RankPlan, RankPlan]:
         return planning.with_edits(rule), rule
 
 
-def wall(profile: IdProfile | None, plan: RankPlan, rule: RankPlan, beside: tuple[str, RankPlan] | None, stale: bool) -> None:
-    """The wall of the rule's plan with the edits, the chosen strategy's ranks laid over it."""
+def allocation(profile: IdProfile | None, plan: RankPlan, rule: RankPlan, beside: tuple[str, RankPlan] | None, stale: bool) -> None:
+    """The rank allocation of the rule's plan with the edits, the chosen strategy's ranks drawn over it."""
     units, shares, n_shares = planning.units_and_shares(profile, rule.estimator or "")
     own = plan.strategy == rule.strategy
-    data = wall_data(
+    data = allocation_data(
         plan if own else rule,
         profile=profile,
         units=units,
@@ -134,15 +134,15 @@ def wall(profile: IdProfile | None, plan: RankPlan, rule: RankPlan, beside: tupl
         editable=own,
         stale=stale,
     )
-    answer = rank_wall(data, key="wall", on_change=lambda answer: _wall_said(answer, data["offset"]))
+    answer = rank_allocation(data, key="allocation", on_change=lambda answer: _answered(answer, data["offset"]))
     # After a restart of the server the first word of an open tab comes without its callback.
     edit = answer.edit
     if answer.offset != data["offset"] or (edit is not None and st.session_state["edits"].get(str(edit["block"])) != edit["rank"]):
-        _wall_said(answer, data["offset"])
+        _answered(answer, data["offset"])
         st.rerun()
 
 
-def _wall_said(answer: WallAnswer, offset_before: int) -> None:
+def _answered(answer: AllocationAnswer, offset_before: int) -> None:
     if answer.edit is not None:
         edit_rank(str(answer.edit["block"]), answer.edit["rank"])
     elif answer.offset != offset_before:

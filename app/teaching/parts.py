@@ -116,7 +116,7 @@ def agreement(question: Question, guess: int) -> None:
 
 
 def ranks(question: Question, guess: int) -> None:
-    """Step 5: ranks as bricks, with offset and estimator to choose."""
+    """Step 5: ranks as stacked units, with offset and estimator to choose."""
     names = tour_estimators()
     profile = profile_or_wait((ESTIMATOR,))
     if profile is None:
@@ -138,7 +138,7 @@ def _say_ranks(question: Question, guess: int, profile: IdProfile, names: list[s
     found = share_finding(plan)
     with words:
         say(verdict(guess, truth, question.answers), found)
-    draw(large_runs.big_bricks(plan), 5, found, "one brick a unit of rank; the number is the block's rank.")
+    draw(large_runs.rank_units(plan), 5, found, "one box a rank unit; the number is the block's rank.")
 
 
 def profile_or_wait(names: tuple[str, ...]) -> IdProfile | None:

@@ -1,4 +1,4 @@
-"""Charts say what the records say: bricks, budgets; and everything is readable on both themes."""
+"""Charts say what the records say: units, budgets; and everything is readable on both themes."""
 
 from made_profiles import make_profile, plans_of
 

@@ -73,9 +73,9 @@ def test_words_in_the_primary_colour_are_those_of_the_links():
             assert min(contrast(colour, theme[ground]) for ground in STATES) >= 4.5
 
 
-def test_the_charts_ink_on_the_wall_is_the_themes():
-    """`rank_wall.js` has colours of its own only for a page that gives none."""
-    script = (ROOT / "app" / "frontend" / "rank_wall.js").read_text()
+def test_the_charts_ink_on_the_rank_allocation_is_the_themes():
+    """`rank_allocation.js` has colours of its own only for a page that gives none."""
+    script = (ROOT / "app" / "frontend" / "rank_allocation.js").read_text()
     for name, key in (("text-color", "textColor"), ("background-color", "backgroundColor"), ("primary-color", "primaryColor")):
         assert f'theme("{name}", "{THEMES["light"][key]}")' in script
 

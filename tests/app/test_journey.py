@@ -29,9 +29,11 @@ def go_to(page: Page, title: str) -> None:
 
 
 def parameters(page: Page) -> int:
-    """What the line over the wall says."""
-    expect(page.locator(".rank-wall-line")).to_have_count(1)  # a page that is being drawn anew may hold the old wall beside the new one
-    return int(page.locator(".rank-wall-line").inner_text().split(" adapter parameters")[0].replace(",", ""))
+    """What the line over the allocation says."""
+    expect(page.locator(".rank-allocation-line")).to_have_count(
+        1
+    )  # a page that is being drawn anew may hold the old allocation beside the new one
+    return int(page.locator(".rank-allocation-line").inner_text().split(" adapter parameters")[0].replace(",", ""))
 
 
 def set_number(page: Page, label: str, value: str) -> None:
@@ -57,7 +59,7 @@ def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
     # Ranks: offset 1 -> 3 with the keyboard; the budget follows
     go_to(page, "Ranks")
     expect(page.locator(".js-plotly-plot").first).to_be_visible()
-    line = page.locator(".rank-wall-line")
+    line = page.locator(".rank-allocation-line")
     expect(line).to_contain_text("adapter parameters")
     before = parameters(page)
     slider = page.get_by_role("slider", name="Offset")

@@ -30,7 +30,7 @@ def figures():
         "curve": large.one_curve(profile, "twonn", "hump"),
         "several": large.several_curves(profile, ["twonn", "mle"], [2]),
         "before and after": large.before_and_after(first, last),
-        "bricks": large_runs.big_bricks(allocate_ranks(profile, "attention", 2, "ceil", "twonn")),
+        "units": large_runs.rank_units(allocate_ranks(profile, "attention", 2, "ceil", "twonn")),
         "loss": large_runs.falling_loss(LOSS, 100),
         "no loss yet": large_runs.falling_loss([], 1),
         "score": large_runs.score_over_steps("accuracy", [(5, 0.5), (10, 0.7)], {"head only": 0.6, "majority class": 0.2}, 10),
@@ -87,9 +87,9 @@ def test_a_guessed_shape_starts_at_the_curve_and_has_its_form(shape):
     assert (np.sign(round(middle, 9)), np.sign(round(end, 9))) == signs
 
 
-def test_bricks_are_the_ranks_and_grey_up_to_the_offset():
+def test_units_are_the_ranks_and_grey_up_to_the_offset():
     plan = allocate_ranks(make_profile(), "attention", 2, "ceil", "twonn")
-    figure = large_runs.big_bricks(plan)
+    figure = large_runs.rank_units(plan)
     counted: dict[int, int] = {}
     for bars in figure.data:
         for block, height in zip(bars.x, bars.y, strict=True):

@@ -54,7 +54,7 @@ def test_nothing_runs_out_of_a_page(opened, name, size):
 def test_words_of_figures_have_the_themes_ink_and_follow_its_change(opened, theme):
     page = opened("ranks", theme=theme)
     expect(page.locator(".st-key-strategies_chart .js-plotly-plot")).to_be_visible(timeout=60_000)
-    expect(page.locator(".rank-wall .xtick").first).to_be_attached(timeout=60_000)
+    expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=60_000)
     hold_contrast(page, theme)
     other = next(name for name in THEMES if name != theme)
     page.emulate_media(color_scheme=other)
@@ -77,8 +77,8 @@ def rgb(colour: str) -> str:
 
 def test_the_keyboard_reaches_the_main_path_and_shows_where_it_is(opened):
     page = opened("ranks")
-    expect(page.locator(".rank-wall .xtick").first).to_be_attached(timeout=60_000)
-    wanted = ["Layers", "Ranks", "Fine-tune", "Measure", "Offset", "Numbers of the wall as CSV", "Use these ranks"]
+    expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=60_000)
+    wanted = ["Layers", "Ranks", "Fine-tune", "Measure", "Offset", "Numbers of the rank allocation as CSV", "Use these ranks"]
     missing = list(wanted)
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -97,7 +97,7 @@ def test_a_figure_goes_along_as_numbers_and_as_both_pictures(opened):
     page = opened("ranks")
     figure = page.locator(".st-key-strategies_chart .js-plotly-plot")
     expect(figure).to_be_visible(timeout=60_000)
-    expect(page.get_by_role("button", name="Picture as PNG")).to_have_count(2, timeout=30_000)  # of the wall and of the strategies
+    expect(page.get_by_role("button", name="Picture as PNG")).to_have_count(2, timeout=30_000)  # of the allocation and of the strategies
     with page.expect_download() as download:
         page.locator(".st-key-strategies_chart_csv button").first.click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
@@ -108,6 +108,6 @@ def test_a_figure_goes_along_as_numbers_and_as_both_pictures(opened):
         assert download.value.suggested_filename == f"strategies_chart.{kind.lower()}"
         assert download.value.path().read_bytes().startswith(begins)
     with page.expect_download() as download:
-        page.locator(".rank-wall").get_by_role("button", name="Numbers of the wall as CSV").click()
+        page.locator(".rank-allocation").get_by_role("button", name="Numbers of the rank allocation as CSV").click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
     assert [row["rank"] for row in rows] == ["2"] * len(rows) and rows[0]["block"] == "1"

@@ -1,13 +1,13 @@
-"""The offset chosen by eye on the real page in a real browser: drag, keys, bricks, page changes, the config that PEFT loads."""
+"""The offset chosen by eye on the real page in a real browser: drag, keys, units, page changes, the config that PEFT loads."""
 
 import json
 import re
 
 import pytest
+from allocation_reading import frames
 from playwright.sync_api import Page, expect
 from test_journey import go_to, open_page, parameters
-from test_rank_wall import click_unit, place_of
-from wall_reading import frames
+from test_rank_allocation import click_unit, place_of
 
 from gelora.records import RankPlan
 from gelora.sources import model_structure
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.browser
 
 LONG = 120_000
 PICTURE = """() => ({
-  seen: [...document.querySelectorAll(".rank-wall-plot .shapelayer path")].map((path) => path.getAttribute("d")).join("|"),
-  offset: document.querySelector(".rank-wall-slider").valueAsNumber,
+  seen: [...document.querySelectorAll(".rank-allocation-plot .shapelayer path")].map((path) => path.getAttribute("d")).join("|"),
+  offset: document.querySelector(".rank-allocation-slider").valueAsNumber,
 })"""
 UNIT = 4 * (32 + 32)  # one unit of rank of a block of the tiny model: q, k, v, o
 N_BLOCKS = 3
@@ -30,7 +30,7 @@ def address(dashboard, browser, tiny) -> str:
     url = f"{dashboard.url}/?page=ranks&model={model}&data={data}&n=100&length=32&estimators=twonn"
     page = open_page(browser, url)
     page.get_by_role("button", name="Measure the curve").click()
-    expect(page.locator(".rank-wall-line")).to_contain_text("adapter parameters", timeout=LONG)
+    expect(page.locator(".rank-allocation-line")).to_contain_text("adapter parameters", timeout=LONG)
     page.close()
     return url
 
@@ -45,25 +45,25 @@ def page(browser, address):
     opened.on("console", lambda message: errors.append(message.text) if message.type == "error" and "404" not in message.text else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(address)
-    expect(opened.locator(".rank-wall .barlayer .point").first).to_be_attached(timeout=LONG)
+    expect(opened.locator(".rank-allocation .barlayer .point").first).to_be_attached(timeout=LONG)
     yield opened
     assert errors == []
     opened.close()
 
 
 def drawn(page: Page) -> dict:
-    """What is on the screen after the next two frames: the outlines of bricks and gauge, and where the slider stands."""
+    """What is on the screen after the next two frames: the outlines of units and gauge, and where the slider stands."""
     frames(page)
     return page.evaluate(PICTURE)
 
 
 def rank_of(page: Page, block: int) -> int:
-    """The bricks of a block that are in the plan."""
+    """The units of a block that are in the plan."""
     return page.evaluate(
         """(block) => {
-          const { customdata } = document.querySelector(".rank-wall-plot").data.find((trace) => trace.name === "bricks");
-          const own = customdata.filter((brick) => brick.block === block && ["offset", "rise"].includes(brick.kind));
-          return Math.max(...own.map((brick) => brick.level));
+          const { customdata } = document.querySelector(".rank-allocation-plot").data.find((trace) => trace.name === "units");
+          const own = customdata.filter((unit) => unit.block === block && ["offset", "rise"].includes(unit.kind));
+          return Math.max(...own.map((unit) => unit.level));
         }""",
         block,
     )
@@ -73,7 +73,7 @@ def to_offset(page: Page, offset: int) -> None:
     page.mouse.move(*place_of(page, offset), steps=4)
 
 
-def test_a_drag_redraws_wall_and_gauge_before_release_and_arrow_keys_do_the_same(page):
+def test_a_drag_redraws_allocation_and_gauge_before_release_and_arrow_keys_do_the_same(page):
     before = parameters(page)
     page.mouse.move(*place_of(page, 1))
     page.mouse.down()
@@ -83,7 +83,7 @@ def test_a_drag_redraws_wall_and_gauge_before_release_and_arrow_keys_do_the_same
     for offset in (2, 3, 4):
         to_offset(page, offset)
         picture = drawn(page)
-        assert picture["offset"] == offset and picture["seen"] not in seen  # what is drawn of each offset: test_rank_wall.py
+        assert picture["offset"] == offset and picture["seen"] not in seen  # what is drawn of each offset: test_rank_allocation.py
         seen.add(picture["seen"])
         assert parameters(page) == before + (offset - 1) * N_BLOCKS * UNIT
         assert "offset=" not in page.url  # nothing has been said to the server
@@ -102,7 +102,7 @@ def test_a_drag_redraws_wall_and_gauge_before_release_and_arrow_keys_do_the_same
     slider.press("ArrowLeft")
     expect(page).to_have_url(re.compile("offset=3"))
     page.reload()
-    expect(page.locator(".rank-wall-line")).to_contain_text(f"{before + 2 * N_BLOCKS * UNIT:,} adapter parameters", timeout=LONG)
+    expect(page.locator(".rank-allocation-line")).to_contain_text(f"{before + 2 * N_BLOCKS * UNIT:,} adapter parameters", timeout=LONG)
 
 
 def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_in_peft(page, tiny, tmp_path):
@@ -112,14 +112,14 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
 
     before = parameters(page)
     rank = rank_of(page, 3)
-    click_unit(page, 3, rank + 1, rank)  # just above the top brick: one more
+    click_unit(page, 3, rank + 1, rank)  # just above the top unit: one more
     expect(page.get_by_text("4 modules by hand.")).to_be_visible()
     expect(page).to_have_url(re.compile("edits=3"))
     assert parameters(page) == before + UNIT
     go_to(page, "Layers")
     go_to(page, "Ranks")
     expect(page.get_by_text("4 modules by hand.")).to_be_visible()
-    expect(page.locator(".rank-wall-line")).to_contain_text(f"{before + UNIT:,} adapter parameters")
+    expect(page.locator(".rank-allocation-line")).to_contain_text(f"{before + UNIT:,} adapter parameters")
 
     page.get_by_text("Take it along").click()
     files = {}
@@ -143,9 +143,9 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     assert len(files["rank_plan.csv"].read_text().strip().splitlines()) == 1 + len(plan.modules)
 
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(".rank-wall-line")).to_contain_text(f"{before:,} adapter parameters")
+    expect(page.locator(".rank-allocation-line")).to_contain_text(f"{before:,} adapter parameters")
 
-    # anybody's adapter lies over the wall
+    # anybody's adapter lies over the allocation
     config = tmp_path / "theirs" / "adapter_config.json"
     config.parent.mkdir()
     config.write_text(json.dumps({"peft_type": "LORA", "r": 5, "lora_alpha": 10, "target_modules": ["query", "value"]}))
@@ -153,12 +153,12 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     page.locator("input[type=file]").set_input_files(str(config))
     expect(page.get_by_text(re.compile("Beside lies the adapter"))).to_be_visible()
     expect(page).to_have_url(re.compile("beside=[0-9a-f]{16}"))
-    expect(page.locator(".rank-wall").get_by_text("adapter", exact=False).first).to_be_attached()
+    expect(page.locator(".rank-allocation").get_by_text("adapter", exact=False).first).to_be_attached()
 
 
 def test_two_tabs_hold_their_own_offsets(page, browser, address):
     other = open_page(browser, f"{address}&offset=6")
-    expect(other.locator(".rank-wall-line")).to_contain_text("adapter parameters", timeout=LONG)
+    expect(other.locator(".rank-allocation-line")).to_contain_text("adapter parameters", timeout=LONG)
     slider = page.get_by_role("slider", name="Offset")
     slider.focus()
     slider.press("ArrowRight")
@@ -167,10 +167,10 @@ def test_two_tabs_hold_their_own_offsets(page, browser, address):
     other.close()
 
 
-def test_a_phone_shows_the_wall_before_the_choices_and_nothing_overflows(browser, address):
+def test_a_phone_shows_the_allocation_before_the_choices_and_nothing_overflows(browser, address):
     phone = open_page(browser, address, width=390, height=844)
-    wall = phone.locator(".rank-wall")
-    expect(wall).to_be_visible(timeout=LONG)
-    assert wall.bounding_box()["y"] < phone.get_by_role("combobox", name="Target modules").bounding_box()["y"]
+    allocation = phone.locator(".rank-allocation")
+    expect(allocation).to_be_visible(timeout=LONG)
+    assert allocation.bounding_box()["y"] < phone.get_by_role("combobox", name="Target modules").bounding_box()["y"]
     assert phone.evaluate("document.documentElement.scrollWidth") <= 390
     phone.close()

@@ -10,7 +10,7 @@ from made_profiles import make_profile
 from test_pages import measure, measurement_of, open_app, sentences, waited
 
 from app.charts import ranks as rank_charts
-from app.charts.wall import wall_data
+from app.charts.allocation import allocation_data
 from app.shared.components import finding
 from gelora.geometry import rises
 from gelora.ranks import (
@@ -301,11 +301,11 @@ def test_the_command_on_the_page_gives_the_plan_on_the_page(ranks, tiny, tmp_pat
     assert (tmp_path / "adapter" / "adapter_config.json").is_file()
 
 
-# the wall's values
+# the allocation's values
 
 
 def ranks_drawn(data: dict, offset: int) -> dict[int, int]:
-    """The component's rule, in Python: see app/frontend/wall_plan.js."""
+    """The component's rule, in Python: see app/frontend/allocation_plan.js."""
     drawn = {}
     for block in data["blocks"]:
         extra = block["extra"] if offset == data["offset"] else 0
@@ -314,12 +314,12 @@ def ranks_drawn(data: dict, offset: int) -> dict[int, int]:
     return drawn
 
 
-def test_what_the_wall_draws_is_the_plan_at_every_offset():
+def test_what_the_allocation_draws_is_the_plan_at_every_offset():
     profile = make_profile()
     units = rise_units(profile)
     for offset in (1, 2, 5):
         plan = allocate_ranks(profile, offset=offset)
-        data = wall_data(plan, profile=profile, units=units, shares=rise_shares(profile), n_shares=2)
+        data = allocation_data(plan, profile=profile, units=units, shares=rise_shares(profile), n_shares=2)
         for other in range(1, 9):
             assert ranks_drawn(data, other) == allocate_ranks(profile, offset=other).block_ranks()
         assert json.loads(json.dumps(data)) == data
@@ -327,8 +327,8 @@ def test_what_the_wall_draws_is_the_plan_at_every_offset():
     assert "offset alone" in data["blocks"][0]["note"] and data["curve"]["values"][0] is None
 
 
-def solid_bricks(data: dict) -> list[tuple[int, int]]:
-    """Block and unit of every brick of a rise that the wall draws without hatching: see app/frontend/wall_figure.js."""
+def solid_units(data: dict) -> list[tuple[int, int]]:
+    """Block and unit of every unit of a rise that the allocation draws without hatching: see app/frontend/allocation_figure.js."""
     return [
         (block["block"], unit)
         for block in data["blocks"]
@@ -339,7 +339,7 @@ def solid_bricks(data: dict) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("rounding", ["ceil", "round", "round-each"])
 @pytest.mark.parametrize("halves", ["pairs", "independent", None])
-def test_a_brick_is_solid_exactly_where_a_rise_exceeds_its_interval(halves, rounding):
+def test_a_unit_is_solid_exactly_where_a_rise_exceeds_its_interval(halves, rounding):
     rng, n_solid = np.random.default_rng(0), 0
     for _ in range(40):
         curve = list(rng.uniform(5, 15, 4))
@@ -348,7 +348,7 @@ def test_a_brick_is_solid_exactly_where_a_rise_exceeds_its_interval(halves, roun
         profile = dataclasses.replace(profile, subsamples={"twonn": np.array(curve) + spread} if halves else {})
         plan = allocate_ranks(profile, rounding=rounding)
         units, shares = rise_units(profile, rounding=rounding), rise_shares(profile, rounding=rounding)
-        solid = solid_bricks(wall_data(plan, profile=profile, units=units, shares=shares, n_shares=8))
+        solid = solid_units(allocation_data(plan, profile=profile, units=units, shares=shares, n_shares=8))
         significant = [rise.block for rise in rises(profile, "twonn") if rise.goes_up]
         first_units = [block for block, unit in solid if unit == 1]
         assert first_units == significant if rounding == "ceil" else set(first_units) <= set(significant)
@@ -357,13 +357,13 @@ def test_a_brick_is_solid_exactly_where_a_rise_exceeds_its_interval(halves, roun
     assert n_solid
 
 
-def test_a_profile_without_any_interval_says_so_over_its_bricks():
+def test_a_profile_without_any_interval_says_so_over_its_units():
     bare = dataclasses.replace(make_profile(), subsamples={})
     kept = {name: tuple(dataclasses.replace(e, ci_low=None, ci_high=None) for e in curve) for name, curve in bare.estimates.items()}
     assert "No rise has an interval" in finding(dataclasses.replace(bare, estimates=kept), "twonn")
 
 
-def test_bricks_by_agreement_stand_under_a_sentence_of_agreement(ranks):
+def test_units_by_agreement_stand_under_a_sentence_of_agreement(ranks):
     app = ranks(doubt="estimators")
     assert "estimators agree on" in sentences(app.markdown) and "exceeds its interval" not in sentences(app.markdown)
 
@@ -372,11 +372,11 @@ def test_what_a_budget_lays_on_a_block_is_extra_and_what_a_hand_lays_is_fixed():
     profile = make_profile()
     units = rise_units(profile)  # 0, 3, 0
     matched = match_budget(profile, 8 * 4 * 16)  # offset 1 costs 6 units; two are left
-    data = wall_data(matched, profile=profile, units=units)
+    data = allocation_data(matched, profile=profile, units=units)
     assert [block["extra"] for block in data["blocks"]] == [0, 1, 1]
     assert ranks_drawn(data, data["offset"]) == matched.block_ranks()
     edited = edit_ranks(matched, {"layer.0.attention.q": 6})
-    data = wall_data(edited, profile=profile, units=units)
+    data = allocation_data(edited, profile=profile, units=units)
     assert {(m["n"], m["fixed"]) for m in data["blocks"][0]["modules"]} == {(1, 6), (3, None)}
     assert ranks_drawn(data, data["offset"]) == edited.block_ranks()
 
@@ -384,7 +384,7 @@ def test_what_a_budget_lays_on_a_block_is_extra_and_what_a_hand_lays_is_fixed():
 def test_a_truncated_rule_is_drawn_as_it_is():
     profile = make_profile([10.0, 13.0, 18.0, 18.2])
     plan = match_budget(profile, 5 * 4 * 16)
-    data = wall_data(plan, profile=profile, units=rise_units(profile))
+    data = allocation_data(plan, profile=profile, units=rise_units(profile))
     assert ranks_drawn(data, data["offset"]) == plan.block_ranks() and min(block["extra"] for block in data["blocks"]) < 0
 
 

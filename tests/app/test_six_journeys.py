@@ -108,7 +108,7 @@ def test_choosing_the_offset(dashboard, person, tiny):
     page.goto(address(dashboard, tiny, page="ranks"))
     expect(page.get_by_role("heading", level=1, name="Ranks")).to_be_visible()
     measure_first = page.get_by_role("button", name="Measure the curve")
-    line = page.locator(".rank-wall-line")
+    line = page.locator(".rank-allocation-line")
     expect(measure_first.or_(line).first).to_be_visible()
     if measure_first.is_visible():
         measure_first.click()

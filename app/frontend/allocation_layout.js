@@ -1,6 +1,6 @@
-// What of the wall's figure stays while the offset moves: its measures in pixels, axes, ticks and labels. Pure.
+// What of the allocation's figure stays while the offset moves: its measures in pixels, axes, ticks and labels. Pure.
 
-const PIXELS = { top: 34, curve: 140, gap: 16, wall: 230, blocks: 58, gauge: 30, compare: 22, bottom: 48 };
+const PIXELS = { top: 34, curve: 140, gap: 16, ranks: 230, blocks: 58, gauge: 30, compare: 22, bottom: 48 };
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 
 const faded = (colour, alpha) => {
@@ -11,15 +11,15 @@ const faded = (colour, alpha) => {
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 // What stays as it is while the offset moves: axes, the curve, the steps of other plans.
-function wallFrame(data, look, width) {
+function allocationFrame(data, look, width) {
   const numbers = data.blocks.map((block) => block.block);
   const last = Math.max(...numbers, data.curve ? data.curve.values.length - 1 : 1);
   const first = Math.min(...numbers, data.curve ? 1 : Infinity);
   const highestOffset = Math.max(data.max_offset, data.offset);
   const highest = planAt(data, highestOffset);
   const reached = highest.blocks.map((block) => {
-    const wanted = highestOffset + Math.max(block.rise, block.shares.length);
-    return Math.max(block.rank, Math.min(block.limit, Math.max(wanted, data.offset + block.rise + block.extra)));
+    const supported = highestOffset + Math.max(block.rise, block.shares.length);
+    return Math.max(block.rank, Math.min(block.limit, Math.max(supported, data.offset + block.rise + block.extra)));
   });
   const steps = [data.compare, data.overlay].filter(Boolean);
   const top = Math.max(4, ...reached, ...steps.flatMap((other) => Object.values(other.ranks))) + 0.6;
@@ -28,9 +28,9 @@ function wallFrame(data, look, width) {
   const right = narrow ? 10 : 18;
   const longest = Math.max(1, highest.params, planAt(data, data.offset).params, data.compare?.params ?? 0) * 1.02;
   const columnPixels = (width - left - right) / (last - first + 1.4);
-  const frame = { data, look, width, narrow, left, right, first, last, top, longest, columnPixels, unitPixels: PIXELS.wall / top };
+  const frame = { data, look, width, narrow, left, right, first, last, top, longest, columnPixels, unitPixels: PIXELS.ranks / top };
   frame.gauge = PIXELS.gauge + (data.compare ? PIXELS.compare : 0);
-  frame.inner = (data.curve ? PIXELS.curve + PIXELS.gap : 0) + PIXELS.wall + PIXELS.blocks + frame.gauge;
+  frame.inner = (data.curve ? PIXELS.curve + PIXELS.gap : 0) + PIXELS.ranks + PIXELS.blocks + frame.gauge;
   frame.height = PIXELS.top + frame.inner + PIXELS.bottom;
   frame.still = [...curveTraces(frame), ...steps.map((other) => stepTrace(frame, other))];
   frame.layout = layoutOf(frame);
@@ -64,7 +64,7 @@ function layoutOf(frame) {
   return layout;
 }
 
-// One block axis under curve and wall, so that a zoom of one is a zoom of both; the gauge has its own, of parameters.
+// One block axis under curve and allocation, so that a zoom of one is a zoom of both; the gauge has its own, of parameters.
 function axesOf(frame) {
   const { data, look, narrow, first, last, top, longest, columnPixels, gauge, inner } = frame;
   const share = (pixels) => pixels.map((pixel) => Math.min(1, Math.max(0, pixel / inner)));
@@ -72,7 +72,7 @@ function axesOf(frame) {
     color: look.text, gridcolor: look.grid, zeroline: false, fixedrange: true, automargin: false, ticklabeloverflow: "allow",
     title: { text, standoff: 8, font: { size: 13 } }, ...rest,
   });
-  const [floor, ceiling] = [gauge + PIXELS.blocks, gauge + PIXELS.blocks + PIXELS.wall];
+  const [floor, ceiling] = [gauge + PIXELS.blocks, gauge + PIXELS.blocks + PIXELS.ranks];
   const blocks = { range: [first - 0.7, last + 0.7], tick0: first, dtick: STEPS.find((step) => step * columnPixels > 24) ?? 1000 };
   const ranks = { range: [0, top], dtick: STEPS.find((step) => top / step <= 12) ?? 1000 };
   const uniform = uniformTicks(frame);
@@ -80,7 +80,7 @@ function axesOf(frame) {
     range: [-0.003 * longest, longest], tickmode: "array", tickvals: uniform.map((each) => each.params),
     ticktext: uniform.map((each) => (narrow ? `r=${each.r}` : `r = ${each.r}`)),
   };
-  const dotted = narrow ? "parameters; dotted: one rank everywhere" : "adapter parameters; dotted: one rank r everywhere";
+  const dotted = narrow ? "parameters; dotted: uniform rank" : "adapter parameters; dotted: uniform rank r";
   const axes = {
     xaxis: axis("block", { ...blocks, domain: [0, 1], anchor: "y2", fixedrange: false, showgrid: false }),
     yaxis2: axis("LoRA rank r", { ...ranks, domain: share([floor, ceiling]), anchor: "x" }),

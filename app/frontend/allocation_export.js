@@ -1,4 +1,4 @@
-// What of the wall can be taken along: its numbers at the offset that is shown, and its picture.
+// What of the rank allocation can be exported: its numbers at the offset that is shown, and its picture.
 
 const TABLE = {
   block: (block) => block.block,
@@ -14,31 +14,31 @@ const TABLE = {
   shares: (block) => block.shares.join(" "),
 };
 
-// One row a block, as CSV. `shares`: of those who want each unit that the rule might add, in order; empty where nobody was asked.
-function wallTable(data, plan) {
+// One row a block, as CSV. `shares`: the support of each unit that the rule might add, in order; empty where nobody was asked.
+function allocationTable(data, plan) {
   const rows = plan.blocks.map((block) => Object.values(TABLE).map((of) => of(block, data, plan) ?? "").join(","));
   return [Object.keys(TABLE).join(","), ...rows, ""].join("\n");
 }
 
 // Buttons that a keyboard reaches.
-function takeRow(wall) {
-  const row = make("div", "rank-wall-take");
-  const take = (label, what, click) => {
+function exportRow(allocation) {
+  const row = make("div", "rank-allocation-export");
+  const exporter = (label, what, click) => {
     const button = make("button", "", { type: "button", textContent: label, ariaLabel: what });
     button.addEventListener("click", click);
     row.append(button);
   };
-  take("CSV", "Numbers of the wall as CSV", () => saveTable(wall));
+  exporter("CSV", "Numbers of the rank allocation as CSV", () => saveTable(allocation));
   for (const format of Object.keys(PICTURE)) {
     const name = format.toUpperCase();
-    take(name, `Picture as ${name}`, () => wall.drawn && wall.download(format));
+    exporter(name, `Picture as ${name}`, () => allocation.drawn && allocation.download(format));
   }
   return row;
 }
 
-function saveTable(wall) {
-  const table = new Blob([wallTable(wall.data, planAt(wall.data, wall.input.valueAsNumber))], { type: "text/csv" });
-  const link = make("a", "", { href: URL.createObjectURL(table), download: "rank_wall.csv" });
+function saveTable(allocation) {
+  const table = new Blob([allocationTable(allocation.data, planAt(allocation.data, allocation.input.valueAsNumber))], { type: "text/csv" });
+  const link = make("a", "", { href: URL.createObjectURL(table), download: "rank_allocation.csv" });
   link.click();
   URL.revokeObjectURL(link.href);
 }
@@ -49,6 +49,6 @@ function pictureOf({ plot, frame, figure, input, sentence, look, plotly }, forma
   const title = { text: `Offset ${input.value}: ${sentence.textContent}`, x: 0.01, xanchor: "left", font: { size: 12 } };
   const margin = { ...figure.layout.margin, t: PIXELS.top + 26 };
   const layout = { ...figure.layout, title, width, height, margin, paper_bgcolor: look.background };
-  const options = { format, width, height, scale: format === "png" ? 2 : 1, filename: "rank_wall" };
+  const options = { format, width, height, scale: format === "png" ? 2 : 1, filename: "rank_allocation" };
   return plotly.downloadImage({ data: figure.data, layout }, options);
 }

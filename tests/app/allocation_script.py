@@ -1,15 +1,15 @@
-"""A page with nothing but a rank wall on made data, and what Python has heard of it, for the browser tests.
+"""A page with nothing but a rank allocation on made data, and what Python has heard of it, for the browser tests.
 
 The address chooses the data (`?blocks=12&offset=1&kind=limits`), or the field "Case", so that a test need not load a page of
-its own: another case is another wall in a state as if new. The buttons stand for a budget match and for news of no offset.
+its own: another case is another allocation in a state as if new. The buttons stand for a budget match and for news of no offset.
 """
 
 from urllib.parse import parse_qsl
 
 import streamlit as st
-from made_wall import made_wall
+from made_allocation import made_allocation
 
-from app.ranks.wall import WallAnswer, rank_wall
+from app.ranks.allocation import AllocationAnswer, rank_allocation
 
 st.set_page_config(layout="wide")
 state = st.session_state
@@ -19,7 +19,7 @@ if state.get("case") != case:
     state.update({"case": case, "offset": int(options.get("offset", 1)), "heard": [], "edits": [], "fixed": {}, "news": 0})
 
 
-def heard(answer: WallAnswer) -> None:
+def heard(answer: AllocationAnswer) -> None:
     if answer.edit is None:
         state.heard = [*state.heard, answer.offset]
         state.offset = min(answer.offset, int(options.get("refuse_above", 99)))
@@ -36,10 +36,10 @@ def tell() -> None:
     state.news += 1
 
 
-if st.sidebar.radio("Page", ["Wall", "Other"]) == "Wall":
+if st.sidebar.radio("Page", ["Allocation", "Other"]) == "Allocation":
     kind = options.get("kind", "usual")
-    data = made_wall(int(options.get("blocks", 6)), state.offset, kind=kind, fixed=state.fixed, fits=f"fits, news {state.news}")
-    answer = rank_wall(data, key=f"wall {case}", on_change=heard)
+    data = made_allocation(int(options.get("blocks", 6)), state.offset, kind=kind, fixed=state.fixed, fits=f"fits, news {state.news}")
+    answer = rank_allocation(data, key=f"allocation {case}", on_change=heard)
     st.text(f"heard {state.heard} edits {state.edits} answer {answer.offset} {answer.edit and answer.edit['rank']}")
     st.button("Match a budget", on_click=match_budget)
     st.button("Tell news", on_click=tell)

@@ -1,14 +1,14 @@
-"""Data of rank walls with known numbers, and the rule in Python that the browser's picture is held against."""
+"""Data of rank allocations with known numbers, and the rule in Python that the browser's picture is held against."""
 
 from typing import Any
 
 UNIFORM = (1, 2, 4, 8, 16)
 
 
-def made_wall(
+def made_allocation(
     n_blocks: int, offset: int, kind: str = "usual", fixed: dict[int, int] | None = None, fits: str | None = None
 ) -> dict[str, Any]:
-    """A wall of `n_blocks` blocks.
+    """A allocation of `n_blocks` blocks.
 
     kind: usual (an undefined end), flat (no rises), limits (small and differing), extra (a unit laid by a budget), compared (two
     other plans over it), stale, plain (no curve, no shares).

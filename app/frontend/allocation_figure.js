@@ -1,24 +1,25 @@
-// A plan at one offset as one Plotly figure: ID curve, wall, gauge. Pure: a frame (wall_layout.js) and an offset in, traces and shapes out.
+// A plan at one offset as one Plotly figure: ID curve, ranks, gauge. Pure: a frame (allocation_layout.js) and an offset in, traces
+// and shapes out.
 //
-// What is seen of bricks and gauge are shapes, all alike bricks in one path; over them lie bars that are not seen, one a brick,
+// What is seen of units and gauge are shapes, all units of one look in one path; over them lie bars that are not seen, one a unit,
 // for what hovering says and clicks mean. Plotly draws new shapes in a few milliseconds, new bars in ten times that (it
 // computes every trace and axis anew), so while the slider moves only the shapes follow, and the bars when it rests.
 
-const THIN = 4; // pixels of a brick under which equal bricks on each other are drawn as one
-const BRICK = 0.84; // width of a brick, of one block
+const THIN = 4; // pixels of a unit under which equal units on each other are drawn as one
+const UNIT_WIDTH = 0.84; // width of a unit, of one block
 const LAYER = "below"; // under grid and traces; Plotly 3.7 leaves old shapes standing in the layer between them
 const UNSEEN = { color: "rgba(0,0,0,0)", line: { width: 0 } };
 
-// The wall at `offset` on a frame. `shapes` is all that moves with the slider, unless `signature` changed too.
-function wallFigure(frame, offset) {
+// The allocation at `offset` on a frame. `shapes` is all that moves with the slider, unless `signature` changed too.
+function allocationFigure(frame, offset) {
   const plan = planAt(frame.data, offset);
-  const courses = coursesOf(plan.blocks.flatMap((block) => bricksOf(frame.data, block, offset)), frame.unitPixels);
+  const bars = barsOf(plan.blocks.flatMap((block) => unitsOf(frame.data, block, offset)), frame.unitPixels);
   const marks = markTrace(frame, plan);
   return {
     plan,
     signature: JSON.stringify([marks.x, marks.text, marks.y, plan.params === 0]),
-    shapes: [...frame.layout.shapes, ...brickShapes(frame, courses), ...gaugeShapes(frame, plan)],
-    traces: () => [brickTrace(frame, courses, offset), ...gaugeTraces(frame, plan), marks, ...frame.still],
+    shapes: [...frame.layout.shapes, ...unitShapes(frame, bars), ...gaugeShapes(frame, plan)],
+    traces: () => [unitTrace(frame, bars, offset), ...gaugeTraces(frame, plan), marks, ...frame.still],
   };
 }
 
@@ -64,7 +65,7 @@ function curveSentence(curve, i) {
   return `${curve.layer_names[i]}: ${curve.name} says ${curve.values[i].toFixed(1)}${interval}.`;
 }
 
-// Another plan's ranks as one stepped outline over the wall.
+// Another plan's ranks as one stepped outline over the allocation.
 function stepTrace({ data, look }, other) {
   const isCompare = other === data.compare;
   const trace = {
@@ -80,32 +81,32 @@ function stepTrace({ data, look }, other) {
   return trace;
 }
 
-// Equal bricks on each other, where one would be too thin to be seen, are drawn as one.
-function coursesOf(bricks, unitPixels) {
-  const courses = [];
-  for (const brick of bricks) {
-    const under = courses.at(-1);
-    const same = under && ["block", "kind", "share", "params"].every((what) => under[what] === brick[what]);
-    if (unitPixels < THIN && same && brick.level < brick.block.rank) under.level = brick.level;
-    else courses.push({ ...brick, from: brick.level });
+// Equal units on each other, where one would be too thin to be seen, are drawn as one bar.
+function barsOf(units, unitPixels) {
+  const bars = [];
+  for (const unit of units) {
+    const under = bars.at(-1);
+    const same = under && ["block", "kind", "share", "params"].every((what) => under[what] === unit[what]);
+    if (unitPixels < THIN && same && unit.level < unit.block.rank) under.level = unit.level;
+    else bars.push({ ...unit, from: unit.level });
   }
-  return courses;
+  return bars;
 }
 
 const box = (left, right, low, high) => `M${left},${low}H${right}V${high}H${left}Z`;
-const across = (brick) => [brick.block.block - BRICK / 2, brick.block.block + BRICK / 2];
+const across = (unit) => [unit.block.block - UNIT_WIDTH / 2, unit.block.block + UNIT_WIDTH / 2];
 
-// The bricks as they are seen: one path for each look.
-function brickShapes(frame, courses) {
+// The units as they are seen: one path for each look.
+function unitShapes(frame, bars) {
   const { look, unitPixels, columnPixels } = frame;
   const paths = new Map();
   const add = (name, path) => paths.set(name, (paths.get(name) ?? "") + path);
-  for (const brick of courses) {
-    const sides = across(brick);
-    if (brick.kind === "offset") add("offset", box(...sides, brick.from - 1, brick.level));
-    if (brick.kind === "rise") add(brick.share, box(...sides, brick.from - 1, brick.level));
-    if (brick.kind === "rise" && brick.share < frame.data.solid_from) add("hatch", hatched(frame, ...sides, brick.from - 1, brick.level));
-    if (brick.kind === "ghost") add("ghost", box(...sides, brick.from - 0.95, brick.level - 0.05));
+  for (const unit of bars) {
+    const sides = across(unit);
+    if (unit.kind === "offset") add("offset", box(...sides, unit.from - 1, unit.level));
+    if (unit.kind === "rise") add(unit.share, box(...sides, unit.from - 1, unit.level));
+    if (unit.kind === "rise" && unit.share < frame.data.solid_from) add("hatch", hatched(frame, ...sides, unit.from - 1, unit.level));
+    if (unit.kind === "ghost") add("ghost", box(...sides, unit.from - 0.95, unit.level - 0.05));
   }
   const shared = { type: "path", xref: "x", yref: "y2", layer: LAYER };
   const edge = columnPixels < 6 || unitPixels < THIN ? 0 : columnPixels > 30 ? 1.6 : 0.9; // not wider than what it goes round
@@ -121,7 +122,7 @@ function brickShapes(frame, courses) {
   }));
 }
 
-// Lines at 45 degrees inside one brick, in the units of its axes.
+// Lines at 45 degrees inside one unit, in the units of its axes.
 function hatched({ unitPixels, columnPixels }, left, right, low, high) {
   const [width, height, step] = [(right - left) * columnPixels, (high - low) * unitPixels, columnPixels < 20 ? 4 : 7];
   let path = "";
@@ -133,19 +134,19 @@ function hatched({ unitPixels, columnPixels }, left, right, low, high) {
   return path;
 }
 
-// One bar a brick, not seen: what hovering says, and what a click asks for.
-function brickTrace({ data }, courses, offset) {
+// One bar a unit, not seen: what hovering says, and what a click asks for.
+function unitTrace({ data }, bars, offset) {
   return {
-    type: "bar", name: "bricks", xaxis: "x", yaxis: "y2", showlegend: false, width: BRICK, marker: UNSEEN,
-    x: courses.map((brick) => brick.block.block),
-    base: courses.map((brick) => brick.from - 1),
-    y: courses.map((brick) => brick.level - brick.from + 1),
-    customdata: courses.map((brick) => ({
-      block: brick.block.block, level: brick.level, kind: brick.kind, share: brick.share,
-      edit: editOf(data, brick), lines: brickLines(data, brick, offset),
+    type: "bar", name: "units", xaxis: "x", yaxis: "y2", showlegend: false, width: UNIT_WIDTH, marker: UNSEEN,
+    x: bars.map((unit) => unit.block.block),
+    base: bars.map((unit) => unit.from - 1),
+    y: bars.map((unit) => unit.level - unit.from + 1),
+    customdata: bars.map((unit) => ({
+      block: unit.block.block, level: unit.level, kind: unit.kind, share: unit.share,
+      edit: editOf(data, unit), lines: unitLines(data, unit, offset),
     })),
     hoverinfo: "text",
-    hovertext: courses.map((brick) => [brickSentence(data, brick, offset), ...editHint(data, brick)].map(escaped).join("<br>")),
+    hovertext: bars.map((unit) => [unitSentence(data, unit, offset), ...editHint(data, unit)].map(escaped).join("<br>")),
   };
 }
 
@@ -166,7 +167,7 @@ function markTrace({ look, columnPixels, unitPixels }, plan) {
   };
 }
 
-// The same bricks laid in one row, as wide as their parameters: of every block first the offset's units, then the others.
+// The same units in one row, as wide as their parameters: of every block first the offset's units, then the others.
 function gaugeShapes({ data, look, longest, width }, plan) {
   const paths = { offset: "", rise: "" };
   let from = 0;

@@ -1,4 +1,4 @@
-"""The rank wall in a real browser: it redraws while the slider moves, Python hears the release, and what is drawn is the rule."""
+"""The rank allocation in a real browser: it redraws while the slider moves, Python hears the release, and what is drawn is the rule."""
 
 import os
 import re
@@ -11,18 +11,18 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from made_wall import made_wall
+from allocation_reading import contrast, drawn, frames, holds_the_rule, is_at_rest, luminance
+from made_allocation import made_allocation
 from playwright.sync_api import Page, expect
-from wall_reading import contrast, drawn, frames, holds_the_rule, is_at_rest, luminance
 
 from app.charts.look import OFFSET_COLOUR, RISE_COLOUR
 
-SCRIPT = Path(__file__).with_name("wall_script.py")
+SCRIPT = Path(__file__).with_name("allocation_script.py")
 expect.set_options(timeout=30_000)
 
 
-class WallServer:
-    """`wall_script.py` as Streamlit serves it, started from `/`."""
+class PageServer:
+    """`allocation_script.py` as Streamlit serves it, started from `/`."""
 
     def __init__(self, log: Path) -> None:
         with socket.socket() as probe:
@@ -53,7 +53,7 @@ class WallServer:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    running = WallServer(tmp_path_factory.mktemp("wall") / "server.log")
+    running = PageServer(tmp_path_factory.mktemp("allocation") / "server.log")
     running.start()
     yield running
     running.kill()
@@ -74,8 +74,8 @@ def tab(server, browser):
 
 
 @pytest.fixture
-def wall(tab, request):
-    """Shows a new wall; at the end the page may not have written an error to its console."""
+def allocation(tab, request):
+    """Shows a new allocation; at the end the page may not have written an error to its console."""
     page, errors = tab
 
     def show(query: str, width: int = 1280) -> Page:
@@ -84,9 +84,9 @@ def wall(tab, request):
         page.get_by_label("Case").fill(case)
         page.get_by_label("Case").press("Enter")
         expect(page.get_by_text(f"case {case}", exact=True)).to_be_attached()
-        expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+        expect(page.locator(".rank-allocation .barlayer .point").first).to_be_attached()
         page.set_viewport_size({"width": width, "height": 900})
-        expect(page.locator(".rank-wall-narrow")).to_have_count(1 if width < 640 else 0)
+        expect(page.locator(".rank-allocation-narrow")).to_have_count(1 if width < 640 else 0)
         frames(page)
         return page
 
@@ -118,15 +118,15 @@ def click_unit(page: Page, block: int, level: int, rank: int) -> None:
     """A click in the middle of one unit of a block, wherever the axes put it, once the picture is what Python last answered."""
     page.wait_for_function(
         """([block, rank]) => {
-          const bricks = document.querySelector(".rank-wall-plot").data.find((each) => each.name === "bricks").customdata;
-          return bricks.filter((each) => each.block === block && (each.kind === "offset" || each.kind === "rise")).length === rank;
+          const units = document.querySelector(".rank-allocation-plot").data.find((each) => each.name === "units").customdata;
+          return units.filter((each) => each.block === block && (each.kind === "offset" || each.kind === "rise")).length === rank;
         }""",
         arg=[block, rank],
     )
     x, y = page.evaluate(
         """([block, level]) => {
-          const { _fullLayout: full } = document.querySelector(".rank-wall-plot");
-          const box = document.querySelector(".rank-wall-plot .nsewdrag[data-subplot=xy2]").getBoundingClientRect();
+          const { _fullLayout: full } = document.querySelector(".rank-allocation-plot");
+          const box = document.querySelector(".rank-allocation-plot .nsewdrag[data-subplot=xy2]").getBoundingClientRect();
           return [box.x + full.xaxis.c2p(block), box.y + full.yaxis2.c2p(level - 0.5)];
         }""",
         [block, level],
@@ -137,9 +137,9 @@ def click_unit(page: Page, block: int, level: int, rank: int) -> None:
 
 
 @pytest.mark.browser
-def test_dragging_redraws_before_release_and_python_hears_the_release_once(wall):
-    page = wall("offset=1")
-    data = made_wall(6, 1)
+def test_dragging_redraws_before_release_and_python_hears_the_release_once(allocation):
+    page = allocation("offset=1")
+    data = made_allocation(6, 1)
     first = drawn(page)
     holds_the_rule(first, data, 1)
     page.mouse.move(*place_of(page, 1))
@@ -148,39 +148,39 @@ def test_dragging_redraws_before_release_and_python_hears_the_release_once(wall)
         move_to(page, offset)
         picture = drawn(page)
         holds_the_rule(picture, data, offset)
-        assert picture["axis"] == first["axis"]  # the rank axis stands still under the moving wall
+        assert picture["axis"] == first["axis"]  # the rank axis stands still under the moving allocation
         assert heard(page).startswith("heard [] ")
     page.mouse.up()
     expect_heard(page, "heard [4] edits [] answer 4")
-    is_at_rest(drawn(page), made_wall(6, 4), 4)
+    is_at_rest(drawn(page), made_allocation(6, 4), 4)
 
 
 @pytest.mark.browser
-def test_arrow_keys_do_the_same(wall):
-    page = wall("offset=1")
+def test_arrow_keys_do_the_same(allocation):
+    page = allocation("offset=1")
     slider = page.get_by_role("slider", name="Offset")
     slider.focus()
     page.keyboard.down("ArrowRight")
     page.keyboard.down("ArrowRight")  # held: repeats
     page.keyboard.down("ArrowRight")
-    holds_the_rule(drawn(page), made_wall(6, 1), 4)
+    holds_the_rule(drawn(page), made_allocation(6, 1), 4)
     assert heard(page).startswith("heard [] ")
     page.keyboard.up("ArrowRight")
     expect_heard(page, "heard [4] ")
     slider.press("ArrowLeft")
     expect_heard(page, "heard [4, 3] ")
-    is_at_rest(drawn(page), made_wall(6, 3), 3)
+    is_at_rest(drawn(page), made_allocation(6, 3), 3)
 
 
 @pytest.mark.browser
-def test_news_from_the_server_leave_a_drag_alone_and_a_budget_match_moves_the_slider(wall):
-    page = wall("offset=1")
+def test_news_from_the_server_leave_a_drag_alone_and_a_budget_match_moves_the_slider(allocation):
+    page = allocation("offset=1")
     page.mouse.move(*place_of(page, 1))
     page.mouse.down()
     move_to(page, 4)
     click = "(name) => [...document.querySelectorAll('button')].find((b) => b.innerText === name).click()"
     page.evaluate(click, "Tell news")
-    expect(page.locator(".rank-wall-line")).to_contain_text("news 1")
+    expect(page.locator(".rank-allocation-line")).to_contain_text("news 1")
     assert drawn(page)["offset"] == 4
     page.evaluate(click, "Match a budget")
     expect(page.get_by_text(re.compile("answer 2"))).to_be_visible()
@@ -190,7 +190,7 @@ def test_news_from_the_server_leave_a_drag_alone_and_a_budget_match_moves_the_sl
     page.get_by_role("button", name="Match a budget").click()
     expect_heard(page, "answer 2")
     expect(page.get_by_role("slider", name="Offset")).to_have_value("2")
-    holds_the_rule(drawn(page), made_wall(6, 2), 2)
+    holds_the_rule(drawn(page), made_allocation(6, 2), 2)
     page.mouse.move(*place_of(page, 2))  # the same offset as before is news again
     page.mouse.down()
     move_to(page, 4)
@@ -199,8 +199,8 @@ def test_news_from_the_server_leave_a_drag_alone_and_a_budget_match_moves_the_sl
 
 
 @pytest.mark.browser
-def test_an_offset_that_the_page_refuses_goes_back(wall):
-    page = wall("offset=1&refuse_above=3")
+def test_an_offset_that_the_page_refuses_goes_back(allocation):
+    page = allocation("offset=1&refuse_above=3")
     page.get_by_role("slider", name="Offset").press("End")
     expect_heard(page, "heard [8] ")
     expect(page.get_by_role("slider", name="Offset")).to_have_value("3")
@@ -208,22 +208,23 @@ def test_an_offset_that_the_page_refuses_goes_back(wall):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("kind", ["limits", "compared"])
-def test_every_offset_is_the_rule(wall, kind):
-    page = wall(f"offset=2&blocks=9&kind={kind}")
-    data = made_wall(9, 2, kind=kind)
+def test_every_offset_is_the_rule(allocation, kind):
+    page = allocation(f"offset=2&blocks=9&kind={kind}")
+    data = made_allocation(9, 2, kind=kind)
     for offset in range(9):
         page.evaluate(
-            "(v) => { const s = document.querySelector('.rank-wall-slider'); s.value = v; s.dispatchEvent(new Event('input')); }", offset
+            "(v) => { const s = document.querySelector('.rank-allocation-slider'); s.value = v; s.dispatchEvent(new Event('input')); }",
+            offset,
         )
         holds_the_rule(drawn(page), data, offset)
     page.get_by_role("slider", name="Offset").press("Home")
     expect_heard(page, "heard [0] ")
-    is_at_rest(drawn(page), made_wall(9, 0, kind=kind), 0)
+    is_at_rest(drawn(page), made_allocation(9, 0, kind=kind), 0)
 
 
 @pytest.mark.browser
-def test_doubt_is_seen_and_said(wall):
-    picture = drawn(wall("offset=1&blocks=9"))
+def test_doubt_is_seen_and_said(allocation):
+    picture = drawn(allocation("offset=1&blocks=9"))
     seen = {(round(block), level): name for name, block, level in picture["seen"]}
     assert (seen[5, 1], seen[5, 2], seen[5, 4], seen[2, 3]) == ("offset", "rise 1", "rise 0.55", "ghost")
     red, green, blue = (int(RISE_COLOUR[i : i + 2], 16) for i in (1, 3, 5))
@@ -243,13 +244,13 @@ def test_doubt_is_seen_and_said(wall):
 
 
 @pytest.mark.browser
-def test_a_click_on_the_top_brick_or_above_it_asks_for_an_edit(wall):
-    page = wall("offset=1")
-    click_unit(page, 5, 4, rank=4)  # the top brick
+def test_a_click_on_the_top_unit_or_above_it_asks_for_an_edit(allocation):
+    page = allocation("offset=1")
+    click_unit(page, 5, 4, rank=4)  # the top unit
     expect_heard(page, "edits [[5, 3]] answer 1 3")
-    expect(page.locator(".rank-wall-key")).to_contain_text("set by hand")
+    expect(page.locator(".rank-allocation-key")).to_contain_text("set by hand")
     picture = drawn(page)
-    holds_the_rule(picture, made_wall(6, 1, fixed={5: 3}), 1)
+    holds_the_rule(picture, made_allocation(6, 1, fixed={5: 3}), 1)
     assert picture["marks"] == [[5, "by hand"]]
     click_unit(page, 5, 4, rank=3)  # now a ghost
     expect_heard(page, "edits [[5, 3], [5, 4]] ")
@@ -262,22 +263,22 @@ def test_a_click_on_the_top_brick_or_above_it_asks_for_an_edit(wall):
 
 
 @pytest.mark.browser
-def test_without_any_rank_the_picture_says_so(wall):
-    page = wall("offset=0&kind=flat")
+def test_without_any_rank_the_picture_says_so(allocation):
+    page = allocation("offset=0&kind=flat")
     picture = drawn(page)
-    holds_the_rule(picture, made_wall(6, 0, kind="flat"), 0)
+    holds_the_rule(picture, made_allocation(6, 0, kind="flat"), 0)
     assert picture["marks"] == [[block, "skipped"] for block in range(1, 7)]
-    expect(page.locator(".rank-wall-plot").get_by_text("No adapter at this offset")).to_be_visible()
+    expect(page.locator(".rank-allocation-plot").get_by_text("No adapter at this offset")).to_be_visible()
     page.get_by_role("slider", name="Offset").press("ArrowRight")
-    expect(page.locator(".rank-wall-plot").get_by_text("No adapter at this offset")).to_be_hidden()
+    expect(page.locator(".rank-allocation-plot").get_by_text("No adapter at this offset")).to_be_hidden()
 
 
 @pytest.mark.browser
-def test_one_block_without_a_curve_and_eighty_with_one(wall):
-    alone = drawn(wall("offset=3&blocks=1&kind=plain"))
-    holds_the_rule(alone, made_wall(1, 3, kind="plain"), 3)
+def test_one_block_without_a_curve_and_eighty_with_one(allocation):
+    alone = drawn(allocation("offset=3&blocks=1&kind=plain"))
+    holds_the_rule(alone, made_allocation(1, 3, kind="plain"), 3)
     assert alone["curve"] is None
-    holds_the_rule(drawn(wall("offset=3&blocks=80")), made_wall(80, 3), 3)
+    holds_the_rule(drawn(allocation("offset=3&blocks=80")), made_allocation(80, 3), 3)
 
 
 @pytest.mark.browser
@@ -287,57 +288,57 @@ def test_plotly_is_sent_once_a_tab_and_comes_from_nowhere_else(server, browser):
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(len(frame))))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{server.url}/?offset=1")
-    expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+    expect(page.locator(".rank-allocation .barlayer .point").first).to_be_attached()
     assert sum(received) > 1_000_000
     received.clear()
     for news in (1, 2, 3, 4):
         page.get_by_role("button", name="Tell news").click()
-        expect(page.locator(".rank-wall-line")).to_contain_text(f"news {news}")
+        expect(page.locator(".rank-allocation-line")).to_contain_text(f"news {news}")
     assert 0 < sum(received) < 400_000
     assert {url for url in asked if not url.startswith((server.url, "blob:", "data:"))} == set()
     page.close()
 
 
 @pytest.mark.browser
-def test_zoom_survives_an_echo_and_a_page_change_leaves_nothing_behind(wall):
-    page = wall("offset=1")
-    page.locator(".rank-wall .modebar-btn[data-title='Zoom in']").click()
+def test_zoom_survives_an_echo_and_a_page_change_leaves_nothing_behind(allocation):
+    page = allocation("offset=1")
+    page.locator(".rank-allocation .modebar-btn[data-title='Zoom in']").click()
     zoomed = drawn(page)["zoom"]
     page.get_by_role("slider", name="Offset").press("ArrowRight")
     expect_heard(page, "heard [2] ")
     picture = drawn(page)
-    holds_the_rule(picture, made_wall(6, 2), 2)
+    holds_the_rule(picture, made_allocation(6, 2), 2)
     assert picture["zoom"] == zoomed
     assert zoomed[1] - zoomed[0] < 6
     for _ in range(2):
         page.get_by_text("Other", exact=True).click()
         expect(page.get_by_text("The other page")).to_be_visible()
-        expect(page.locator(".rank-wall, .js-plotly-plot")).to_have_count(0)
-        page.get_by_text("Wall", exact=True).click()
-        expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
-    holds_the_rule(drawn(page), made_wall(6, 2), 2)
+        expect(page.locator(".rank-allocation, .js-plotly-plot")).to_have_count(0)
+        page.get_by_text("Allocation", exact=True).click()
+        expect(page.locator(".rank-allocation .barlayer .point").first).to_be_attached()
+    holds_the_rule(drawn(page), made_allocation(6, 2), 2)
     page.get_by_role("slider", name="Offset").press("ArrowRight")
     expect_heard(page, "heard [2, 3] ")
 
 
 @pytest.mark.browser
-def test_pictures_are_made_by_the_browser(wall):
-    page = wall("offset=1")
+def test_pictures_are_made_by_the_browser(allocation):
+    page = allocation("offset=1")
     for form in ("PNG", "SVG"):
         with page.expect_download() as download:
-            page.locator(f".rank-wall .modebar-btn[data-title='Download picture ({form})']").click()
+            page.locator(f".rank-allocation .modebar-btn[data-title='Download picture ({form})']").click()
         content = Path(download.value.path()).read_bytes()
-        assert download.value.suggested_filename == f"rank_wall.{form.lower()}"
+        assert download.value.suggested_filename == f"rank_allocation.{form.lower()}"
         assert content.startswith(b"\x89PNG") if form == "PNG" else b"Offset 1: 30,720 adapter parameters" in content
 
 
 @pytest.mark.browser
-def test_words_can_be_read_on_both_themes_and_the_wall_follows_a_change(wall):
-    page = wall("offset=1&kind=compared")
+def test_words_can_be_read_on_both_themes_and_the_allocation_follows_a_change(allocation):
+    page = allocation("offset=1&kind=compared")
     light = colours_of_words(page)
     assert luminance(light["page"]) > 0.8
     page.emulate_media(color_scheme="dark")
-    expect(page.locator(".rank-wall .xtick text").first).not_to_have_css("fill", light["words"][0])
+    expect(page.locator(".rank-allocation .xtick text").first).not_to_have_css("fill", light["words"][0])
     dark = colours_of_words(page)
     assert luminance(dark["page"]) < 0.1
     for colours in (light, dark):
@@ -347,33 +348,36 @@ def test_words_can_be_read_on_both_themes_and_the_wall_follows_a_change(wall):
 
 
 def colours_of_words(page: Page) -> dict:
-    """The colours of all words of the wall, and the colour under them."""
+    """The colours of all words of the allocation, and the colour under them."""
     frames(page)
     return page.evaluate(
         """() => {
-          const root = document.querySelector(".rank-wall");
+          const root = document.querySelector(".rank-allocation");
           const found = (selector, property) => [...root.querySelectorAll(selector)].map((each) => getComputedStyle(each)[property]);
           const words = found(".xtick text, .ytick text, .xtitle, .ytitle, .y2title, .x2title, .annotation-text", "fill");
-          return { words: [...words, ...found("p, span, output, b", "color")], page: found(".rank-wall-head", "backgroundColor")[0] };
+          return { words: [...words, ...found("p, span, output, b", "color")], page: found(".rank-allocation-head", "backgroundColor")[0] };
         }"""
     )
 
 
 @pytest.mark.browser
-def test_on_a_phone_nothing_overflows_the_slider_sticks_and_a_touch_reads_before_it_edits(wall):
-    page = wall("offset=1&lines=60", width=390)
+def test_on_a_phone_nothing_overflows_the_slider_sticks_and_a_touch_reads_before_it_edits(allocation):
+    page = allocation("offset=1&lines=60", width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     inside = (
         """(s) => [...document.querySelectorAll(s)].map((e) => e.getBoundingClientRect()).every((b) => b.left >= 0 && b.right <= 390)"""
     )
-    assert page.evaluate(inside, ".rank-wall, .rank-wall-tick, .rank-wall .annotation, .rank-wall .xtick text, .rank-wall .modebar")
+    assert page.evaluate(
+        inside,
+        ".rank-allocation, .rank-allocation-tick, .rank-allocation .annotation, .rank-allocation .xtick text, .rank-allocation .modebar",
+    )
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop = 320")
     header = page.get_by_test_id("stHeader").bounding_box()
     slider = page.get_by_role("slider", name="Offset").bounding_box()
     assert header["y"] + header["height"] <= slider["y"] < 150
-    ghost = page.locator(".rank-wall .barlayer .bars").first.locator("path").nth(4).bounding_box()
+    ghost = page.locator(".rank-allocation .barlayer .bars").first.locator("path").nth(4).bounding_box()
     page.touchscreen.tap(ghost["x"] + ghost["width"] / 2, ghost["y"] + ghost["height"] / 2)
-    expect(page.locator(".rank-wall-said")).to_contain_text("Block 2, 3rd unit of rank: supported by 30 % of resamples")
+    expect(page.locator(".rank-allocation-said")).to_contain_text("Block 2, 3rd unit of rank: supported by 30 % of resamples")
     assert "edits []" in heard(page)
     page.get_by_role("button", name="Lay this unit").click()
     expect_heard(page, "edits [[2, 3]] ")
@@ -384,7 +388,7 @@ def test_an_open_tab_finds_a_restarted_server_again(server, browser):
     page = browser.new_page()
     page.goto(f"{server.url}/?offset=2")
     slider = page.get_by_role("slider", name="Offset")
-    expect(page.locator(".rank-wall .barlayer .point").first).to_be_attached()
+    expect(page.locator(".rank-allocation .barlayer .point").first).to_be_attached()
     slider.press("ArrowRight")
     expect_heard(page, "heard [3] ")
     with page.expect_event("websocket", timeout=90_000):
@@ -396,5 +400,5 @@ def test_an_open_tab_finds_a_restarted_server_again(server, browser):
     expect(slider).to_have_value("2")
     slider.press("ArrowRight")
     expect_heard(page, "heard [3] ")
-    holds_the_rule(drawn(page), made_wall(6, 3), 3)
+    holds_the_rule(drawn(page), made_allocation(6, 3), 3)
     page.close()

@@ -1,6 +1,6 @@
-"""The rank wall as plain values: what its component in the browser needs to draw every offset by itself.
+"""The rank allocation as plain values: what its component in the browser needs to draw every offset by itself.
 
-Pure: records in, JSON-able values out. The drawing is in `app/frontend/rank_wall.js`.
+Pure: records in, JSON-able values out. The drawing is in `app/frontend/rank_allocation.js`.
 """
 
 from collections import Counter
@@ -15,11 +15,11 @@ from gelora.records import IdProfile, RankPlan
 
 UNIFORM = (1, 2, 4, 8, 16)
 SOLID_FROM = {"half-samples": SUPPORTED, "estimators": 0.8}
-"""From which share a unit of the rise is drawn as solid: where the 95% interval of its rise excludes what is below it (so no brick
+"""From which share a unit of the rise is drawn as solid: where the 95% interval of its rise excludes what is below it (so no unit
 is solid where no rise exceeds its interval), or where four estimators of five agree."""
 
 
-def wall_data(
+def allocation_data(
     plan: RankPlan,
     *,
     profile: IdProfile | None = None,
@@ -38,8 +38,8 @@ def wall_data(
     """What the component draws, and from which it works out every other offset.
 
     plan: of the rule (edits by hand included) at the present offset, or uniform where there is no profile; units: what
-    the rule adds above the offset; shares: of those who want each such unit; compare, overlay: a label (and a colour)
-    with the plan whose ranks are laid over the bricks.
+    the rule adds above the offset; shares: the support of each such unit; compare, overlay: a label (and a colour)
+    with the plan whose ranks are drawn over it.
     """
     units = units or {}
     by_block = {rise.block: rise for rise in rises(profile, plan.estimator)} if profile is not None and plan.estimator else {}
@@ -71,7 +71,7 @@ def wall_data(
 def _block(plan: RankPlan, block: int, offset: int, rise: int, found: Rise | None, shares: Sequence[float]) -> dict[str, Any]:
     modules = [module for module in plan.modules if module.block == block]
     before = {module.name: plan.edits.get(module.name, plan.ranks[module.name]) for module in modules}
-    # What a budget laid on the block beside the rule: told by a module that its smaller side does not cut.
+    # What a budget gave the block beside the rule: told by a module that its smaller side does not cut.
     tallest = max(modules, key=lambda module: module.smaller_side)
     ruled = min(offset + rise, tallest.smaller_side)
     groups = Counter(

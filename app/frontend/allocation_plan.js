@@ -1,6 +1,6 @@
-// A plan at one offset: ranks, bricks, parameters, and the sentences that say them. Pure arithmetic: no page, no Plotly.
+// A plan at one offset: ranks, units, parameters, and the sentences that say them. Pure arithmetic: no page, no Plotly.
 //
-// rank of a module = its rank by hand, else min(offset + rise + extra, limit); `extra` holds at the offset it was laid for.
+// rank of a module = its rank by hand, else min(offset + rise + extra, limit); `extra` holds at the offset it was given for.
 // rank of a block  = the largest among its modules.
 
 const KNOWN_ORDINALS = { 1: "st", 2: "nd", 3: "rd" };
@@ -38,63 +38,63 @@ function planAt(data, offset) {
 
 const equivalentRank = (data, params) => params / data.uniform[0].params * data.uniform[0].r;
 
-// Share of resamples, or of estimators, that support the `unit`-th unit above the offset; 1 where nobody was asked.
-const shareOf = (data, block, unit) => (data.n_shares ? block.shares[unit - 1] ?? 0 : 1);
+// Share of resamples, or of estimators, that support the unit `above` the offset, counted from 1; 1 where nobody was asked.
+const shareOf = (data, block, above) => (data.n_shares ? block.shares[above - 1] ?? 0 : 1);
 
-// Every unit of a block, from the ground up. kind: "offset" and "rise" are in the plan; "ghost" is wanted by some but is not
-// in it; "slot" is the empty place over the top, where a click lays a unit.
-function bricksOf(data, block, offset) {
-  const bricks = [];
+// Every unit of a block, from the ground up. kind: "offset" and "rise" are in the plan; "ghost" is supported by some but is not
+// in it; "slot" is the empty place over the top, where a click adds a unit.
+function unitsOf(data, block, offset) {
+  const units = [];
   for (let level = 1; level <= block.rank; level++) {
-    const unit = level - offset;
-    const [kind, share] = unit <= 0 ? ["offset", 1] : ["rise", shareOf(data, block, unit)];
-    bricks.push({ block, level, kind, share, params: block.unitParams(level) });
+    const above = level - offset;
+    const [kind, share] = above <= 0 ? ["offset", 1] : ["rise", shareOf(data, block, above)];
+    units.push({ block, level, kind, share, params: block.unitParams(level) });
   }
-  const wanted = data.n_shares ? block.shares.length : block.rise;
-  for (let level = block.rank + 1; level <= Math.min(offset + wanted, block.limit); level++) {
+  const supported = data.n_shares ? block.shares.length : block.rise;
+  for (let level = block.rank + 1; level <= Math.min(offset + supported, block.limit); level++) {
     const share = level <= offset ? 1 : shareOf(data, block, level - offset);
-    if (share > 0) bricks.push({ block, level, kind: "ghost", share, params: block.nextParams(level) });
+    if (share > 0) units.push({ block, level, kind: "ghost", share, params: block.nextParams(level) });
   }
   const top = block.rank + 1;
-  if (data.editable && top <= block.limit && !bricks.some((brick) => brick.level === top))
-    bricks.push({ block, level: top, kind: "slot", share: 0, params: block.nextParams(top) });
-  return bricks;
+  if (data.editable && top <= block.limit && !units.some((unit) => unit.level === top))
+    units.push({ block, level: top, kind: "slot", share: 0, params: block.nextParams(top) });
+  return units;
 }
 
-// The rank that a click on this brick asks for, or null: only the top brick comes off, only one unit is laid at a time.
-function editOf(data, brick) {
+// The rank that a click on this unit asks for, or null: only the top unit is removed, only one unit is added at a time.
+function editOf(data, unit) {
   if (!data.editable) return null;
-  if (brick.kind === "ghost" || brick.kind === "slot") return brick.block.rank + 1;
-  return brick.level === brick.block.rank ? brick.block.rank - 1 : null;
+  if (unit.kind === "ghost" || unit.kind === "slot") return unit.block.rank + 1;
+  return unit.level === unit.block.rank ? unit.block.rank - 1 : null;
 }
 
-function wantedBy(data, share) {
+function supportedBy(data, share) {
   if (data.shares_of !== "estimators") return `supported by ${Math.round(share * 100)} % of resamples`;
   return `supported by ${Math.round(share * data.n_shares)} of ${data.n_shares} estimators`;
 }
 
-function brickSentence(data, brick, offset) {
-  const { block, level } = brick;
-  const unit = `${ordinal(level)} unit of rank`;
-  if (brick.kind === "slot") return `Block ${block.block}: a click lays the ${unit}; ${plural(brick.params, "parameter")}.`;
-  const removed = brick.kind === "ghost" && (level <= offset || level - offset <= block.rise);
-  let why = level <= offset ? "from the offset" : data.n_shares ? wantedBy(data, brick.share) : "from the rise";
-  if (brick.kind === "rise" && level > offset + block.rise) why += block.byHand ? ", laid by hand" : ", laid by the budget";
-  if (brick.kind === "ghost") why += removed && block.byHand ? ", taken off by hand" : ", not in the plan";
-  return `Block ${block.block}, ${unit}: ${why}; ${plural(brick.params, "parameter")}.`;
+function unitSentence(data, unit, offset) {
+  const { block, level } = unit;
+  const which = `${ordinal(level)} rank unit`;
+  if (unit.kind === "slot") return `Block ${block.block}: a click adds the ${which}; ${plural(unit.params, "parameter")}.`;
+  const removed = unit.kind === "ghost" && (level <= offset || level - offset <= block.rise);
+  let why = level <= offset ? "from the offset" : data.n_shares ? supportedBy(data, unit.share) : "from the rise";
+  if (unit.kind === "rise" && level > offset + block.rise) why += block.byHand ? ", added by hand" : ", added by the budget";
+  if (unit.kind === "ghost") why += removed && block.byHand ? ", removed by hand" : ", not in the plan";
+  return `Block ${block.block}, ${which}: ${why}; ${plural(unit.params, "parameter")}.`;
 }
 
 // What a click would do, or nothing.
-function editHint(data, brick) {
-  const edit = brick.kind === "slot" ? null : editOf(data, brick);
+function editHint(data, unit) {
+  const edit = unit.kind === "slot" ? null : editOf(data, unit);
   if (edit === null) return [];
-  return [edit < brick.block.rank ? "A click takes it off." : `A click lays the ${ordinal(edit)} unit.`];
+  return [edit < unit.block.rank ? "A click removes it." : `A click adds the ${ordinal(edit)} unit.`];
 }
 
-// All that is known of a brick, sentence by sentence.
-function brickLines(data, brick, offset) {
-  const { block } = brick;
-  const lines = [brickSentence(data, brick, offset)];
+// All that is known of a unit, sentence by sentence.
+function unitLines(data, unit, offset) {
+  const { block } = unit;
+  const lines = [unitSentence(data, unit, offset)];
   const interval = block.low == null || block.high == null ? "" : ` [${signed(block.low)}, ${signed(block.high)}]`;
   if (block.value != null) lines.push(`Rise of this block: ${signed(block.value)}${interval}.`);
   if (block.note) lines.push(block.note);
@@ -113,6 +113,6 @@ function budgetSentence(data, plan) {
     `${((100 * plan.params) / data.n_model_params).toFixed(3)} % of the model`,
     `${sized(plan.params * data.bytes_per_param)} file`,
     `${sized(plan.params * data.optimizer_bytes_per_param)} AdamW`,
-    `as one rank everywhere r = ${equivalentRank(data, plan.params).toFixed(2)}`,
+    `equivalent uniform rank r = ${equivalentRank(data, plan.params).toFixed(2)}`,
   ].join(" · ");
 }

@@ -1,17 +1,17 @@
-"""What a browser shows of a rank wall, read out of it and held against the rule; and how well a colour stands on another."""
+"""What a browser shows of a rank allocation, read out of it and held against the rule; and how well a colour stands on another."""
 
 import re
 from collections import Counter
 
-from made_wall import params_at, ranks_at
+from made_allocation import params_at, ranks_at
 from playwright.sync_api import Page
 
-# What is drawn, read out of the browser. A shape's path is `M x0,y0 H x1 V y1 H x0 Z` a brick, in the units of the axes; `seen`
-# are the bricks [shape's name, block, level], counted only when the browser holds a path of as many boxes.
+# What is drawn, read out of the browser. A shape's path is `M x0,y0 H x1 V y1 H x0 Z` a unit, in the units of the axes; `seen`
+# are the units [shape's name, block, level], counted only when the browser holds a path of as many boxes.
 DRAWN = """() => {
-  const plot = document.querySelector(".rank-wall-plot");
+  const plot = document.querySelector(".rank-allocation-plot");
   const trace = (name) => plot.data.find((each) => each.name === name);
-  const bricks = trace("bricks");
+  const units = trace("units");
   const seen = [], looks = {};
   let gauge = 0;
   for (const path of plot.querySelectorAll(".shapelayer path")) {
@@ -28,12 +28,12 @@ DRAWN = """() => {
   }
   return {
     seen, looks, gauge,
-    bars: bricks.customdata.map((brick, i) => ({ ...brick, base: bricks.base[i], height: bricks.y[i], said: bricks.hovertext[i] })),
+    bars: units.customdata.map((unit, i) => ({ ...unit, base: units.base[i], height: units.y[i], said: units.hovertext[i] })),
     bars_of_gauge: trace("gauge").x.reduce((total, x) => total + x, 0),
     marks: trace("marks").x.map((block, i) => [block, trace("marks").text[i]]),
     curve: trace("curve")?.y,
-    offset: document.querySelector(".rank-wall-slider").valueAsNumber,
-    words: document.querySelector(".rank-wall-line").innerText,
+    offset: document.querySelector(".rank-allocation-slider").valueAsNumber,
+    words: document.querySelector(".rank-allocation-line").innerText,
     axis: plot.layout.yaxis2.range,
     zoom: plot.layout.xaxis.range,
   };
@@ -51,7 +51,7 @@ def drawn(page: Page) -> dict:
 
 
 def holds_the_rule(picture: dict, data: dict, offset: int) -> None:
-    """What is seen equals the formula: bricks from the ground up, gauge, sentence."""
+    """What is seen equals the formula: units from the ground up, gauge, sentence."""
     expected = {block: max(ranks) for block, ranks in ranks_at(data, offset).items()}
     seen = sorted([round(block), level] for name, block, level in picture["seen"] if name != "ghost")
     assert seen == [[block, level] for block, rank in expected.items() for level in range(1, rank + 1)]

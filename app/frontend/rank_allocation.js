@@ -1,12 +1,13 @@
-// The wall on the page: slider, sentence, figure, and what is said to Python. Knows no rule: ranks are in wall_plan.js, the
-// picture in wall_figure.js. Redraws on every `input` of the slider, at most once a frame; Python hears the release.
+// The rank allocation on the page: slider, sentence, figure, and what is said to Python. Knows no rule: ranks are in
+// allocation_plan.js, the picture in allocation_figure.js. Redraws on every `input` of the slider, at most once a frame; Python is
+// told the release.
 
-const walls = new WeakMap(); // the element that the page gave -> its wall
+const allocations = new WeakMap(); // the element that the page gave -> its allocation
 const PICTURE = { png: ["Download picture (PNG)", "camera"], svg: ["Download picture (SVG)", "disk"] };
 
 const make = (tag, className, attributes = {}) => Object.assign(document.createElement(tag), { className }, attributes);
 
-class RankWall {
+class RankAllocation {
   constructor(parent) {
     this.parent = parent;
     this.sent = 0; // the number of the last word that Python was sent
@@ -24,26 +25,26 @@ class RankWall {
   }
 
   build() {
-    this.root = make("section", "rank-wall", { ariaLabel: "Rank wall" });
-    const head = make("div", "rank-wall-head");
-    const row = make("div", "rank-wall-row");
-    this.value = make("output", "rank-wall-value");
-    this.input = make("input", "rank-wall-slider", { type: "range", step: 1, ariaLabel: "Offset" });
-    this.ticks = make("div", "rank-wall-ticks", { ariaHidden: "true" });
-    this.line = make("p", "rank-wall-line", { ariaLive: "polite" });
+    this.root = make("section", "rank-allocation", { ariaLabel: "Rank allocation" });
+    const head = make("div", "rank-allocation-head");
+    const row = make("div", "rank-allocation-row");
+    this.value = make("output", "rank-allocation-value");
+    this.input = make("input", "rank-allocation-slider", { type: "range", step: 1, ariaLabel: "Offset" });
+    this.ticks = make("div", "rank-allocation-ticks", { ariaHidden: "true" });
+    this.line = make("p", "rank-allocation-line", { ariaLive: "polite" });
     this.sentence = make("span", "");
     this.fits = make("span", "");
     this.line.append(this.sentence, this.fits);
-    const hint = make("span", "rank-wall-hint", { textContent: "under it: the same budget as one rank r everywhere" });
-    row.append(make("span", "rank-wall-name", { textContent: "Offset" }), this.value, hint);
+    const hint = make("span", "rank-allocation-hint", { textContent: "under it: the equivalent uniform rank r" });
+    row.append(make("span", "rank-allocation-name", { textContent: "Offset" }), this.value, hint);
     head.append(row, this.input, this.ticks, this.line);
-    this.plot = make("div", "rank-wall-plot");
-    this.readout = make("div", "rank-wall-readout", { ariaLive: "polite" });
-    this.said = make("p", "rank-wall-said");
-    this.layButton = make("button", "rank-wall-edit", { type: "button", hidden: true });
-    this.readout.append(this.said, this.layButton);
-    this.key = make("p", "rank-wall-key");
-    this.root.append(head, this.plot, this.readout, this.key, takeRow(this));
+    this.plot = make("div", "rank-allocation-plot");
+    this.readout = make("div", "rank-allocation-readout", { ariaLive: "polite" });
+    this.said = make("p", "rank-allocation-said");
+    this.editButton = make("button", "rank-allocation-edit", { type: "button", hidden: true });
+    this.readout.append(this.said, this.editButton);
+    this.key = make("p", "rank-allocation-key");
+    this.root.append(head, this.plot, this.readout, this.key, exportRow(this));
     this.parent.append(this.root);
     this.input.addEventListener("input", () => {
       this.unsaid = true;
@@ -59,7 +60,7 @@ class RankWall {
       this.release();
     });
     this.plot.addEventListener("pointerdown", (event) => (this.byTouch = event.pointerType === "touch"), true);
-    this.layButton.addEventListener("click", () => this.edit(this.touched));
+    this.editButton.addEventListener("click", () => this.edit(this.touched));
   }
 
   // A new answer of the page (or a new theme): the slider moves only when the page means to move it.
@@ -69,7 +70,7 @@ class RankWall {
     this.data = data;
     this.input.min = data.least_offset;
     this.input.max = Math.max(data.max_offset, data.offset);
-    const underway = this.sent > 0 && (data.heard === null ? data.offset === this.server : data.heard < this.sent);
+    const underway = this.sent > 0 && (data.last_message === null ? data.offset === this.server : data.last_message < this.sent);
     this.server = data.offset;
     if (!underway) this.heading = null;
     if (isFirst || (!underway && !this.moving && !this.unsaid)) this.input.value = data.offset;
@@ -109,14 +110,14 @@ class RankWall {
     this.say("offset", word);
     if (waits.length === 0) return;
     setTimeout(() => {
-      const isHeard = this.data.heard !== null && this.data.heard >= word.nonce;
-      if (!this.gone && !isHeard && this.sent === word.nonce) this.tell(word, waits.slice(1));
+      const isAnswered = this.data.last_message !== null && this.data.last_message >= word.nonce;
+      if (!this.gone && !isAnswered && this.sent === word.nonce) this.tell(word, waits.slice(1));
     }, waits[0]);
   }
 
-  edit(brick) {
-    if (brick?.edit == null) return;
-    this.say("edit", { block: brick.block, rank: brick.edit, nonce: this.nextNonce() });
+  edit(unit) {
+    if (unit?.edit == null) return;
+    this.say("edit", { block: unit.block, rank: unit.edit, nonce: this.nextNonce() });
   }
 
   // Numbers grow over page changes and tabs too, so that an echo tells which word it answers.
@@ -135,10 +136,10 @@ class RankWall {
     this.words();
     if (!this.plotly) {
       try {
-        this.plotly = await plotlyShelf().plotly;
+        this.plotly = await plotlySlot().plotly;
       } catch (error) {
         const why = `the chart library did not load in this browser (${error.message})`;
-        this.plot.textContent = `The wall cannot be drawn: ${why}. Reload the page.`;
+        this.plot.textContent = `The allocation cannot be drawn: ${why}. Reload the page.`;
         return;
       }
       if (this.gone) return;
@@ -147,13 +148,13 @@ class RankWall {
     if (width === 0) return; // hidden: the observer calls when it shows
     if (!this.frame) {
       this.look = lookOf(this.root, this.data);
-      this.frame = wallFrame(this.data, this.look, width);
-      this.root.classList.toggle("rank-wall-narrow", this.frame.narrow);
+      this.frame = allocationFrame(this.data, this.look, width);
+      this.root.classList.toggle("rank-allocation-narrow", this.frame.narrow);
       this.read(null);
       // On a phone the slider sticks under the page's own bar.
-      this.root.style.setProperty("--wall-header", `${document.querySelector("[data-testid=stHeader]")?.offsetHeight ?? 0}px`);
+      this.root.style.setProperty("--allocation-header", `${document.querySelector("[data-testid=stHeader]")?.offsetHeight ?? 0}px`);
     }
-    const figure = wallFigure(this.frame, this.input.valueAsNumber);
+    const figure = allocationFigure(this.frame, this.input.valueAsNumber);
     if (this.brief && this.drawn && this.signature === figure.signature) {
       this.plotly.relayout(this.plot, { shapes: figure.shapes });
       this.figure.layout.shapes = figure.shapes;
@@ -188,7 +189,7 @@ class RankWall {
     this.fits.style.visibility = offset === data.offset ? "visible" : "hidden";
     if (this.worded === data) return;
     this.worded = data;
-    this.root.classList.toggle("rank-wall-stale", data.stale);
+    this.root.classList.toggle("rank-allocation-stale", data.stale);
     this.ticks.replaceChildren(...this.tickMarks());
     this.key.replaceChildren(...keyOf(data));
   }
@@ -198,7 +199,7 @@ class RankWall {
     const every = [1, 2, 5, 10, 20, 50, 100, 1000].find((step) => (high - low) / step <= 12) ?? high;
     const marks = [];
     for (let offset = low; offset <= high; offset += every) {
-      const mark = make("span", "rank-wall-tick");
+      const mark = make("span", "rank-allocation-tick");
       mark.style.setProperty("--at", high > low ? (offset - low) / (high - low) : 0);
       const r = equivalentRank(this.data, planAt(this.data, offset).params);
       const cost = `r ${r < 100 ? r.toFixed(1) : Math.round(r)}`;
@@ -212,10 +213,10 @@ class RankWall {
   read(point, touched = false) {
     this.touched = point?.customdata;
     const text = this.touched?.lines.join(" ") ?? point?.hovertext ?? "";
-    this.said.textContent = text || `${this.frame.narrow ? "Tap" : "Point at"} a brick, the gauge or the curve to read it here.`;
+    this.said.textContent = text || `${this.frame.narrow ? "Tap" : "Point at"} a rank unit, the gauge or the curve to read it here.`;
     const edit = this.touched?.edit;
-    this.layButton.hidden = !touched || edit == null;
-    if (edit != null) this.layButton.textContent = edit < this.touched.level ? "Take this unit off" : "Lay this unit";
+    this.editButton.hidden = !touched || edit == null;
+    if (edit != null) this.editButton.textContent = edit < this.touched.level ? "Remove this unit" : "Add this unit";
   }
 
   config() {
@@ -261,21 +262,21 @@ function lookOf(element, data) {
   return look;
 }
 
-// The marks of the picture, each with its word; only those that this wall can show.
+// The marks of the picture, each with its word; only those that this allocation can show.
 function keyOf(data) {
   const entries = [["offset", "offset"], ["rise", data.n_shares ? "rise, supported" : "rise"]];
   if (data.n_shares) {
     const of = data.shares_of === "estimators" ? `${data.n_shares} estimators` : "resamples";
-    entries.push(["doubt", `paler, hatched: supported by fewer than ${+(100 * data.solid_from).toFixed(1)} % of ${of}`]);
+    entries.push(["uncertain", `paler, hatched: supported by fewer than ${+(100 * data.solid_from).toFixed(1)} % of ${of}`]);
     entries.push(["ghost", "dotted: supported by some, not in the plan"]);
   }
   if (data.blocks.some((block) => block.modules.some((group) => group.fixed != null))) entries.push(["hand", "set by hand"]);
-  if (data.editable) entries.push(["", "click the top brick to take it off, above it to lay one"]);
+  if (data.editable) entries.push(["", "click the top unit to remove it, above it to add one"]);
   return entries.map(([kind, words]) => {
-    const entry = make("span", "rank-wall-entry");
+    const entry = make("span", "rank-allocation-entry");
     if (kind) {
-      const mark = make("i", `rank-wall-mark rank-wall-mark-${kind}`);
-      for (const [name, colour] of Object.entries(data.colours)) mark.style.setProperty(`--wall-${name}`, colour);
+      const mark = make("i", `rank-allocation-mark rank-allocation-mark-${kind}`);
+      for (const [name, colour] of Object.entries(data.colours)) mark.style.setProperty(`--allocation-${name}`, colour);
       entry.append(mark);
     }
     entry.append(words);
@@ -285,11 +286,11 @@ function keyOf(data) {
 
 export default function (component) {
   const { parentElement } = component;
-  if (!walls.has(parentElement)) walls.set(parentElement, new RankWall(parentElement));
-  const wall = walls.get(parentElement);
-  wall.update(component);
+  if (!allocations.has(parentElement)) allocations.set(parentElement, new RankAllocation(parentElement));
+  const allocation = allocations.get(parentElement);
+  allocation.update(component);
   return () => {
-    wall.remove();
-    walls.delete(parentElement);
+    allocation.remove();
+    allocations.delete(parentElement);
   };
 }
