@@ -14,7 +14,7 @@ import streamlit as st  # noqa: E402
 st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "favicon.svg"), layout="wide", initial_sidebar_state="auto")
 
 from app import frame, state  # noqa: E402
-from app.calibration.experiment import CHOICES as CALIBRATION  # noqa: E402
+from app.calibration.choices import CHOICES as CALIBRATION  # noqa: E402
 from app.shared import components  # noqa: E402
 from app.theory.choices import CHOICES as THEORY  # noqa: E402
 

@@ -1,6 +1,6 @@
 """What a person has chosen: held in the session, written into the URL, read back from it on a reload.
 
-Knows the names, defaults and legal values of the choices; draws nothing and computes nothing.
+Holds their names, defaults and legal values; draws nothing and computes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ MAX_OFFSET = 4096
 SLIDER_OFFSET = 8  # as far as sliders go by themselves; a number field goes on
 COMPARED = ("model", "dataset", "pooling", "sinks", "run")  # what the Layers page can lay beside the present curve; a run: before and after
 VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
-DOUBTS = ("half-samples", "estimators")
+UNCERTAINTY_FROM = ("half-samples", "estimators")
 HEADERS = {"yes": True, "no": False}  # whether a file's first row names its columns
 ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
 
@@ -73,7 +73,7 @@ FIELDS = {
     "scale": _Field(1.0, real_in(0, 100)),
     "match": _Field("", budget),
     "strategy": _Field("gelora", one_of(*STRATEGIES)),
-    "doubt": _Field("half-samples", one_of(*DOUBTS)),
+    "doubt": _Field("half-samples", one_of(*UNCERTAINTY_FROM)),
     "edits": _Field({}, ranks_by_hand),
     "plan_only": _Field(False, flag),
     "beside": _Field("", str),

@@ -27,8 +27,8 @@ from benchmarks import record
 from benchmarks.serving import launch, serve
 
 LIMIT_MS = 100
-FOLDED = ("memory_open", "modules_open", "along_open")
-TITLES = ("Does it fit?", "Module by module", "Take it along")
+FOLDED = ("memory_open", "modules_open", "export_open")
+TITLES = ("Does it fit?", "Module by module", "Export")
 
 
 def main() -> None:

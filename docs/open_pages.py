@@ -1,6 +1,6 @@
 """Every page of a real dashboard with a real measurement and real runs, opened at both widths and in both themes.
 
-Knows how a page is brought to where it has something to show; what is done there (pictures, an accessibility report) is
+Describes how a page is brought to where it has something to show; what is done there (pictures, an accessibility report) is
 given by whoever asks. SCREENSHOT_HOME names the state folder of an earlier call, whose measurements and runs are used again.
 """
 
@@ -105,7 +105,7 @@ def _run_an_experiment(page: Page, url: str) -> str:
     page.goto(f"{url}/?page=finetune")  # without a run in the address, so that none is shown yet
     methods = page.get_by_test_id("stButtonGroup")
     expect(methods.get_by_text("Head only")).to_be_visible(timeout=60_000)
-    for what in ("Head only", "One rank everywhere"):  # beside "These ranks", which are ticked at the start
+    for what in ("Head only", "Uniform rank"):  # beside "These ranks", which are ticked at the start
         methods.get_by_text(what).click()
         page.wait_for_timeout(1000)
     for label, value in (("Rank", "1, 4"), ("Seeds", "0, 1"), ("Training rows", "1500")):
@@ -128,7 +128,7 @@ def _open(page: Page, url: str, name: str, run_id: str) -> None:
     expect(page.get_by_role("heading", level=1, name=PAGES[name])).to_be_visible(timeout=60_000)
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=120_000)
     page.wait_for_timeout(3500)
-    if name == "ranks":  # at a sample at which some rises show, and their doubt
+    if name == "ranks":  # at a sample at which some rises show, and their uncertainty
         if page.get_by_role("button", name="Measure the curve").count():
             page.get_by_role("button", name="Measure the curve").click()
         expect(page.locator(".rank-allocation .shapelayer path").first).to_be_attached(timeout=180_000)

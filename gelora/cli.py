@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--held-out", metavar="FILE", help="held-out rows: a file with the same columns, or a split of the same dataset")
     method = train.add_mutually_exclusive_group()
     method.add_argument("--plan", metavar="FILE", help="what `gelora plan --json` wrote")
-    method.add_argument("--rank", type=int, help="the same rank everywhere")
+    method.add_argument("--rank", type=int, help="uniform rank r of every adapted module")
     method.add_argument("--head-only", action="store_true", help="train the head alone, for comparison (--method head)")
     train.add_argument("--method", choices=METHODS, help="lora (default) and adalora need ranks, the others have none")
     train.add_argument("--target-modules", default="attention", help="for --rank (default attention)")

@@ -1,8 +1,8 @@
-"""The Calibration page: estimators on points whose dimension is known, and one of them taken apart."""
+"""The Calibration page: estimators on points whose dimension is known, and one of them in detail."""
 
 import streamlit as st
 
-from app.calibration import laboratory
+from app.calibration import parts
 from app.charts import calibration as estimator_charts
 from app.charts.anatomy import anatomy
 from app.charts.look import estimator_style
@@ -13,12 +13,12 @@ from gelora.geometry import ESTIMATORS, summarize
 st.title("Calibration")
 left, right = st.columns([1, 2.4], gap="large")
 with left:
-    wanted = laboratory.choices()
+    wanted = parts.choices()
 with right:
-    measured, trials = laboratory.trials_or_invitation(wanted)
+    measured, trials = parts.trials_or_invitation(wanted)
     is_stale = measured != wanted
     summaries = summarize(trials)
-    st.markdown(f"**{laboratory.finding(summaries)}**")
+    st.markdown(f"**{parts.finding(summaries)}**")
     if measured.sweep == "d" and len({s.truth for s in summaries}) > 1:
         figure = estimator_charts.estimate_against_truth(summaries, stale=is_stale)
         how = (
@@ -38,19 +38,19 @@ with right:
         figure,
         "calibration_chart",
         says=f"Estimates by {measuring.labels(list(dict.fromkeys(s.estimator for s in summaries)))} beside the truth. "
-        f"{laboratory.finding(summaries)}",
+        f"{parts.finding(summaries)}",
         how_to_read=f"{how}. No interval sees bias: it says how much the answer varies from draw to draw.",
     )
 
-    table = laboratory.table(summaries)
-    laboratory.draw_table(table)
+    table = parts.table(summaries)
+    parts.draw_table(table)
     st.caption(
         f"Milliseconds of one estimate, and of its interval, after the {1000 * summaries[-1].shared_seconds:.0f} ms that all share "
         "(copies dropped, the neighbor graph, the pass over all pairs)."
     )
     st.download_button("Table as CSV", table.to_csv(index=False), "calibration.csv", "text/csv", icon=":material/download:")
 
-st.subheader("One estimator taken apart")
+st.subheader("Details of one estimator")
 names = list(dict.fromkeys(trial.estimator for trial in trials))
 if st.session_state["cal_focus"] not in names:
     st.session_state["cal_focus"] = names[0]
@@ -62,7 +62,7 @@ with st.container(horizontal=True):
 kind = ESTIMATORS[focus]
 st.markdown(f"{kind.idea} *{kind.source}.*")
 try:
-    picture = anatomy(focus, *laboratory.fitted(case, focus), truth=float(case.truth))
+    picture = anatomy(focus, *parts.fitted(case, focus), truth=float(case.truth))
 except DataError as error:
     st.info(f"{kind.label} has no answer for the first draw: {error}", icon=":material/do_not_disturb_on:")
 else:

@@ -81,7 +81,7 @@ def hand_made_task(architecture: str, kind: str, folder: Path, **changes: object
 
 
 def plan_for(task: Task, rank: int = 2, target_modules: str = "attention") -> RankPlan:
-    """The same rank everywhere."""
+    """A uniform rank."""
     return uniform_ranks(structure_of(task.model, str(task.entry.path), "rev"), rank, target_modules)
 
 

@@ -1,4 +1,4 @@
-"""One estimator taken apart: the picture of its own idea, on the points that it was fitted to. Pure functions, no Streamlit."""
+"""Details of one estimator: the picture of its own idea, on the points that it was fitted to. Pure functions, no Streamlit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

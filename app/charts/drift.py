@@ -175,7 +175,7 @@ def drift_map(measurements: Sequence[GeometryMeasurement], limit: float | None =
     """Layer by step: colour is the change of the dimension since its first measurement, the number in a cell the dimension.
 
     limit: the change at which the colour is full; that of these measurements when None. ↻ marks steps at which ranks were
-    given out anew, ⊘ cells without a dimension. Numbers are bold where the change exceeds its interval. Where numbers do not
+    re-allocated, ⊘ cells without a dimension. Numbers are bold where the change exceeds its interval. Where numbers do not
     fit, + and − say which way such a cell has gone (without intervals: one that has gone by more than a tenth of the limit).
     """
     limit = limit or drift_limit([measurements])

@@ -1,4 +1,4 @@
-"""Strategies side by side: the ranks that each gives the blocks, at one budget. The rank allocation of the rule is `app.charts.allocation`."""
+"""Strategies side by side: the ranks that each gives the blocks, at one budget. The rule's own figure is `app.charts.allocation`."""
 
 import math
 from collections.abc import Mapping

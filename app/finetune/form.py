@@ -23,7 +23,7 @@ from gelora.records import LORA_INITS, PRECISIONS, RankPlan, RunSpec, TrainingCo
 from gelora.runs import variants
 
 WHAT = {
-    "plan": "These ranks", "uniform": "One rank everywhere", "adalora": "AdaLoRA", "head": "Head only", "bitfit": "BitFit",
+    "plan": "These ranks", "uniform": "Uniform rank", "adalora": "AdaLoRA", "head": "Head only", "bitfit": "BitFit",
     "full": "Full fine-tuning",
 }  # fmt: skip
 DEFAULTS = TrainingConfig()
@@ -137,7 +137,7 @@ def _more() -> tuple[str, int]:
             _number("Probe rows", "probe_size", 0, 100_000, 64)
             _choice("Probe's estimator", "probe_estimator", tuple(ESTIMATORS), estimator_words)
             reallocate = st.text_input(
-                "Ranks anew at", key="train_reallocate_at", placeholder="never",
+                "Re-allocate at", key="train_reallocate_at", placeholder="never",
                 help="Shares of the training (0.25, 0.5) at which the rule is asked again and the adapters of these ranks are resized.",
                 **_KEEP,
             )  # fmt: skip
@@ -162,7 +162,7 @@ def _again_note() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"Filled in from run {again[0]}" + ("; “these ranks” are that run's." if again[1] is not None else "."))
-        if st.button("Let go of it", key="leave_again", type="tertiary"):
+        if st.button("Clear", key="leave_again", type="tertiary"):
             del st.session_state["_again"]
             st.rerun()
 
@@ -242,4 +242,4 @@ def shares(text: str) -> tuple[float, ...]:
     try:
         return tuple(sorted({float(part) for part in re.split(r"[,;\s]+", text.strip()) if part}))
     except ValueError as error:
-        raise InputError(f"Give ranks anew at: {text!r} are no numbers between 0 and 1; write 0.25, 0.5.") from error
+        raise InputError(f"Re-allocate at: {text!r} are no numbers between 0 and 1; write 0.25, 0.5.") from error

@@ -41,7 +41,7 @@ def geometry(run: RunInfo) -> None:
         st.caption(f"Step {now.step:,}: {now.note}")
     changes = [f"{m.step:,}" for m in found if m.reallocated]
     if changes:
-        st.caption(f"Ranks were given out anew at step {', '.join(changes)}.")
+        st.caption(f"Ranks were re-allocated at step {', '.join(changes)}.")
 
 
 def _step_choice(run: RunInfo, found: list[GeometryMeasurement]) -> int:

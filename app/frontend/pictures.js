@@ -1,5 +1,5 @@
 // PNG and SVG of the figure beside it: asks the figure's own camera, which knows one format at a time, for the one that is wanted.
-// Knows nothing of what is drawn.
+// Does not depend on what is drawn.
 
 const KINDS = { PNG: { format: "png", scale: 2 }, SVG: { format: "svg", scale: 1 } };
 

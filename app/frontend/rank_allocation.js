@@ -87,7 +87,7 @@ class RankAllocation {
     });
   }
 
-  // The pointer or the key is up: what the slider shows now is what Python hears, once.
+  // The pointer or the key is up: what the slider shows now is what Python is told, once.
   settle() {
     if (!this.moving) return;
     this.moving = false;

@@ -1,6 +1,6 @@
 """Three demonstrations on bundled data, each one click: what they choose, and the one that measures first and then trains.
 
-Knows what a demonstration is; `pages/home.py` draws the buttons.
+Draws nothing: `pages/home.py` draws the buttons.
 """
 
 import functools

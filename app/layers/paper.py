@@ -38,6 +38,6 @@ def expander(profile: IdProfile, estimator: str, plans: Mapping[str, RankPlan]) 
                 config={"displaylogo": False, "staticPlot": False},
                 alt=f"The curve as it is printed at {width} mm; its numbers are those of the figure above.",
             )
-        figures.take_along(figure, "paper_figure", background=figure.layout.paper_bgcolor)
+        figures.export_buttons(figure, "paper_figure", background=figure.layout.paper_bgcolor)
         st.caption("The SVG has this width at 96 pixels an inch, as browsers, Inkscape and LaTeX's svg package read it.")
         st.code(methods_sentence(profile, list(profile.estimates)), language=None, wrap_lines=True)

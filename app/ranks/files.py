@@ -27,25 +27,25 @@ KINDS = ["json", "gz", "safetensors", "bin"]
 
 @st.cache_resource(show_spinner=False)
 def _plans() -> ResultStore[RankPlan]:
-    """Plans that were brought in, by digest, so that a link to them lives on."""
+    """Plans that were imported, by digest, so that a link to them lives on."""
     return ResultStore("plans", RankPlan, lambda old, new: new)
 
 
 def plan_beside(plan: RankPlan) -> tuple[str, RankPlan] | None:
-    """The plan that was brought in to be laid over the curve, with its name; only if it is of the same matrices' model."""
+    """The imported plan that is drawn over the curve, with its name; only if it is of the same matrices' model."""
     found = _plans().find(st.session_state["beside"]) if st.session_state["beside"] else None
     if found is None:
         return None
     label = "adapter" if found.strategy == "imported" else f"{found.strategy} plan"
     if found.model_id != plan.model_id and not {module.name for module in found.modules} & {module.name for module in plan.modules}:
-        st.warning(f"The {label} that lies beside is of {found.model_id}, this curve of {plan.model_id}: it is not drawn.")
+        st.warning(f"The {label} that was imported is of {found.model_id}, this curve of {plan.model_id}: it is not drawn.")
         return None
     return label, found
 
 
-def take_along(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> None:
-    """Everything that a person carries away: for PEFT, for a spreadsheet, for a shell, for a colleague."""
-    expander = st.expander("Take it along", icon=":material/download:", on_change="rerun", key="along_open")
+def export_buttons(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> None:
+    """Everything that can be exported: for PEFT, for a spreadsheet, for a shell, for a colleague."""
+    expander = st.expander("Export", icon=":material/download:", on_change="rerun", key="export_open")
     with expander:
         if not expander.open:
             return
@@ -119,9 +119,9 @@ def doors() -> None:
         _said()
 
 
-def bring_in(plan: RankPlan) -> None:
-    """Upload of a profile, a plan or an adapter; what lies beside, and how to take its ranks or leave it."""
-    with st.expander("Bring in a profile, a plan or an adapter", icon=":material/upload:", expanded=bool(st.session_state["beside"])):
+def import_section(plan: RankPlan) -> None:
+    """Upload of a profile, a plan or an adapter; the one imported, and how to use its ranks or remove it."""
+    with st.expander("Import a profile, a plan or an adapter", icon=":material/upload:", expanded=bool(st.session_state["beside"])):
         _uploader("page")
         path = st.text_input("Or a LoRA adapter's folder on this machine", key="adapter_path", persist_state="session")
         st.button("Read it", key="read_adapter", disabled=not path, on_click=_read_folder, args=(path,))
@@ -131,7 +131,7 @@ def bring_in(plan: RankPlan) -> None:
             return
         label, other = beside
         st.markdown(
-            f"Beside lies the **{label}** of {other.model_id}: {len(other.modules)} modules, ranks {min(other.ranks.values())} to "
+            f"Imported: the **{label}** of {other.model_id}: {len(other.modules)} modules, ranks {min(other.ranks.values())} to "
             f"{max(other.ranks.values())}, {other.n_adapter_params:,} parameters."
         )
         for part in other.also_trained:
@@ -141,8 +141,8 @@ def bring_in(plan: RankPlan) -> None:
         for block, note in other.block_notes.items():
             st.caption(f"{f'Block {block}' if block else 'The whole'}: {note}")
         with st.container(horizontal=True):
-            st.button("Take its ranks by hand", key="take_ranks", on_click=_take_ranks, args=(plan, other))
-            st.button("Lay it aside", key="leave_beside", on_click=_set, args=("beside", ""))
+            st.button("Use its ranks as edits", key="take_ranks", on_click=_take_ranks, args=(plan, other))
+            st.button("Remove", key="leave_beside", on_click=_set, args=("beside", ""))
 
 
 def _uploader(where: str) -> None:
@@ -174,7 +174,7 @@ def _uploaded(key: str) -> None:
 
 def _read_folder(path: str) -> None:
     try:
-        st.session_state["_upload_said"] = (True, _lay_beside(plan_from_adapter(Path(path).expanduser(), _structure())))
+        st.session_state["_upload_said"] = (True, _compare_with(plan_from_adapter(Path(path).expanduser(), _structure())))
     except GeloraError as error:
         st.session_state["_upload_said"] = (False, str(error))
 
@@ -200,13 +200,13 @@ def _take_in(files: Mapping[str, bytes]) -> str:
         if kind == "IdProfile":
             return _open_profile(IdProfile.from_json(text))
         if kind == "RankPlan":
-            return _lay_beside(RankPlan.from_json(text))
+            return _compare_with(RankPlan.from_json(text))
         if not isinstance(fields, dict) or "peft_type" not in fields:
             raise InputError(f"{name} is neither a profile nor a plan of GeLoRA Lab, nor the adapter_config.json of a LoRA adapter.")
     with tempfile.TemporaryDirectory(prefix="gelora-adapter-") as folder:
         for name, content in files.items():
             (Path(folder) / Path(name).name).write_bytes(content)
-        return _lay_beside(plan_from_adapter(folder, _structure()))
+        return _compare_with(plan_from_adapter(folder, _structure()))
 
 
 def _structure():  # type: ignore[no-untyped-def]
@@ -225,10 +225,10 @@ def _open_profile(profile: IdProfile) -> str:
     return f"The profile of {spec.model} on {spec.data.dataset} is open; model, data and sample are set to its own."
 
 
-def _lay_beside(plan: RankPlan) -> str:
+def _compare_with(plan: RankPlan) -> str:
     _plans().add(plan.digest(), plan)
     st.session_state["beside"] = plan.digest()
-    return f"{len(plan.modules)} modules with ranks {min(plan.ranks.values())} to {max(plan.ranks.values())} lie beside the rule's."
+    return f"{len(plan.modules)} modules with ranks {min(plan.ranks.values())} to {max(plan.ranks.values())} are drawn beside the rule's."
 
 
 def _take_ranks(plan: RankPlan, other: RankPlan) -> None:

@@ -17,7 +17,7 @@ from gelora.errors import InputError
 from gelora.ranks import STRATEGIES, parameter_note
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
-BUDGETS = {"uniform": "as one rank everywhere", "params": "as parameters", "mb": "as megabytes of the file"}
+BUDGETS = {"uniform": "as a uniform rank", "params": "as parameters", "mb": "as megabytes of the file"}
 EVEN_SPREAD = (
     "What is known: the paper bounds a block's rank and parameters from below; that a rise is the rank an update needs is a "
     "heuristic, and neither says anything of a score. At equal budget an even spread was hard to beat: "
@@ -31,7 +31,7 @@ def choices(profile: IdProfile | None) -> None:
     if profile is None and chosen["offset"] < 1:
         chosen["offset"] = 1  # without a curve there is no rise that would keep a block at offset 0
     st.number_input(
-        "Offset" if profile is not None else "Rank everywhere", 0 if profile is not None else 1, state.MAX_OFFSET, key="offset",
+        "Offset" if profile is not None else "Uniform rank", 0 if profile is not None else 1, state.MAX_OFFSET, key="offset",
         on_change=state.leave_budget, help="The slider over the figure goes to 8; this field goes on.",
     )  # fmt: skip
     with st.popover("I have a budget", icon=":material/savings:", width="stretch"):
@@ -39,28 +39,28 @@ def choices(profile: IdProfile | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if chosen["match"]:
             st.caption(f"Matched to the budget **{chosen['match']}**.")
-            st.button("Let go", key="leave_budget", on_click=_let_go)
+            st.button("Clear", key="leave_budget", on_click=_clear)
     if profile is not None:
         components.focus_choice("Estimator")
         st.selectbox("Rounding", ROUNDINGS, key="rounding", help="A lower bound must not be rounded down, so the default is up.")
-        st.number_input("Scale of the rises", 0.0, 100.0, step=0.5, key="scale", help="1 is the paper's rule.")
-        st.segmented_control("Doubt by", state.DOUBTS, key="doubt", on_change=_keep_a_doubt, help=_DOUBT_HELP)
+        st.number_input("Rise multiplier", 0.0, 100.0, step=0.5, key="scale", help="1 is the paper's rule.")
+        st.segmented_control("Uncertainty from", state.UNCERTAINTY_FROM, key="doubt", on_change=_keep_one_chosen, help=_UNCERTAINTY_HELP)
     st.selectbox(
         "Target modules", list(dict.fromkeys([*state.TARGETS, chosen["targets"]])), key="targets", accept_new_options=True,
         help="Or names, several with commas: query,value or attention,mlp.output.dense",
     )  # fmt: skip
 
 
-_DOUBT_HELP = (
+_UNCERTAINTY_HELP = (
     "Each unit of rank above the offset is as solid as its share: the probability of such a rise under its own interval "
     "(half-samples), or the share of the measured estimators that give the unit. It is hatched below 97.5% (its rise's 95% interval "
     "does not exclude what is below the unit), or below 80% of the estimators."
 )
 
 
-def _keep_a_doubt() -> None:
+def _keep_one_chosen() -> None:
     if st.session_state["doubt"] is None:  # a second click on the chosen one takes it away
-        st.session_state["doubt"] = state.DOUBTS[0]
+        st.session_state["doubt"] = state.UNCERTAINTY_FROM[0]
 
 
 def _budget_choice() -> None:
@@ -70,7 +70,7 @@ def _budget_choice() -> None:
     elif kind == "params":
         st.number_input("Parameters", 1, 10**12, 36_864, key="budget_params")
     else:
-        st.number_input("Rank everywhere", 1, 4096, 2, key="budget_uniform")
+        st.number_input("Uniform rank", 1, 4096, 2, key="budget_uniform")
     st.caption("The largest offset whose whole plan fits is taken; what is left goes to the largest differences first.")
     st.button("Match it", type="primary", key="match_budget", on_click=_match)
 
@@ -81,7 +81,7 @@ def _match() -> None:
     st.session_state["match"] = f"{kind}:{amount:.3f}" if kind == "mb" else f"{kind}:{amount}"
 
 
-def _let_go() -> None:
+def _clear() -> None:
     """Leave the budget, and stay at the offset that it gave."""
     st.session_state["offset"] = st.session_state.get("_matched_offset", st.session_state["offset"])
     state.leave_budget()
@@ -89,7 +89,7 @@ def _let_go() -> None:
 
 def finding(profile: IdProfile) -> str:
     """What stands over the figure, in the terms that its rank units are solid by: the rises' intervals, or the estimators' agreement."""
-    if st.session_state["doubt"] == state.DOUBTS[0]:
+    if st.session_state["doubt"] == state.UNCERTAINTY_FROM[0]:
         return components.finding(profile, planning.focus(profile))
     units, shares, n_estimators = planning.units_and_shares(profile, planning.focus(profile))
     least = SOLID_FROM["estimators"]

@@ -43,7 +43,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
         "strategies_chart",
         says=f"Rank of every block by {', '.join(STRATEGIES[name].label for name in plans)}, "
         f"each at no more than {rule.n_adapter_params:,} parameters.",
-        how_to_read=f"every strategy gets at most the {rule.n_adapter_params:,} parameters of the rank allocation; a bar is a block's mean rank, "
+        how_to_read=f"every strategy gets at most the {rule.n_adapter_params:,} parameters of the allocation; a bar is a block's mean, "
         "the line on it reaches from its lowest matrix to its highest.",
     )
     rows = [

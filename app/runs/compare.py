@@ -24,7 +24,7 @@ _AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
 @in_place
 def overlay(chosen: Sequence[RunInfo]) -> None:
     """One metric of the runs over the steps."""
-    st.subheader("One metric, all of them", anchor=False)
+    st.subheader("Compare metric", anchor=False)
     if len(chosen) > _AT_MOST:
         st.caption(f"The first {_AT_MOST} of the {len(chosen)} are drawn.")
     shown = list(chosen)[:_AT_MOST]

@@ -1,6 +1,6 @@
 """A figure as every page shows it: drawn, said in words, with the line that tells how to read it, and what can be taken along.
 
-Knows nothing of what is drawn. The browser itself makes the pictures out of what it shows (`app/frontend/pictures.js`).
+Does not depend on what is drawn. The browser itself makes the pictures out of what it shows (`app/frontend/pictures.js`).
 """
 
 import re
@@ -43,7 +43,7 @@ def show(
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         if how_to_read:
             st.caption(f"How to read it: {how_to_read}", width="stretch")
-        take_along(figure, key)
+        export_buttons(figure, key)
 
 
 @cache
@@ -52,7 +52,7 @@ def _template(theme: str) -> go.layout.Template:
     return theme_template(ink or "#000000", ground or "#ffffff", accent or "#000000")
 
 
-def take_along(figure: go.Figure, key: str, background: str | None = None) -> None:
+def export_buttons(figure: go.Figure, key: str, background: str | None = None) -> None:
     """Buttons for the figure's numbers (a table that is made when it is asked for) and for the picture.
 
     background: the picture's, the page's own unless given. A figure with a width of its own keeps it in the picture.

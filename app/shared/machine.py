@@ -39,7 +39,7 @@ def n_cores() -> int:
 
 
 def network() -> str | None:
-    """Whether the hub can be had, in words; None while that is being asked. The answer is at most a minute old."""
+    """Whether the hub is reachable, in words; None while that is being asked. The answer is at most a minute old."""
     known, answer = aside().ask("network", _ask_network, stale_after_seconds=_NETWORK_SECONDS)
     return answer or "not known" if known else None
 
@@ -58,7 +58,7 @@ def facts() -> dict[str, str | None]:
     return {
         "Device": device(),
         "Memory": f"{size(memory.available)} of {size(memory.total)} free",
-        "State lies in": f"{_short(folder)}, {size(shutil.disk_usage(folder).free)} free on that disk",
+        "Data folder": f"{_short(folder)}, {size(shutil.disk_usage(folder).free)} free on that disk",
         "Network": network(),
         "Versions": shown,
     }
@@ -88,7 +88,7 @@ _ONLINE = "online: the hub answers"
 def _ask_network() -> str:
     if is_offline():
         return "offline mode is on; what is bundled or fetched works"
-    return _ONLINE if is_reachable() else "offline: the hub cannot be reached; what is bundled or fetched works"
+    return _ONLINE if is_reachable() else "offline: the hub is unreachable; what is bundled or fetched works"
 
 
 def _gpu() -> tuple[bool, GpuMemory | None]:

@@ -46,7 +46,7 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
                 plan, planning.structure_of(profile), batch_size=int(batch), length=int(length), dtype=dtype, n_head_params=n_head,
                 task=task or "classification", gradient_checkpointing=checkpointing,
             )  # fmt: skip
-        except InputError as error:  # a profile brought in from before the shapes that this needs were kept
+        except InputError as error:  # a profile imported from before the shapes that this needs were kept
             st.info(str(error), icon=":material/info:")
             return
         parts = {

@@ -1,6 +1,6 @@
 """The plan that follows from what a person has chosen: the rule or another strategy, at an offset or a budget, edits on top.
 
-Asks the library for plans; knows where a profile and scores lie, not how a page shows any of it.
+Asks the library for plans; draws nothing.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def structure_of(profile: IdProfile | None) -> ModelStructure:
 
 
 def rule_plan(profile: IdProfile | None, estimator: str | None = None) -> RankPlan:
-    """The rule's plan at the chosen offset or budget; without a profile the same rank everywhere, the offset's or the budget's.
+    """The rule's plan at the chosen offset or budget; without a profile a uniform rank, the offset's or the budget's.
 
     Raises:
         InputError: the choices give no plan (a budget too small, offset 0 and no rise).
@@ -84,7 +84,7 @@ def chosen_plan(profile: IdProfile | None) -> RankPlan:
     """
     rule = rule_plan(profile)
     strategy = st.session_state["strategy"]
-    is_rules = strategy == rule.strategy or (profile is None and strategy == "gelora")  # which without a profile is one rank everywhere
+    is_rules = strategy == rule.strategy or (profile is None and strategy == "gelora")  # which without a profile is a uniform rank
     return with_edits(rule if is_rules else strategy_plan(strategy, rule, profile))
 
 
@@ -199,7 +199,5 @@ def plans_to_compare(offsets: Sequence[int], estimators: Sequence[str]) -> dict[
 def _measured() -> IdProfile:
     profile = measuring.current_profile()
     if profile is None:
-        raise InputError(
-            "These ranks need a measured curve of the chosen model and data: press Measure first, or train one rank everywhere."
-        )
+        raise InputError("These ranks need a measured curve of the chosen model and data: press Measure first, or train a uniform rank.")
     return profile

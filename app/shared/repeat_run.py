@@ -1,6 +1,6 @@
 """A run's settings put back into the form of a new run, to be changed and started anew.
 
-Knows the form's keys in the session; draws nothing.
+Uses the form's keys in the session; draws nothing.
 """
 
 import dataclasses

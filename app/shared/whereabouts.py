@@ -50,7 +50,7 @@ def _elsewhere(name: str, kind: str) -> str:
     if machine.network() is None:
         return "not here; asking whether the hub can be reached …"
     if not machine.is_online():
-        return "not here, and the hub cannot be had now"
+        return "not here, and the hub is unreachable"
     known, facts = aside().ask(f"facts of {kind} {name}", lambda: hub_facts(name, kind))
     if not known:
         return "not here; asking the hub …"

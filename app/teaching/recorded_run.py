@@ -1,6 +1,6 @@
 """The run of the tour: what step 2 starts, how step 6 finds it again, and the recorded run that stands in for it.
 
-Knows specs, runs and one file of `assets/`; draws nothing.
+Depends on specs, runs and one file of `assets/`; draws nothing.
 """
 
 import dataclasses

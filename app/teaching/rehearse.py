@@ -1,7 +1,7 @@
 """Before a class: makes everything that the six steps of teaching mode show, then opens them: `python -m app.teaching.rehearse`.
 
 Says what it does and how long each part took. What is there already is not made again, so that a second call is quick.
-Knows the order of the work; how each part is done is in `app.shared.cache`, `app.teaching.ratios` and `gelora.runs`.
+Holds the order of the work; how each part is done is in `app.shared.cache`, `app.teaching.ratios` and `gelora.runs`.
 """
 
 import argparse

@@ -50,7 +50,7 @@ def training(question: Question, guess: int) -> None:
         with st.container():  # as the polling above has one
             _draw_run(run, question.answers[guess])
         if run.state.status != "finished":
-            st.button("Start another run", key="teach_start_again", on_click=_let_go)
+            st.button("Start another run", key="teach_start_again", on_click=_clear)
 
 
 def _started(runs: list[RunInfo]) -> RunInfo | None:
@@ -77,7 +77,7 @@ def _started(runs: list[RunInfo]) -> RunInfo | None:
     st.rerun()
 
 
-def _let_go() -> None:
+def _clear() -> None:
     st.session_state["tour_run"] = ""
     ask_for_run()
 

@@ -1,6 +1,6 @@
 """A card of the Theory page: heading, paragraph, formula, what moves, a question with its folded answer, the source.
 
-Knows how a card is laid out; what it says is in `app.theory.texts`, what moves on it is given.
+Draws the layout; the words are in `app.theory.texts`, what moves on it is given.
 """
 
 from collections.abc import Callable

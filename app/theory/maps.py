@@ -21,7 +21,7 @@ _ICONS = {
 
 
 def chosen_map() -> None:
-    """The experiment: choices, what was measured, every bound with its verdict."""
+    """The card: choices, what was measured, every bound with its verdict."""
     _map_choices()
     choice = choices.map_choice(st.session_state)
     found = _measured(choice)

@@ -1,6 +1,6 @@
 """What each command does: a few library calls, their answer as a table for a person or JSON for a machine.
 
-Knows nothing of how anything is computed, and nothing of how options are spelled. What a command needs is loaded when
+Does not depend on how anything is computed or how options are spelled. What a command needs is loaded when
 it runs, so that `gelora --help` stays quick.
 """
 

@@ -196,7 +196,7 @@ def _print_plan(made: RankPlan, cost: dict[str, Any]) -> None:
     elif made.shortfall:
         print(f"{made.shortfall:,} of the budget of {made.target_params:,} stay unspent: no unit of rank fits into them.")
     others = ", ".join(f"r={r} {b.n_adapter_params:,}" for r, b in uniform_comparison(made))
-    print(f"As one rank everywhere r = {equivalent_uniform_rank(made):.2f}. The same modules with uniform LoRA: {others}")
+    print(f"Equivalent uniform rank r = {equivalent_uniform_rank(made):.2f}. The same modules with uniform LoRA: {others}")
     if cost["memory"] is None:
         print(f"Memory of a training step is not estimated: {cost['no_memory']}")
     else:

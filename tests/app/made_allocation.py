@@ -10,7 +10,7 @@ def made_allocation(
 ) -> dict[str, Any]:
     """A allocation of `n_blocks` blocks.
 
-    kind: usual (an undefined end), flat (no rises), limits (small and differing), extra (a unit laid by a budget), compared (two
+    kind: usual (an undefined end), flat (no rises), limits (small and differing), extra (a unit added by a budget), compared (two
     other plans over it), stale, plain (no curve, no shares).
     """
     fixed = fixed or {}

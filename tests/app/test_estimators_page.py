@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.calibration.experiment import CHOICES, experiment
+from app.calibration.choices import CHOICES, calibration_spec
 from app.charts.anatomy import anatomy
 from app.charts.calibration import estimate_against_truth, estimate_by_sample_size, estimates_of_one_case
 from gelora.errors import InputError
@@ -39,7 +39,7 @@ def sentences(elements):
 
 
 def chosen(**changes):
-    return experiment({key: default for key, (default, _) in CHOICES.items()} | changes)
+    return calibration_spec({key: default for key, (default, _) in CHOICES.items()} | changes)
 
 
 # the choices
@@ -136,7 +136,7 @@ def test_the_choices_are_in_the_url_and_nonsense_is_ignored():
 
 
 def test_cancel_ends_the_work_and_says_so():
-    from app.calibration.laboratory import answers, job_of, start
+    from app.calibration.parts import answers, job_of, start
 
     wanted = chosen(cal_n=2000, cal_seeds=20)
     start(wanted)
@@ -229,7 +229,7 @@ def test_a_fitted_law_holds_all_of_its_mass(points, name):
 def test_the_pages_charts_know_no_streamlit():
     import subprocess
 
-    code = "import app.charts.anatomy, app.charts.calibration, app.calibration.experiment, sys; print('streamlit' in sys.modules)"
+    code = "import app.charts.anatomy, app.charts.calibration, app.calibration.choices, sys; print('streamlit' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False"
 
@@ -244,7 +244,7 @@ def of_draws(**means):
 
 
 def test_an_estimator_is_crowned_only_beyond_its_spread():
-    from app.calibration.laboratory import finding
+    from app.calibration.parts import finding
 
     assert finding(of_draws(twonn=5.02, danco=6.5)).endswith("TwoNN comes closest with 5.02 (+0.4%), by more than the spread over 3 draws.")
     assert finding(of_draws(twonn=5.02, mle=4.9, danco=6.5)).endswith(

@@ -1,4 +1,4 @@
-"""The rank allocation in a real browser: it redraws while the slider moves, Python hears the release, and what is drawn is the rule."""
+"""The rank allocation in a real browser: it redraws while the slider moves, Python is told the release, and what is drawn is the rule."""
 
 import os
 import re
@@ -137,7 +137,7 @@ def click_unit(page: Page, block: int, level: int, rank: int) -> None:
 
 
 @pytest.mark.browser
-def test_dragging_redraws_before_release_and_python_hears_the_release_once(allocation):
+def test_dragging_redraws_before_release_and_python_is_told_the_release_once(allocation):
     page = allocation("offset=1")
     data = made_allocation(6, 1)
     first = drawn(page)
@@ -223,7 +223,7 @@ def test_every_offset_is_the_rule(allocation, kind):
 
 
 @pytest.mark.browser
-def test_doubt_is_seen_and_said(allocation):
+def test_uncertainty_is_seen_and_said(allocation):
     picture = drawn(allocation("offset=1&blocks=9"))
     seen = {(round(block), level): name for name, block, level in picture["seen"]}
     assert (seen[5, 1], seen[5, 2], seen[5, 4], seen[2, 3]) == ("offset", "rise 1", "rise 0.55", "ghost")
@@ -234,11 +234,11 @@ def test_doubt_is_seen_and_said(allocation):
     assert looks["ghost"] == {"fill": None, "edge": "2px,3px"}
     assert tuple(int(OFFSET_COLOUR[i : i + 2], 16) for i in (1, 3, 5)) == tuple(map(int, re.findall(r"\d+", looks["offset"]["fill"])))
     said = {(bar["block"], bar["level"]): bar for bar in picture["bars"]}
-    ground, doubtful, ghost = said[5, 1], said[5, 4], said[2, 3]
-    assert ground["said"].startswith("Block 5, 1st unit of rank: from the offset; 3,072 parameters.")
-    assert doubtful["said"].startswith("Block 5, 4th unit of rank: supported by 55 % of resamples; 3,072 parameters.")
-    assert ghost["said"].startswith("Block 2, 3rd unit of rank: supported by 30 % of resamples, not in the plan; 3,072 parameters.")
-    assert doubtful["lines"][1:] == ["Rise of this block: +2.60 [+1.90, +3.30]."]
+    ground, uncertain, ghost = said[5, 1], said[5, 4], said[2, 3]
+    assert ground["said"].startswith("Block 5, 1st rank unit: from the offset; 3,072 parameters.")
+    assert uncertain["said"].startswith("Block 5, 4th rank unit: supported by 55 % of resamples; 3,072 parameters.")
+    assert ghost["said"].startswith("Block 2, 3rd rank unit: supported by 30 % of resamples, not in the plan; 3,072 parameters.")
+    assert uncertain["lines"][1:] == ["Rise of this block: +2.60 [+1.90, +3.30]."]
     assert "The embedding output has 28 distinct vectors of 2000." in said[1, 1]["lines"]
     assert picture["curve"][0] is None  # an undefined end is a gap
 
@@ -377,9 +377,9 @@ def test_on_a_phone_nothing_overflows_the_slider_sticks_and_a_touch_reads_before
     assert header["y"] + header["height"] <= slider["y"] < 150
     ghost = page.locator(".rank-allocation .barlayer .bars").first.locator("path").nth(4).bounding_box()
     page.touchscreen.tap(ghost["x"] + ghost["width"] / 2, ghost["y"] + ghost["height"] / 2)
-    expect(page.locator(".rank-allocation-said")).to_contain_text("Block 2, 3rd unit of rank: supported by 30 % of resamples")
+    expect(page.locator(".rank-allocation-said")).to_contain_text("Block 2, 3rd rank unit: supported by 30 % of resamples")
     assert "edits []" in heard(page)
-    page.get_by_role("button", name="Lay this unit").click()
+    page.get_by_role("button", name="Add this unit").click()
     expect_heard(page, "edits [[2, 3]] ")
 
 

@@ -121,7 +121,7 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     expect(page.get_by_text("4 modules by hand.")).to_be_visible()
     expect(page.locator(".rank-allocation-line")).to_contain_text(f"{before + UNIT:,} adapter parameters")
 
-    page.get_by_text("Take it along").click()
+    page.get_by_text("Export", exact=True).click()
     files = {}
     for button, name in (
         ("adapter_config.json", "adapter_config.json"),
@@ -149,7 +149,7 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     config = tmp_path / "theirs" / "adapter_config.json"
     config.parent.mkdir()
     config.write_text(json.dumps({"peft_type": "LORA", "r": 5, "lora_alpha": 10, "target_modules": ["query", "value"]}))
-    page.get_by_text("Bring in a profile, a plan or an adapter").click()
+    page.get_by_text("Import a profile, a plan or an adapter").click()
     page.locator("input[type=file]").set_input_files(str(config))
     expect(page.get_by_text(re.compile("Beside lies the adapter"))).to_be_visible()
     expect(page).to_have_url(re.compile("beside=[0-9a-f]{16}"))

@@ -110,7 +110,7 @@ def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(r
     assert all(0 <= left < UNIT for name, left in unspent.items() if name != "Uniform")
     app.selectbox(key="strategy").set_value("gradient").run()
     assert not app.exception and not app.warning
-    unfolded(app, "along_open")
+    unfolded(app, "export_open")
     assert "gelora plan" in app.code[-2].value and "--strategy gradient --target-modules attention --match params:" in app.code[-2].value
 
 
@@ -178,12 +178,12 @@ def test_a_plan_and_an_adapter_lie_beside_and_their_ranks_can_be_taken(ranks, ti
     files._plans().add(plan.digest(), plan)
     app = ranks(beside=plan.digest())
     assert not app.exception
-    assert f"Beside lies the **gelora plan** of {plan.model_id}" in sentences(app.markdown)
+    assert f"Imported: the **gelora plan** of {plan.model_id}" in sentences(app.markdown)
     app.button(key="take_ranks").click().run()
     assert app.session_state["edits"]["encoder.layer.1.attention.self.key"] == 9
     assert cost(app) == allocate_ranks(profile, offset=1).n_adapter_params
     app.button(key="leave_beside").click().run()
-    assert "Beside lies" not in sentences(app.markdown)
+    assert "Imported:" not in sentences(app.markdown)
 
 
 def test_what_an_adapter_trains_beside_its_ranks_and_above_a_side_is_said(ranks, tiny):
@@ -277,7 +277,7 @@ def test_memory_and_modules_are_drawn_when_they_are_unfolded(ranks):
 
 def test_the_link_reopens_the_page_as_it_is(ranks):
     app = ranks(offset="5", targets="all-linear", rounding="round", edits="1:2", scale="1.5", doubt="estimators")
-    unfolded(app, "along_open")
+    unfolded(app, "export_open")
     query = dict(part.split("=") for part in app.code[-1].value.split("?")[1].split("&"))
     assert query["page"] == "ranks"
     chosen = {name: query[name] for name in ("offset", "targets", "rounding", "edits", "scale", "doubt")}
@@ -290,7 +290,7 @@ def test_the_command_on_the_page_gives_the_plan_on_the_page(ranks, tiny, tmp_pat
     from app.shared.cache import measurements
     from gelora.cli import main
 
-    app = unfolded(ranks(offset="2", edits="2:7"), "along_open")
+    app = unfolded(ranks(offset="2", edits="2:7"), "export_open")
     command = shlex.split(app.code[-2].value)
     command[command.index("rank_plan.json")] = str(tmp_path / "plan.json")
     command[command.index("adapter")] = str(tmp_path / "adapter")
@@ -368,7 +368,7 @@ def test_units_by_agreement_stand_under_a_sentence_of_agreement(ranks):
     assert "estimators agree on" in sentences(app.markdown) and "exceeds its interval" not in sentences(app.markdown)
 
 
-def test_what_a_budget_lays_on_a_block_is_extra_and_what_a_hand_lays_is_fixed():
+def test_what_a_budget_adds_to_a_block_is_extra_and_an_edit_by_hand_is_fixed():
     profile = make_profile()
     units = rise_units(profile)  # 0, 3, 0
     matched = match_budget(profile, 8 * 4 * 16)  # offset 1 costs 6 units; two are left

@@ -77,8 +77,8 @@ def test_the_shell_command_and_an_imported_profile_keep_the_choice(planted, monk
 
     app = measure(open_app(**choices(planted, sinks="unit", sink_ratio="6")))
     wanted = state.measurement_of(app.session_state)
-    app = open_app("ranks", **choices(planted, sinks="unit", sink_ratio="6", along_open="1"))
-    app.session_state["along_open"] = True
+    app = open_app("ranks", **choices(planted, sinks="unit", sink_ratio="6", export_open="1"))
+    app.session_state["export_open"] = True
     command = shlex.split(next(code.value for code in app.run().code if code.value.startswith("gelora plan")))
     assert command[command.index("--sinks") + 1] == "unit" and command[command.index("--sink-ratio") + 1] == "6"
     session = {"estimator": "twonn"}

@@ -19,7 +19,7 @@ _LEAST_N = 100
 
 
 @dataclass(frozen=True)
-class Experiment:
+class CalibrationSpec:
     """What decides the answers on the page; two equal ones give the same."""
 
     manifold: str
@@ -39,7 +39,7 @@ class Experiment:
 
     @property
     def has_choice_of_width(self) -> bool:
-        """Whether the manifold can be laid into any number of coordinates; a benchmark manifold cannot."""
+        """Whether the manifold can be embedded in any number of coordinates; a benchmark manifold cannot."""
         return self.manifold in MANIFOLDS
 
     def cases(self) -> tuple[Case, ...]:
@@ -83,9 +83,9 @@ def _fits(case: Case) -> bool:
     return True
 
 
-def experiment(chosen: Mapping[Any, Any]) -> Experiment:
-    """The experiment that the session's values mean."""
-    return Experiment(
+def calibration_spec(chosen: Mapping[Any, Any]) -> CalibrationSpec:
+    """The calibration that the session's values mean."""
+    return CalibrationSpec(
         manifold=chosen["cal_manifold"],
         dimension=chosen["cal_d"],
         width=chosen["cal_width"],

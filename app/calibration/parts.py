@@ -1,4 +1,4 @@
-"""The Calibration page's work in the background, and its parts: progress, table, one estimator taken apart.
+"""The Calibration page's work in the background, and its parts: progress, table, one estimator in detail.
 
 Knows how answers are made and kept; the figures are those of `app.charts.calibration`.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app.calibration.experiment import N_SAMPLES, SWEEPS, Experiment, experiment
+from app.calibration.choices import N_SAMPLES, SWEEPS, CalibrationSpec, calibration_spec
 from app.charts.look import estimator_style, minus
 from app.shared import progress
 from app.shared.cache import pool
@@ -33,23 +33,23 @@ from gelora.measurements import Job
 N_NEIGHBORS = 20
 
 
-def answers(wanted: Experiment) -> tuple[Trial, ...] | None:
+def answers(wanted: CalibrationSpec) -> tuple[Trial, ...] | None:
     """The finished answers, or None."""
     found: tuple[Trial, ...] | None = pool().result("calibrate", wanted)
     return found
 
 
-def job_of(wanted: Experiment) -> Job | None:
-    """The work under way or ended for this experiment, or None."""
+def job_of(wanted: CalibrationSpec) -> Job | None:
+    """The work under way or ended for this calibration, or None."""
     return pool().job("calibrate", wanted)
 
 
-def start(wanted: Experiment) -> None:
-    """Begin, or join what is under way; one experiment at a time."""
+def start(wanted: CalibrationSpec) -> None:
+    """Begin, or join what is under way; one calibration at a time."""
     pool().start(("calibrate", wanted), functools.partial(_calibrate, wanted), Job(), "The calibration", "fewer points or a smaller width")
 
 
-def _calibrate(wanted: Experiment, job: Job) -> tuple[Trial, ...]:
+def _calibrate(wanted: CalibrationSpec, job: Job) -> tuple[Trial, ...]:
     with pool().turn(job, "calibration"):
         return calibrate(
             wanted.cases(),
@@ -64,7 +64,7 @@ def _calibrate(wanted: Experiment, job: Job) -> tuple[Trial, ...]:
 # the parts of the page
 
 
-def choices() -> Experiment:
+def choices() -> CalibrationSpec:
     """The widgets that say what is drawn and who measures it."""
     chosen = st.session_state
     st.selectbox("Manifold", list(FIXED_DIMENSIONS), key="cal_manifold", format_func=_manifold_words)
@@ -78,7 +78,7 @@ def choices() -> Experiment:
             word = "d, up to" if chosen["cal_sweep"] == "d" else "Dimension d"
             st.number_input(word, 1, 500, key="cal_d", width=112)
         if chosen["cal_manifold"] in MANIFOLDS:
-            st.number_input("Width", 1, 5000, key="cal_width", width=112, help="Number of coordinates that the points are laid into.")
+            st.number_input("Width", 1, 5000, key="cal_width", width=112, help="Number of coordinates that the points are embedded in.")
     word = "Points N, up to" if chosen["cal_sweep"] == "n" else "Points N"
     st.select_slider(word, sorted({*N_SAMPLES, chosen["cal_n"]}), key="cal_n")
     with st.container(horizontal=True):
@@ -86,12 +86,12 @@ def choices() -> Experiment:
         st.number_input("Draws", 1, 100, key="cal_seeds", width=112, help="Each with a seed of its own: 0, 1, 2, ...")
     st.multiselect("Estimators", list(ESTIMATORS), key="cal_estimators", format_func=lambda name: estimator_style(name)[0])
     st.selectbox("Intervals", INTERVALS, key="cal_interval", format_func=_INTERVAL_WORDS.__getitem__)
-    return experiment(chosen)
+    return calibration_spec(chosen)
 
 
 @in_place
-def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, ...]]:
-    """The experiment to draw and its answers; without any, an invitation, and the page ends.
+def trials_or_invitation(wanted: CalibrationSpec) -> tuple[CalibrationSpec, tuple[Trial, ...]]:
+    """The calibration to draw and its answers; without any, an invitation, and the page ends.
 
     What differs from `wanted` is stale. Draws the progress of work under way, its error, or what the old answers are of.
     """
@@ -122,7 +122,7 @@ def trials_or_invitation(wanted: Experiment) -> tuple[Experiment, tuple[Trial, .
     st.stop()
 
 
-def _start_button(words: str, wanted: Experiment) -> None:
+def _start_button(words: str, wanted: CalibrationSpec) -> None:
     if not wanted.estimators:
         st.info("Choose at least one estimator.", icon=":material/info:")
     elif st.button(words, type="primary", key="calibrate"):
@@ -206,7 +206,7 @@ def _cloud(case: Case) -> PointCloud:
     return cloud
 
 
-@st.cache_resource(show_spinner="Taking it apart ...", max_entries=64)
+@st.cache_resource(show_spinner="Fitting ...", max_entries=64)
 def fitted(case: Case, estimator: str) -> tuple[Estimator, PointCloud]:
     """The estimator on the first draw of the case, without an interval, and the points.
 
