@@ -151,7 +151,7 @@ def test_a_hand_edit_survives_a_page_change_can_be_undone_and_its_config_loads_i
     config.write_text(json.dumps({"peft_type": "LORA", "r": 5, "lora_alpha": 10, "target_modules": ["query", "value"]}))
     page.get_by_text("Import a profile, a plan or an adapter").click()
     page.locator("input[type=file]").set_input_files(str(config))
-    expect(page.get_by_text(re.compile("Beside lies the adapter"))).to_be_visible()
+    expect(page.get_by_text(re.compile("Imported: the adapter"))).to_be_visible()
     expect(page).to_have_url(re.compile("beside=[0-9a-f]{16}"))
     expect(page.locator(".rank-allocation").get_by_text("adapter", exact=False).first).to_be_attached()
 
