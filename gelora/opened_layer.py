@@ -163,7 +163,7 @@ def open_layer(
         layer: 0 for what enters block 1, i for what block i gives.
         n_neighbors: k, at least 2; fewer where fewer vectors differ.
         metric: "euclidean" or "cosine", of neighbors alone; the plane is euclidean.
-        device: "cpu", "cuda" or "cuda:N", for the search.
+        device: "cpu", "cuda", "cuda:N" or "auto" (the GPU where there is one), for the search.
         progress: called as progress(stage, steps done, 3); may raise `Cancelled`.
 
     Returns:

@@ -79,7 +79,7 @@ def measure_sensitivity(
         estimator: a name out of ESTIMATORS.
         vary: names out of VARIATIONS.
         n_neighbors: k of the estimators that take one.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", or "auto" for the GPU where there is one.
         progress: called as progress("pooling = cls: Hidden states", done, total); may raise `Cancelled`.
 
     Raises:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from gelora.records import (
     ScaleCurve,
     TargetModule,
     TrainingConfig,
+    resolve_device,
 )
 
 NAN = float("nan")
@@ -409,3 +411,18 @@ def test_a_choice_from_before_a_field_was_added_loads_and_keeps_its_digest():
     canonical = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     assert choice.digest() == hashlib.sha256(canonical.encode()).hexdigest()[:16]
     assert dataclasses.replace(choice, label_task="regression").digest() != choice.digest()
+
+
+@pytest.mark.parametrize(("n_gpus", "asked", "found"), [
+    (0, "auto", "cpu"), (2, "auto", "cuda"), (2, "cuda", "cuda"), (2, "cuda:1", "cuda:1"), (2, "cpu", "cpu"),
+    (0, "cuda", "sees no GPU here; choose 'cpu' or 'auto'"), (2, "cuda:2", "'cuda:2' does not exist; PyTorch sees 2 GPUs"),
+    (2, "tpu", "Unknown device 'tpu'"), (2, "cuda:-1", "Unknown device"), (2, None, "Unknown device None"),
+])  # fmt: skip
+def test_a_device_is_resolved_or_refused_in_one_sentence(n_gpus, asked, found, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: n_gpus)
+    if found.startswith(("cpu", "cuda")):
+        assert resolve_device(asked) == found
+    else:
+        with pytest.raises(InputError, match=re.escape(found)):
+            resolve_device(asked)

@@ -5,9 +5,9 @@ import dataclasses
 import json
 from typing import Any
 
-from gelora.commands.options import data_choice, drawn_sample, measurement_spec, names, resolved_device
+from gelora.commands.options import data_choice, drawn_sample, measurement_spec, names
 from gelora.errors import InputError
-from gelora.records import WITHOUT_PADDING, IdProfile, SinkReport, check_choice
+from gelora.records import WITHOUT_PADDING, IdProfile, SinkReport, check_choice, resolve_device
 from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 
@@ -21,7 +21,7 @@ def measure(options: argparse.Namespace) -> int:
         raise InputError(f"--estimators is empty; choose some of: {', '.join(ESTIMATORS)}.")
     for name in chosen:
         check_choice("estimator", name, tuple(ESTIMATORS))  # before the work that it would be too late after
-    progress, device = TerminalProgress(), resolved_device(options.device)
+    progress, device = TerminalProgress(), resolve_device(options.device)
     choices = {name: getattr(options, name) for name in ("metric", "n_subsamples", "dtype")}
     wanted = measurement_spec(options, options.model, data_choice(options), **choices)
     sample = drawn_sample(wanted, progress)
@@ -181,7 +181,7 @@ def sensitivity(options: argparse.Namespace) -> int:
         estimator=options.estimator,
         vary=VARIATIONS if options.vary.strip() == "all" else names(options.vary),
         n_neighbors=options.n_neighbors,
-        device=resolved_device(options.device),
+        device=resolve_device(options.device),
         progress=progress,
     )
     progress.close()

@@ -52,15 +52,6 @@ def drawn_sample(wanted: "MeasurementSpec", progress: Progress) -> Sample:
     return load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
 
 
-def resolved_device(device: str) -> str:
-    """`auto` as the device that is there: cuda when torch sees one, else cpu."""
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def strategy_names() -> tuple[str, ...]:
     """What `gelora plan --strategy` takes; spelled here so that `gelora --help` loads no wing (a test holds it to STRATEGIES)."""
     return ("gelora", "uniform", "depth-increasing", "depth-decreasing", "random", "gradient", "fisher", "eva", "weight-spectrum")

@@ -3,9 +3,9 @@
 import argparse
 from functools import cached_property
 
-from gelora.commands.options import data_choice, drawn_sample, measurement_spec, resolved_device
+from gelora.commands.options import data_choice, drawn_sample, measurement_spec
 from gelora.errors import InputError
-from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores
+from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores, resolve_device
 from gelora.terminal import TerminalProgress, read_text
 
 
@@ -49,7 +49,7 @@ class PlanSources:
         options, progress = self._options, TerminalProgress()
         wanted = measurement_spec(options, self.model_id, self.data)
         quantity = Quantity("estimators", (options.estimator,))
-        device = resolved_device(options.device)
+        device = resolve_device(options.device)
         profile, _ = measured(wanted, drawn_sample(wanted, progress), [quantity], again=options.again, device=device, progress=progress)
         progress.close()
         return profile
@@ -100,7 +100,7 @@ class PlanSources:
             None if strategy == "weight-spectrum" else self.data,
             select_modules(self.structure, target_modules),
             max_length=self._options.max_length,
-            device=resolved_device(self._options.device),
+            device=resolve_device(self._options.device),
             progress=progress,
         )
         progress.close()

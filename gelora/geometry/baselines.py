@@ -56,7 +56,7 @@ def add_baselines(
         profile: its estimators, metric and number of neighbors are used.
         kinds: names out of BASELINES.
         seed: of the draws.
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N", or "auto" for the GPU where there is one.
         progress: called as progress(stage, layers done, layers in all); may raise `Cancelled`.
 
     Raises:

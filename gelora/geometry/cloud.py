@@ -25,7 +25,7 @@ class PointCloud:
     Args:
         X: [n_samples, width] array or torch tensor of any real dtype, finite.
         metric: "euclidean", or "cosine"; lengths are then chords between unit rows.
-        device: "cpu", "cuda" or "cuda:N", for searches and passes over all pairs.
+        device: "cpu", "cuda", "cuda:N" or "auto" (the GPU where there is one), for searches and passes over all pairs.
 
     Raises:
         InputError: X is not a two-dimensional table of real numbers, or an option is not legal.

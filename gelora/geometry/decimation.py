@@ -43,7 +43,7 @@ def add_scale_curves(
         states: those that the profile was measured on.
         profile: its estimators, metric and number of neighbors are used.
         seed: of the parts.
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N", or "auto" for the GPU where there is one.
         progress: called as progress(stage, layers done, layers in all); may raise `Cancelled`.
 
     Raises:

@@ -3,7 +3,6 @@
 Does not depend on dimensions, estimators or layers.
 """
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from gelora.errors import DataError, InputError
 from gelora.geometry.pairwise import BLOCK_BYTES, NumpyPairwise, Pairwise, TorchPairwise
 from gelora.geometry.threads import cache_pieces, in_threads
-from gelora.records import NeighborGraph, check_choice, check_whole
+from gelora.records import NeighborGraph, check_choice, check_whole, resolve_device
 
 METRICS = ("euclidean", "cosine")
 _EXTRA_CANDIDATES = 8
@@ -36,7 +35,7 @@ def neighbor_graph(
         n_neighbors: k, at least 1; there must be more than k distinct rows.
         metric: "euclidean", or "cosine" for 1 - cos, computed as |u - v|^2 / 2 of the unit rows so that it keeps
             its digits for near directions. Rows whose directions agree to 1e-14 then count as copies.
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N", or "auto" for the GPU where there is one.
         block_bytes: the size of the largest temporary block, by default 128 MiB on the CPU and at most 1 GiB on a GPU; memory
             is O(n k) beside it and two to three copies of X (float64, and float32 for the product).
 
@@ -200,6 +199,7 @@ def _certified(radius: np.ndarray, edge: np.ndarray, norms: np.ndarray, width: i
 
 def pairwise_engine(points: Points, device: str, block_bytes: int | None = None) -> Pairwise:
     """Of the points, on the CPU or a CUDA device; the one for the CPU is the same at every call, since it keeps a small product."""
+    device = resolve_device(device)
     if device != "cpu":
         return TorchPairwise(points.values, block_bytes, device)
     if block_bytes not in points.engines:
@@ -274,5 +274,4 @@ def _row_keys(values: np.ndarray) -> np.ndarray:
 def _check_options(n_neighbors: int, device: str, block_bytes: int | None) -> None:
     for what, given in (("n_neighbors", n_neighbors), ("block_bytes", 1 if block_bytes is None else block_bytes)):
         check_whole(what, given, 1)
-    if not (isinstance(device, str) and re.fullmatch(r"cpu|cuda(:\d+)?", device)):
-        raise InputError(f"Unknown device {device!r}; choose 'cpu', 'cuda' or 'cuda:N'.")
+    resolve_device(device)

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from gelora.errors import InputError
 from gelora.geometry.threads import CACHE_BYTES, cache_pieces, in_threads
 
 BLOCK_BYTES = 128 * 2**20  # all pairs of 5,792 points in float32
@@ -180,10 +179,6 @@ class TorchPairwise:
     def __init__(self, values: np.ndarray, block_bytes: int | None, device: str) -> None:
         import torch
 
-        if not torch.cuda.is_available():
-            raise InputError(f"Device {device!r} was asked for, but torch sees no CUDA device here; use device 'cpu'.")
-        if int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
-            raise InputError(f"Device {device!r} does not exist; there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
         self._values = torch.from_numpy(values).to(device)
         self._block_bytes = block_bytes or max(BLOCK_BYTES, min(_CUDA_BLOCK_BYTES, torch.cuda.mem_get_info(device)[0] // 8))
 

@@ -56,7 +56,7 @@ def estimate_profile(
         n_subsamples: number of halves: 0, or even, two and two complementary. With 0 the profile's `subsamples` is empty and an interval
             is the estimator's own analytic one (optimistic: it takes ratios for independent) or none.
         seed: of the halves and of what an estimator draws.
-        device: "cpu", "cuda" or "cuda:N", for the search of neighbors.
+        device: "cpu", "cuda", "cuda:N" or "auto" (the GPU where there is one), for the search of neighbors.
         progress: called as progress(stage, layers done, layers in all); may raise `Cancelled`.
 
     Raises:

@@ -51,7 +51,7 @@ def distance_scales(points: Points, graph: NeighborGraph, device: str = "cpu", b
 
     Args:
         points: the distinct rows; graph: of exactly these points.
-        device: "cpu", "cuda" or "cuda:N".
+        device: "cpu", "cuda", "cuda:N", or "auto" for the GPU where there is one.
     """
     known = np.sqrt(2 * graph.distances) if graph.metric == "cosine" else np.ldexp(graph.distances, -points.exponent)
     n, k = known.shape

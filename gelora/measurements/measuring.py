@@ -14,7 +14,7 @@ from gelora.measurements.kept import Kept
 from gelora.measurements.quantity import Quantity
 from gelora.measurements.spec import MeasurementSpec
 from gelora.measurements.store import ResultStore
-from gelora.records import IdProfile, Progress, Sample
+from gelora.records import IdProfile, Progress, Sample, resolve_device
 from gelora.sources import extract_hidden_states, load_sample
 
 Turn = Callable[[Quantity | None], AbstractContextManager[None]]
@@ -45,7 +45,7 @@ def measure(
         quantity: of it; other estimators that a changed model or sample makes invalid are measured with it.
         sample: the texts of `wanted` where they are drawn already.
         again: measure all of `quantity`, whatever is there.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", or "auto" for the GPU where there is one.
         turn: around each step.
         progress: told how far the work is; may raise `Cancelled`.
 
@@ -108,11 +108,11 @@ def measured(
 @contextlib.contextmanager
 def device_of_work() -> Iterator[str]:
     """The device for work on a model, "cuda" where there is one; after work that went well its cached memory is given back."""
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device("auto")
     yield device
     if device == "cuda":
+        import torch
+
         torch.cuda.empty_cache()  # a fine-tuning run may want the memory next
 
 

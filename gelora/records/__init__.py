@@ -6,6 +6,7 @@ Blocks are numbered from 1, as the curve's points are. Does not depend on models
 """
 
 from gelora.records.checks import (
+    DEVICES,
     LORA_INITS,
     METHODS,
     METHODS_WITH_PLAN,
@@ -20,6 +21,7 @@ from gelora.records.checks import (
     check_choice,
     check_range,
     check_whole,
+    resolve_device,
 )
 from gelora.records.data import WITHOUT_PADDING, DataChoice, HiddenStates, ReadReport, Sample, SampleSource
 from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph, ScaleCurve
@@ -31,6 +33,7 @@ from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkRep
 from gelora.records.training import RunSpec, TrainingConfig
 
 __all__ = [
+    "DEVICES",
     "HALVES",
     "LORA_INITS",
     "METHODS",
@@ -74,5 +77,6 @@ __all__ = [
     "check_whole",
     "default_sinks",
     "legal_sinks",
+    "resolve_device",
     "resolved_sinks",
 ]

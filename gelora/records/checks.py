@@ -1,5 +1,6 @@
-"""Legal words and ranges, and the callback of long work: what every record and function checks its input with."""
+"""Legal words, ranges and devices, and the callback of long work: what every record and function checks its input with."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +19,7 @@ METHODS = ("lora", "adalora", "head", "bitfit", "full")
 METHODS_WITH_PLAN = ("lora", "adalora")
 TASK_KINDS = ("classification", "regression", "question-answering", "causal-lm", "instruction")
 LORA_INITS = ("default", "gaussian", "orthogonal", "olora", "pissa")
+DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -41,3 +43,25 @@ def check_whole(what: str, given: object, low: int, high: int | None = None) -> 
         shown = given.item() if isinstance(given, np.generic) else given
         raise InputError(f"{what} is {shown!r}; it must be a whole number {legal}.")
     return int(given)
+
+
+def resolve_device(device: str) -> str:
+    """The device as PyTorch names it: "cpu", "cuda" or "cuda:N" as they are, "auto" as "cuda" where there is a GPU, else "cpu".
+
+    Raises:
+        InputError: none of these, or a GPU that PyTorch does not see.
+    """
+    if not (isinstance(device, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", device)):
+        raise InputError(f"Unknown device {device!r}; choose one of: {', '.join(DEVICES)}, cuda:N.")
+    if device == "cpu":
+        return device
+    import torch
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if n_gpus else "cpu"
+    if not n_gpus:
+        raise InputError(f"Device {device!r} was asked for, but PyTorch sees no GPU here; choose 'cpu' or 'auto'.")
+    if int(device.partition(":")[2] or 0) >= n_gpus:
+        raise InputError(f"Device {device!r} does not exist; PyTorch sees {n_gpus} {'GPU' if n_gpus == 1 else 'GPUs'}, counted from 0.")
+    return device

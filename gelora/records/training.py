@@ -4,7 +4,17 @@ from dataclasses import dataclass
 
 from gelora.errors import InputError
 from gelora.record_json import Record
-from gelora.records.checks import LORA_INITS, METHODS, METHODS_WITH_PLAN, PRECISIONS, TASK_KINDS, check_choice, check_range, check_whole
+from gelora.records.checks import (
+    DEVICES,
+    LORA_INITS,
+    METHODS,
+    METHODS_WITH_PLAN,
+    PRECISIONS,
+    TASK_KINDS,
+    check_choice,
+    check_range,
+    check_whole,
+)
 from gelora.records.data import DataChoice
 from gelora.records.plans import RankPlan
 
@@ -52,7 +62,7 @@ class TrainingConfig(Record):
     def __post_init__(self) -> None:
         check_choice("method", self.method, METHODS)
         check_choice("precision", self.precision, PRECISIONS)
-        check_choice("device", self.device, ("auto", "cpu", "cuda"))
+        check_choice("device", self.device, DEVICES)
         check_choice("task", self.task, ("auto", *TASK_KINDS))
         check_choice("init_lora_weights", self.init_lora_weights, LORA_INITS)
         lowest = {"n_train": 2, "n_eval": 2, "batch_size": 1, "max_length": 4, "log_every": 0, "eval_every": 0}

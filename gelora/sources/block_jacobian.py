@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gelora.errors import DataError, ModelError
-from gelora.records import Progress, Sample, check_whole
+from gelora.records import Progress, Sample, check_whole, resolve_device
 from gelora.sources.forward_pass import without_key_value_cache
 from gelora.sources.structure import base_model_of, find_blocks
 from gelora.sources.tokenized import tokenize
@@ -79,7 +79,7 @@ def probe_block(
         n_points: from 1 to the number of texts.
         n_probes: from 1; lowered to hidden_size, with which the Jacobian is seen whole.
         max_length: tokens at which a text is cut, at least 4.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", or "auto" for the GPU where there is one.
         progress: called with ("Reading the model", 0, n) and ("Probing", passes done, n); may raise `Cancelled`.
 
     Raises:
@@ -94,7 +94,7 @@ def probe_block(
     report = progress or (lambda stage, done, total: None)
     report("Reading the model", 0, 0)
     entry = find_model(model)
-    network = load_base_model(entry, device=device)
+    network = load_base_model(entry, device=resolve_device(device))
     return probe_loaded_block(
         network, load_tokenizer(entry), sample, block,
         n_points=n_points, n_probes=n_probes, max_length=max_length, seed=seed, progress=report,

@@ -6,8 +6,8 @@ Joins models and tokenizers; the pass itself is in `forward_pass`, how results a
 import logging
 from typing import TYPE_CHECKING, Any
 
-from gelora.errors import InputError
 from gelora.records import (
+    DEVICES,
     POOLINGS,
     SINK_RATIO,
     HiddenStates,
@@ -16,6 +16,7 @@ from gelora.records import (
     Sample,
     check_choice,
     check_whole,
+    resolve_device,
     resolved_sinks,
 )
 from gelora.sources.forward_pass import empty_gpu_cache, out_of_memory_as_model_error, pooled_states
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 
 DTYPES = ("float32", "float16", "bfloat16")
-DEVICES = ("cpu", "cuda", "auto")
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def extract_hidden_states(
         report("Hidden states", len(sample), len(sample))
         return kept
     report("Reading the model", 0, len(sample))
-    place = _device(device)
+    place = resolve_device(device)
     tokenizer = load_tokenizer(entry)
     with out_of_memory_as_model_error(entry.model_id, place):
         network = load_base_model(entry, dtype=dtype, device=place)
@@ -178,13 +178,3 @@ def _n_positions(base: "nn.Module") -> int:
         if isinstance(table, nn.Embedding) and table.padding_idx is not None:  # RoBERTa counts from the padding's place on
             limit = min(limit, table.num_embeddings - table.padding_idx - 1)
     return limit
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
-        return "cpu"
-    if not torch.cuda.is_available():
-        raise InputError("Device 'cuda' was asked for, but PyTorch sees no GPU here; choose 'cpu' or 'auto'.")
-    return "cuda"

@@ -343,7 +343,7 @@ def test_illegal_input_is_named(X, options, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_missing_cuda_is_said():
-    with pytest.raises(InputError, match="no CUDA device"):
+    with pytest.raises(InputError, match="sees no GPU"):
         neighbor_graph(np.eye(5), 2, device="cuda")
 
 

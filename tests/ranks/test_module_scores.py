@@ -438,7 +438,7 @@ def test_texts_of_one_token_have_no_next_one(models, tmp_path):
         ("gradient", "labelled", {"n_rows": 1}, InputError, "n_rows is 1"),
         ("gradient", "labelled", {"batch_size": 0}, InputError, "batch_size is 0"),
         ("eva", "labelled", {"r_max": 0}, InputError, "r_max is 0"),
-        ("gradient", "labelled", {"device": "tpu"}, InputError, "choose one of: cpu, cuda"),
+        ("gradient", "labelled", {"device": "tpu"}, InputError, "choose one of: auto, cpu, cuda"),
         ("eva", "plain", {"n_rows": 2, "max_length": 4, "r_max": 16}, DataError, "8 tokens together.*more rows or a smaller r_max"),
         ("gradient", "labelled", {"modules": ()}, InputError, "at least one"),
     ],

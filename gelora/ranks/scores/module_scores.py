@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from gelora.errors import DataError, InputError, ModelError
-from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, DataChoice, ModuleScores, Progress, TargetModule, check_choice, check_whole
+from gelora.records import (
+    DEVICES,
+    SCORE_DEFINITIONS,
+    SCORE_STRATEGIES,
+    DataChoice,
+    ModuleScores,
+    Progress,
+    TargetModule,
+    check_choice,
+    check_whole,
+)
 from gelora.sources import ModelEntry
 
 if TYPE_CHECKING:
@@ -22,8 +32,6 @@ if TYPE_CHECKING:
     from gelora.ranks.scores.prepared import Ready
 
 _T = TypeVar("_T")
-
-DEVICES = ("cpu", "cuda")
 
 
 def module_scores(
@@ -95,7 +103,7 @@ def all_module_scores(
             batch by batch; "fisher" takes rows one by one.
         max_length: tokens at which a text is cut, at least 4; lowered to what the model's positions allow.
         seed: of the rows and of the head, at least 0.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda", or "auto" for the GPU where there is one.
         r_max: principal directions that "eva" finds for each module, at least 1; at most half of the module's inputs, and
             no more than its smaller side.
         progress: called with (stage, done, total); may raise `Cancelled`, after which nothing is left behind.

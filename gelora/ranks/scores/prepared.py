@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from gelora.errors import DataError, InputError, ModelError
-from gelora.records import DataChoice, Progress, Sample, TargetModule
+from gelora.records import DataChoice, Progress, Sample, TargetModule, resolve_device
 from gelora.sources import (
     ModelEntry,
     TokenizedSample,
@@ -147,8 +147,7 @@ def prepare(
 
     Raises: as `all_module_scores`, but for what concerns the scores themselves.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("Device 'cuda' was asked for, but PyTorch sees no GPU here; choose 'cpu'.")
+    device = resolve_device(device)
     with_loss = any(strategy in WITH_LOSS for strategy in strategies)
     with_data = any(strategy in WITH_DATA for strategy in strategies)
     entry = find_model(model_id)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from gelora.records import RankPlan, RunSpec
+from gelora.records import RankPlan, RunSpec, resolve_device
 from gelora.runs.records import provenance_record
 from gelora.runs.records.recorder import Recorder
 from gelora.runs.training.checkpoints import last_whole, step_of
@@ -30,14 +30,14 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     from gelora.runs.training.adapters import save_learner
     from gelora.runs.training.checkpoint_fit import check_fits
     from gelora.runs.training.geometry_probe import GeometryProbe
-    from gelora.runs.training.loop import choose_device, total_steps, train
+    from gelora.runs.training.loop import total_steps, train
     from gelora.runs.training.methods import apply_method
     from gelora.runs.training.reallocation import plan_in_use
     from gelora.tasks import build_task
 
     _quiet_libraries()
     folder = recorder.folder
-    device = choose_device(spec.training)
+    device = resolve_device(spec.training.device)
     provenance = provenance_record.gather(spec, folder, device)
     recorder.notes(device=device)
     stop.arm(raises=False)  # a record that is opened halfway would stay open for ever

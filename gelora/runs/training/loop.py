@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import EvalPrediction, PrinterCallback, TrainerState, TrainingArguments
 
-from gelora.errors import InputError, StoreError
-from gelora.records import TrainingConfig
+from gelora.errors import StoreError
+from gelora.records import TrainingConfig, resolve_device
 from gelora.runs.training import checkpoints
 from gelora.runs.training.data_order import GroupedByLength
 from gelora.runs.training.graphs import widened
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 
 _MEANS_OVER_TOKENS = ("causal-lm", "instruction")
 _LABELS = ("labels", "start_positions", "end_positions")
-
-
-def choose_device(config: TrainingConfig) -> str:
-    """`cuda` or `cpu`, as the config asks and the machine has it.
-
-    Raises:
-        InputError: cuda is asked for, but not there.
-    """
-    available = torch.cuda.is_available()
-    if config.device == "cuda" and not available:
-        raise InputError("Device 'cuda' was asked for, but PyTorch sees no CUDA device here; choose 'cpu' or 'auto'.")
-    return "cuda" if available and config.device != "cpu" else "cpu"
 
 
 def total_steps(config: TrainingConfig, n_rows: int) -> int:
@@ -82,7 +70,7 @@ def train(
         InputError: the device is not there.
         StoreError: the checkpoint counts other optimizer steps than this training has.
     """
-    device = choose_device(config)
+    device = resolve_device(config.device)
     if resume_from is not None:
         _check_same_steps(resume_from, total_steps(config, len(task.train)))
     checkpoints.clear(folder, resume_from)
@@ -243,4 +231,4 @@ def _recomputing() -> dict[str, Any]:
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-__all__ = ["choose_device", "total_steps", "train"]
+__all__ = ["total_steps", "train"]
