@@ -13,7 +13,7 @@ import streamlit as st
 
 from app import state
 from gelora.errors import GeloraError
-from gelora.geometry import ESTIMATORS, resolution_sentence, rises, sign_sentence as sign_sentence
+from gelora.geometry import ESTIMATORS, no_rise_sentence, resolution_sentence, rises, sign_sentence as sign_sentence
 from gelora.ranks import lora_arguments
 from gelora.records import IdProfile, RankPlan
 from gelora.sources import hub_name
@@ -56,9 +56,7 @@ def finding(profile: IdProfile, estimator: str) -> str:
         return f"Block {best.block} raises the dimension by {best.value:.1f} [{best.ci_low:.1f}, {best.ci_high:.1f}].{more}"
     if len(undefined) == len(profile.layer_names):
         return f"Not measurable: {undefined[0].note}"
-    if all(r.spread is None for r in all_rises):
-        return "No rise has an interval, since no half-samples were measured: ranks above the offset may be rounding or noise."
-    return "No rise exceeds its interval: ranks above the offset are rounding or noise."
+    return str(no_rise_sentence(profile, estimator))
 
 
 def resolution(profile: IdProfile) -> None:

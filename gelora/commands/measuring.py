@@ -47,7 +47,7 @@ def measure(options: argparse.Namespace) -> int:
 
 
 def _print_profile(profile: IdProfile, n_texts: int) -> None:
-    from gelora.geometry import is_scale_dependent, resolution_sentence, rises, sign_sentence
+    from gelora.geometry import is_scale_dependent, no_rise_sentence, resolution_sentence, rises, sign_sentence
 
     names = list(profile.estimates)
     scale = {name: is_scale_dependent(profile, name) for name in names}
@@ -81,7 +81,7 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
     print(
         f"Blocks whose rise exceeds its interval by {first}: " + ", ".join(f"{r.block} (+{r.value:.2f})" for r in up)
         if up
-        else f"By {first} no rise exceeds its interval: ranks above the offset are rounding or noise."
+        else f"By {first}: {no_rise_sentence(profile, first)}"
     )
     resolved = resolution_sentence(profile)
     if resolved:

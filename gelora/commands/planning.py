@@ -33,10 +33,14 @@ def plan(options: argparse.Namespace) -> int:
         _print_plan(made, _cost(made, options, sources))
         if made.profile_digest and made.estimator:
             from gelora.geometry import resolution_sentence
+            from gelora.ranks import support_sentence
 
-            resolved = resolution_sentence(sources.profile, [made.estimator])
-            if resolved:
-                print(resolved)
+            scale = 1.0 if made.scale is None else made.scale
+            is_rule = made.target_params is None
+            support = support_sentence(sources.profile, made.estimator, made.rounding or "ceil", scale) if is_rule else None
+            for said in (support, resolution_sentence(sources.profile, [made.estimator])):
+                if said:
+                    print(said)
     return 0
 
 

@@ -146,6 +146,20 @@ def resolution_sentence(profile: IdProfile, estimators: Sequence[str] | None = N
     )
 
 
+def no_rise_sentence(profile: IdProfile, estimator: str) -> str | None:
+    """What it means for ranks that no rise is significant, in one sentence; None where one is.
+
+    Raises:
+        InputError: the profile does not hold the estimator.
+    """
+    all_rises = rises(profile, estimator)
+    if any(rise.goes_up for rise in all_rises):
+        return None
+    if all(rise.spread is None for rise in all_rises):
+        return "No rise has an interval, since no half-samples were measured: ranks above the offset may be rounding or noise."
+    return "No rise exceeds its interval: ranks above the offset are rounding or noise."
+
+
 @dataclass(frozen=True)
 class SignAgreement:
     """What the estimators say of one block's rise: names of those whose 95% interval of the rise is above 0, below 0,

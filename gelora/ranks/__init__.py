@@ -25,7 +25,7 @@ from gelora.ranks.rule.matching import match_budget
 from gelora.ranks.rule.memory import memory_estimate
 from gelora.ranks.rule.reallocation import check_reallocatable, plan_with_ranks, reallocated_plan, rule_ranks
 from gelora.ranks.rule.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
-from gelora.ranks.rule.stability import SUPPORTED, estimator_shares, rise_shares, supported_units
+from gelora.ranks.rule.stability import SUPPORTED, estimator_shares, rise_shares, support_sentence, supported_units
 from gelora.ranks.rule.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ __all__ = [
     "same_ranks",
     "reallocated_plan",
     "rise_shares",
+    "support_sentence",
     "supported_units",
     "rise_units",
     "rule_ranks",

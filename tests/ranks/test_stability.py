@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from gelora import records
 from gelora.errors import InputError
 from gelora.geometry import rises
-from gelora.ranks import allocate_ranks, estimator_shares, rise_shares, rise_units, supported_units
+from gelora.ranks import allocate_ranks, estimator_shares, rise_shares, rise_units, support_sentence, supported_units
 
 HALVES = np.array(  # rises over block 1: 3.5 and 4.5 and 5.5, so 1 around 4.5, which is not the whole's 2; block 3: one half alone
     [[20.0, 23.5, 11.0, np.nan], [20.0, 24.5, 11.0, 12.0], [20.0, 25.5, 11.0, np.nan]]
@@ -76,6 +76,11 @@ def test_interval_share_and_rank_never_contradict_each_other(make_profile, drawn
         if rounding == "ceil":
             assert (len(of_block) > 0 and of_block[0] >= 0.975) == rise.goes_up == (supported[rise.block] > 0)
         assert supported[rise.block] <= units[rise.block]
+    said = support_sentence(profile, rounding=rounding, scale=scale)
+    n_units, n_supported = sum(units.values()), sum(supported.values())
+    assert (said is None) == (n_units == n_supported)
+    if said and n_supported:
+        assert f"support {n_supported} of {n_units} rank units" in said
 
 
 def test_estimators_are_counted_the_same_way(make_profile):

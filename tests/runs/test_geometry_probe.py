@@ -384,6 +384,8 @@ def test_ranks_are_reallocated_and_what_is_saved_loads_in_plain_peft(make, tmp_p
     assert found[10].installed == found[6].installed
     assert found[6].note.startswith("ranks were re-allocated: block ")
     assert f"step 6: {found[6].note}" in notes.said
+    is_said = any(words in found[6].note for words in ("rank units above the offset", "no rise exceeds", "no rise has"))
+    assert is_said == (found[6].supported != found[6].installed)
     assert {str(b): r for b, r in probe.plan.block_ranks().items()} == found[20].installed
     assert (probe.plan.strategy, probe.plan.estimator, probe.plan.edits) == ("gelora", "twonn", {})
     checkpoint = checkpoints.last_whole(tmp_path / "checkpoints")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from scipy import special
 
-from gelora.geometry import rises
+from gelora.geometry import no_rise_sentence, rises
 from gelora.ranks.rule.allocation import NOISE, check_rule, rise_units, rounded_rise
 from gelora.records import IdProfile, check_choice
 
@@ -70,6 +70,21 @@ def supported_units(profile: IdProfile, estimator: str = "twonn", rounding: str 
     """
     shares = rise_shares(profile, estimator, rounding, scale)
     return {block: sum(share >= SUPPORTED for share in of_block) for block, of_block in shares.items()}
+
+
+def support_sentence(profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0) -> str | None:
+    """How many of the units that the rule adds are supported, in one sentence; None where all of them are, or it adds none.
+
+    The rule follows every rise, also one whose interval includes 0: this is what has to stand beside such ranks.
+
+    Args, Raises: as `rise_shares`.
+    """
+    n_units = sum(units or 0 for units in rise_units(profile, estimator, rounding, scale).values())
+    n_supported = sum(supported_units(profile, estimator, rounding, scale).values())
+    if n_units == n_supported:
+        return None
+    null = no_rise_sentence(profile, estimator)
+    return null or f"The 95% intervals of the rises support {n_supported} of {n_units} rank units above the offset."
 
 
 def _first_threshold(before: float, rounding: str) -> float:

@@ -12,7 +12,7 @@ import torch
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
-from gelora.ranks import Resized, reallocated_plan, resize_adapters
+from gelora.ranks import Resized, reallocated_plan, resize_adapters, support_sentence
 from gelora.records import IdProfile, RankPlan
 
 PLAN_FILE = "plan.json"
@@ -47,7 +47,9 @@ def reallocate(
     if new.ranks == plan.ranks:
         return plan, "ranks were to be re-allocated; the rule gives those that are in use"
     resized = resize_adapters(model, new, _generator(seed, step), optimizer)
-    return new, f"ranks were re-allocated: {_changes(plan, new, resized)}"
+    scale = 1.0 if new.scale is None else new.scale
+    support = support_sentence(profile, estimator, new.rounding or "ceil", scale)
+    return new, f"ranks were re-allocated: {_changes(plan, new, resized)}{f'; {_in_a_sentence(support)}' if support else ''}"
 
 
 def resize_to(model: Any, plan: RankPlan) -> None:
@@ -87,6 +89,10 @@ def plan_in_use(checkpoint: Path) -> RankPlan | None:
 
 def _generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]))
+
+
+def _in_a_sentence(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:].rstrip(".")
 
 
 def _changes(before: RankPlan, after: RankPlan, resized: tuple[Resized, ...]) -> str:
