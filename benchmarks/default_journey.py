@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--json")
     options = parser.parse_args()
     home = tempfile.mkdtemp(prefix="gelora-journey-")
-    os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1"}
     rows: list[dict[str, Any]] = []
     server, _ = serve(PORT)
     with sync_playwright() as playwright:

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--json")
     options = parser.parse_args()
     home = os.environ.get("OFFSET_RESPONSE_HOME") or tempfile.mkdtemp(prefix="gelora-offset-")
-    os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    os.environ |= {"GELORA_HOME": home, "HF_HUB_OFFLINE": "1"}
     server, url = serve()
     choices = {"page": "ranks", "n": str(options.n_samples), "estimators": "twonn,mle,gride,danco"}
     rows: list[dict[str, Any]] = []

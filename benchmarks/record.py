@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy", "accelerate", "mlflow-skinny")
+PACKAGES = ("torch", "transformers", "peft", "numpy", "scipy", "accelerate")
 
 
 def write(name: str, rows: list[dict[str, Any]], target: str | None) -> None:

@@ -4,7 +4,7 @@
    the page's Start button calls; the page's own readers have to return their metrics while they run; all have to finish.
 2. Throughput: the same adapters on the same rows by a plain script (Trainer defaults: float32, every row padded to the
    greatest length) and by our loop with everything live; whole training, in one process, in turns.
-3. What live telemetry costs: our loop with nobody listening against the same with log, state, MLflow and GPU counters.
+3. What live telemetry costs: our loop with nobody listening against the same with log, metrics, state and GPU counters.
 """
 
 import argparse
@@ -24,7 +24,6 @@ from gelora.ranks import apply_plan, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import geometry, history, log_tail, run_info, start_run
 from gelora.runs.records.recorder import Recorder
-from gelora.runs.records.tracking import Tracker, ensure_store
 from gelora.runs.training import step_trainer
 from gelora.runs.training.graphs import StepGraphs
 from gelora.runs.training.loop import total_steps, train
@@ -141,7 +140,6 @@ def ours(spec: RunSpec, listening: bool) -> tuple[float, Task, float]:
             (Path(folder) / "run").mkdir()
             recorder = Recorder(Path(folder) / "run")
             setattr(recorder, "line", lambda _text: None)  # noqa: B010  (the log is a file in a real run)
-            recorder.tracker = Tracker("benchmark", {}, {})
             reporting = Stopwatch(recorder)
         else:
             config = dataclasses.replace(config, log_every=total_steps(config, len(task.train)))
@@ -324,7 +322,6 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("this benchmark needs a CUDA device")
-    ensure_store()
     wanted = cases(options.model, options.data)
     names, parts, rows = options.cases.split(","), options.parts.split(","), []
     steps: list[Callable[[], dict[str, Any]]] = []

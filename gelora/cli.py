@@ -186,6 +186,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs-at-once", type=int, default=1, help="how many runs its device may have, this one included (default 1)")
+    parser.add_argument(
+        "--report-to", default="", metavar="A,B", help="trackers told what the run logs: mlflow, tensorboard, trackio, wandb, ..."
+    )
     parser.add_argument("--detach", action="store_true", help="return at once; the run goes on without this shell")
     parser.add_argument("--json", action="store_true")
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gelora.errors import GeloraError
-from gelora.home import home
+from gelora.home import home, runs_dir
 
-_PACKAGES = ("torch", "transformers", "peft", "datasets", "mlflow-skinny", "streamlit", "plotly", "numpy", "scipy")
+_PACKAGES = ("torch", "transformers", "peft", "datasets", "streamlit", "plotly", "numpy", "scipy")
 _TOOL_SECONDS = 10.0
 
 
@@ -27,7 +27,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, packages, device, memory, the bundled model, the state folder and the run store."""
+    """Look at Python, packages, device, memory, the bundled model, the state folder and the runs."""
     checks: dict[str, Callable[[], str]] = {
         "Python": lambda: f"{platform.python_version()} on {platform.platform()}",
         "packages": _packages,
@@ -35,7 +35,7 @@ def examine() -> list[Finding]:
         "memory": _memory,
         "bundled model": _bundled_model,
         "state folder": _state_folder,
-        "run store": _run_store,
+        "runs": _runs,
     }
     findings = []
     for what, check in checks.items():
@@ -125,8 +125,8 @@ def _state_folder() -> str:
     return f"{folder}, {free / 1e9:.1f} GB free"
 
 
-def _run_store() -> str:
-    from gelora.runs import ensure_store, list_runs
+def _runs() -> str:
+    from gelora.runs import installed_trackers, list_runs
 
-    ensure_store()
-    return f"readable, {len(list_runs())} runs"
+    n = len(list_runs())
+    return f"{n} run{'' if n == 1 else 's'} under {runs_dir()}; trackers installed: {', '.join(installed_trackers()) or 'none'}"

@@ -37,16 +37,16 @@ def new_run() -> None:
     with start_place:  # however many sentences stand over it
         words = "Start" if len(specs) == 1 else f"Start {count(len(specs), 'run')}"
         if st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=not can_start):
-            start(specs, filled.runs_at_once)
+            start(specs, filled)
 
 
-def start(specs: list[RunSpec], runs_at_once: int) -> None:
+def start(specs: list[RunSpec], filled: form.Form) -> None:
     """Queue all of them in order; what was queued before an error stays."""
     started: list[str] = []
     try:
         with st.spinner("Starting the run's process ..." if len(specs) == 1 else f"Queueing {len(specs)} runs ..."):
             for spec in specs:
-                started.append(start_run(spec, runs_at_once=runs_at_once))
+                started.append(start_run(spec, filled.runs_at_once, filled.report_to))
     except GeloraError as error:
         done = f" {count(len(started), 'run')} of {len(specs)} started." if len(specs) > 1 else ""
         st.error(f"{error}{done}", icon=":material/error:")

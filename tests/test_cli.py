@@ -210,7 +210,7 @@ def test_runs_is_empty_at_first(gelora_home, capsys):
 def test_doctor_finds_this_machine_in_order(capsys):
     assert main(["doctor", "--json"]) == 0
     findings = json.loads(capsys.readouterr().out)
-    assert {"Python", "device", "bundled model", "run store"} <= {f["what"] for f in findings}
+    assert {"Python", "device", "bundled model", "runs"} <= {f["what"] for f in findings}
     assert all(f["ok"] for f in findings)
     from gelora.sources import find_model
 

@@ -28,7 +28,7 @@ def started(gelora_home, monkeypatch):
 
     seen = []
 
-    def start(spec, runs_at_once=1):
+    def start(spec, runs_at_once=1, report_to=()):
         seen.append((spec, runs_at_once))
         return create_folder(spec).name
 

@@ -20,7 +20,7 @@ from app.shared.repeat_run import NOT_SETTINGS
 from gelora.errors import InputError
 from gelora.geometry import ESTIMATORS
 from gelora.records import LORA_INITS, PRECISIONS, RankPlan, RunSpec, TrainingConfig
-from gelora.runs import variants
+from gelora.runs import installed_trackers, variants
 
 WHAT = {
     "plan": "These ranks", "uniform": "Uniform rank", "adalora": "AdaLoRA", "head": "Head only", "bitfit": "BitFit",
@@ -54,6 +54,7 @@ class Form:
     reallocate_at: str
     settings: dict[str, Any]
     runs_at_once: int
+    report_to: tuple[str, ...]
 
 
 def draw() -> Form:
@@ -74,9 +75,9 @@ def draw() -> Form:
         else:
             uniform = st.session_state["train_uniform"]
     offsets, estimators = _sweeps()
-    reallocate, at_once = _more()
+    reallocate, at_once, report_to = _more()
     settings = {f.name: st.session_state[f"train_{f.name}"] for f in dataclasses.fields(TrainingConfig) if f.name not in NOT_SETTINGS}
-    return Form(tuple(what), seeds, uniform, offsets, tuple(estimators), reallocate, settings, at_once)
+    return Form(tuple(what), seeds, uniform, offsets, tuple(estimators), reallocate, settings, at_once, report_to)
 
 
 def _defaults() -> None:
@@ -85,7 +86,7 @@ def _defaults() -> None:
         if field.name not in NOT_SETTINGS:
             st.session_state.setdefault(f"train_{field.name}", getattr(DEFAULTS, field.name) if field.name != "max_length" else 0)
     texts = {"train_seeds": "0", "train_uniform": "2", "train_offsets": "", "train_reallocate_at": "", "train_runs_at_once": 1}
-    for key, value in (texts | {"train_what": ["plan"], "train_estimators": []}).items():
+    for key, value in (texts | {"train_what": ["plan"], "train_estimators": [], "train_report_to": []}).items():
         st.session_state.setdefault(key, value)
 
 
@@ -111,7 +112,7 @@ def _sweeps() -> tuple[str, list[str]]:
     return offsets, estimators
 
 
-def _more() -> tuple[str, int]:
+def _more() -> tuple[str, int, tuple[str, ...]]:
     with st.expander("More settings", icon=":material/settings:"):
         with st.container(horizontal=True):
             _choice("Precision", "precision", PRECISIONS)
@@ -141,10 +142,18 @@ def _more() -> tuple[str, int]:
                 help="Shares of the training (0.25, 0.5) at which the rule is asked again and the adapters of these ranks are resized.",
                 **_KEEP,
             )  # fmt: skip
-        at_once = st.number_input(
-            "Runs at once", 1, 64, key="train_runs_at_once", help="On one device; the others wait their turn.", width=180, **_KEEP
-        )
-    return reallocate, int(at_once)
+        with st.container(horizontal=True):
+            at_once = st.number_input(
+                "Runs at once", 1, 64, key="train_runs_at_once", help="On one device; the others wait their turn.", width=180, **_KEEP
+            )
+            trackers = installed_trackers()
+            report_to = st.multiselect(
+                "Report to", trackers, key="train_report_to", disabled=not trackers,
+                placeholder="none" if trackers else "no tracker is installed",
+                help="Trackers that are told what a run logs, with their usual environment variables: MLflow (also where "
+                "MLFLOW_TRACKING_URI is set), TensorBoard, Trackio, W&B. A run's metrics.jsonl has all of it in any case.", **_KEEP,
+            )  # fmt: skip
+    return reallocate, int(at_once), tuple(report_to)
 
 
 def _choice(label: str, name: str, options: tuple[str, ...], words: Any = str) -> None:

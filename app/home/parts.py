@@ -46,7 +46,7 @@ def _is_live() -> bool:
 def _live() -> None:
     _draw(pipeline.stations())
     if _is_preparing():
-        parts = {"data": ["the bundled sentences", "the run store"], "libraries": ["the libraries"]}
+        parts = {"data": ["the bundled sentences"], "libraries": ["the libraries"]}
         now = [words for what, of_it in parts.items() if is_warming_up(what) for words in of_it]
         st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
 

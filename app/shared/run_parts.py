@@ -159,7 +159,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
         f"curves_{run.id}_{view}",
         says=f"{CURVES[view]} of the run over its optimizer steps; the last loss is {loss:.4g} at step {step:,}.",
     )
-    st.caption(f"Last loss {loss!r} at step {step}; every point is as logged in the run store and the log.")
+    st.caption(f"Last loss {loss!r} at step {step}; every point is as logged in metrics.jsonl and log.txt.")
 
 
 def examples(run: RunInfo) -> None:

@@ -20,7 +20,6 @@ from app.state import FIELDS, measurement_of
 from gelora.errors import GeloraError
 from gelora.home import home
 from gelora.measurements import Job, MeasurementSpec, Quantity
-from gelora.runs import ensure_store
 
 MAIN = Path(__file__).parents[1] / "main.py"
 PORT = 8501
@@ -53,14 +52,13 @@ def prepare(wanted: MeasurementSpec) -> None:
     """All that the six steps need for one measurement, each part said with its seconds.
 
     Raises:
-        GeloraError: data, model, store or the recorded run cannot be had.
+        GeloraError: data, model or the recorded run cannot be had.
     """
     from app.shared.cache import measurements  # after Streamlit was asked to be quiet: what it caches with says a word when loaded
     from app.teaching import ratios
     from app.teaching.recorded_run import recorded
 
     _say(f"State is in {home()}")
-    _timed("The run store", ensure_store)
     _timed("The recorded run of step 6", recorded)
     _timed("The distances of step 1 (reads the sentences and runs the model, once)", lambda: _finished(ratios.start(wanted)))
     chosen: list[str] = FIELDS["estimators"].default  # type: ignore[assignment]  # a field's default is of its own kind

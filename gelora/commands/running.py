@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gelora.commands.listing import print_run, run_json
+from gelora.commands.options import names
 from gelora.commands.run_specs import run_specs
 from gelora.errors import GeloraError, InputError
 from gelora.records import RunSpec
@@ -23,14 +24,15 @@ def train(options: argparse.Namespace) -> int:
     from gelora.runs import start_run
 
     specs = run_specs(options)
-    return _start(options, [partial(start_run, spec, options.runs_at_once) for spec in specs], "Started", specs[0])
+    starts = [partial(start_run, spec, options.runs_at_once, names(options.report_to)) for spec in specs]
+    return _start(options, starts, "Started", specs[0])
 
 
 def resume(options: argparse.Namespace) -> int:
     """Let a run go on; follow it unless it is detached."""
     from gelora.runs import resume_run
 
-    return _start(options, [partial(resume_run, options.id, options.runs_at_once)], "Resumed")
+    return _start(options, [partial(resume_run, options.id, options.runs_at_once, names(options.report_to))], "Resumed")
 
 
 def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str, spec: RunSpec | None = None) -> int:

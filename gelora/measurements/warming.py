@@ -1,4 +1,4 @@
-"""What is made ready before the first measurement: bundled data and run store by a process, libraries by a thread.
+"""What is made ready before the first measurement: bundled data by a process, libraries by a thread.
 
 Knows when that is over; what the process does is in `gelora.measurements.prepare`.
 """
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class WarmUp:
-    """What is made beside a server's first page: data and store by a process, the libraries by a thread."""
+    """What is made beside a server's first page: bundled data by a process, the libraries by a thread."""
 
     def __init__(self) -> None:
         command, root = [sys.executable, "-m", "gelora.measurements.prepare"], Path(__file__).parents[2]
@@ -39,7 +39,7 @@ class WarmUp:
                 self._process.wait(0.1)
 
     def is_at(self, what: str) -> bool:
-        """Whether the `data` (with the run store) or the `libraries` are still being made ready."""
+        """Whether the `data` or the `libraries` are still being made ready."""
         return self._process.poll() is None if what == "data" else self._thread.is_alive()
 
 

@@ -1,6 +1,6 @@
 """What becomes of a plan: fine-tuning runs in processes of their own, their folder, their metrics.
 
-The face of the wing. Importing it loads neither torch nor MLflow; each function loads what it needs when it is called.
+The face of the wing. Importing it loads no torch; each function loads what it needs when it is called.
 """
 
 from gelora.runs.process.jobs import delete_run, resume_run, start_run, stop_run
@@ -17,9 +17,10 @@ from gelora.runs.records.experiments import (
     variants,
 )
 from gelora.runs.records.geometry_log import GeometryMeasurement
+from gelora.runs.records.metrics_file import history
 from gelora.runs.records.reading import examples, geometry, log_tail, provenance
 from gelora.runs.records.state import RunInfo
-from gelora.runs.records.tracking import ensure_store, history
+from gelora.runs.records.trackers import installed_trackers
 
 __all__ = [
     "METHOD_WORDS",
@@ -29,10 +30,10 @@ __all__ = [
     "delete_run",
     "describe_method",
     "differences",
-    "ensure_store",
     "examples",
     "geometry",
     "history",
+    "installed_trackers",
     "list_runs",
     "log_tail",
     "pareto_front",

@@ -98,7 +98,7 @@ def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
     expect(page.get_by_role("heading", name=re.compile(run_id))).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile("finished"))).to_be_visible(timeout=LONG)
 
-    # what the page says equals the run store and the log, to the last digit
+    # what the page says equals metrics.jsonl and the log, to the last digit
     answer = subprocess.run(
         [sys.executable, "-m", "gelora", "runs", run_id, "--json"],
         env={**os.environ, "GELORA_HOME": str(dashboard.home)},

@@ -36,7 +36,6 @@ def launches(monkeypatch):
     """What would have been started, in place of processes."""
     seen = []
     monkeypatch.setattr("gelora.runs.process.jobs._launch", lambda folder, *_: seen.append(folder.name))
-    monkeypatch.setattr("gelora.runs.records.tracking.ensure_store", lambda: None)
     return seen
 
 
@@ -168,7 +167,6 @@ def test_process_that_cannot_be_started_leaves_the_run_as_it_was(gelora_home, mo
     def refuse(*_):
         raise OSError("no memory")
 
-    monkeypatch.setattr("gelora.runs.records.tracking.ensure_store", lambda: None)
     monkeypatch.setattr("gelora.runs.process.processes.start", refuse)
     folder = create_folder(SPEC)
     write_state(folder, RunState(status="stopped", reason="stopped at step 3", step=3))

@@ -1,7 +1,7 @@
 """Start, resume, stop and delete runs.
 
 Each is a process of its own that outlives whoever started it, waits for its turn and then trains. Knows the records of a
-run's folder and the queue; knows nothing of training or MLflow beyond opening the store.
+run's folder and the queue; does not depend on training.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from gelora.home import home
 from gelora.records import RunSpec, check_range
 from gelora.runs.process import processes, queue
 from gelora.runs.process.looking import look, process_of, settle_lock
-from gelora.runs.records import tracking
 from gelora.runs.records.state import (
     LIVE,
     RunInfo,
@@ -35,28 +35,30 @@ from gelora.runs.records.state import (
     write_json,
     write_state,
 )
+from gelora.runs.records.trackers import check_trackers
 from gelora.runs.training.checkpoints import last_whole, step_of
 from gelora.sources import bundled_models
 
 _OF_AN_ATTEMPT = ("stop.json", "exit.json", "last_words.json")
 
 
-def start_run(spec: RunSpec, runs_at_once: int = 1) -> str:
+def start_run(spec: RunSpec, runs_at_once: int = 1, report_to: Sequence[str] = ()) -> str:
     """Start a fine-tuning run in a detached process and return its id at once; it is queued while its device is busy.
 
     Args:
         spec: what to train on what, and how; local paths in it are made absolute, so that it can be repeated anywhere.
         runs_at_once: how many runs its device may have when it begins, itself included; at least 1.
+        report_to: trackers that are told what it logs (`mlflow`, `tensorboard`, `trackio`, `wandb`, ...), with settings from
+            the environment; MLflow also where `$MLFLOW_TRACKING_URI` is set. metrics.jsonl in the run's folder has all of it.
 
     Raises:
-        InputError: `runs_at_once` is not legal.
+        InputError: `runs_at_once` is not legal, or a tracker is unknown or not installed.
         RunError: the process cannot be started.
-        StoreError: the run store, the queue or the run's folder cannot be written.
+        StoreError: the queue or the run's folder cannot be written.
     """
     check_range("runs_at_once", runs_at_once, 1)
-    tracking.ensure_store()  # once, here: a database made by several children at a time would cost each of them seconds
     spec = _with_absolute_paths(spec)
-    launch = {"started_at": now(), "fingerprint": spec.digest()}
+    launch = {"started_at": now(), "fingerprint": spec.digest(), "report_to": check_trackers(report_to)}
     folder = create_folder(spec, launch | _of_starter(runs_at_once))
     try:
         _launch(folder, spec, launch, runs_at_once)
@@ -66,32 +68,33 @@ def start_run(spec: RunSpec, runs_at_once: int = 1) -> str:
     return folder.name
 
 
-def resume_run(run_id: str, runs_at_once: int = 1) -> str:
+def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()) -> str:
     """Let a run that was stopped, failed or was killed go on in the same record, from its last whole checkpoint.
 
     Without a checkpoint it begins again. It takes a new place in the queue. Returns its id, at once.
 
     Args:
         run_id: which run.
-        runs_at_once: as for `start_run`.
+        runs_at_once, report_to: as for `start_run`; the trackers that it reported to before are told in any case.
 
     Raises:
-        InputError: `runs_at_once` is not legal.
+        InputError: `runs_at_once` is not legal, or a tracker that it reports to is not installed.
         RunError: no run has this id, it is still going or finished, what it was asked to do is unreadable, or the process
             cannot be started.
-        StoreError: the run store, the queue or the run's folder cannot be written.
+        StoreError: the queue or the run's folder cannot be written.
     """
     check_range("runs_at_once", runs_at_once, 1)
     folder = run_folder(run_id)
     look(folder)  # settles it, when it is dead
     _check_can_go_on(folder)
-    tracking.ensure_store()
     with settle_lock(folder):
         before, spec = _check_can_go_on(folder)
         processes.kill_leftovers(run_id)
         checkpoint = last_whole(folder / "checkpoints")
         old_launch = _readable(folder / "launch.json")
-        launch = {"started_at": old_launch.get("started_at") or before.started_at or now(), "fingerprint": spec.digest()}
+        report_to = check_trackers((*old_launch.get("report_to", ()), *report_to))
+        started_at = old_launch.get("started_at") or before.started_at or now()
+        launch = {"started_at": started_at, "fingerprint": spec.digest(), "report_to": report_to}
         for name in _OF_AN_ATTEMPT:
             (folder / name).unlink(missing_ok=True)
         write_json(folder / "launch.json", launch | _of_starter(runs_at_once))  # without a pid, before state.json is live again
@@ -187,20 +190,19 @@ def _leave_note(folder: Path, request: dict[str, Any]) -> None:
 
 
 def delete_run(run_id: str) -> None:
-    """Delete a run that has ended: its folder (log, checkpoints, adapter) and its record in the run store.
+    """Delete a run that has ended: its folder with log, values, checkpoints and adapter. What a tracker was told stays there.
 
     Raises:
         RunError: no run has this id, or it is still going.
-        StoreError: the run store cannot be opened; nothing is deleted then.
+        StoreError: the folder cannot be removed.
     """
     folder = run_folder(run_id)
     info = look(folder)
     if info.is_live:
         raise RunError(f"Run {run_id} is {info.state.status}; stop it first (`gelora stop {run_id}`), then delete it.")
-    if info.state.mlflow_run_id is not None:
-        tracking.forget(info.state.mlflow_run_id)
     queue.drop(run_id)
     try:
+        _remove_artifacts(info.state.mlflow_run_id)
         folder.rename(folder.with_name(f".deleted-{run_id}"))  # at once out of every list, however long the removal takes
         for doomed in folder.parent.glob(".deleted-*"):  # those too whose removal was cut short
             shutil.rmtree(doomed)
@@ -208,6 +210,13 @@ def delete_run(run_id: str) -> None:
         return  # somebody else deletes it at this moment
     except OSError as error:
         raise StoreError(f"The folder of {run_id} cannot be removed: {error}.") from error
+
+
+def _remove_artifacts(mlflow_run_id: str | None) -> None:
+    """The copy of the adapter that earlier versions made under GELORA_HOME/artifacts."""
+    copies = home() / "artifacts" / str(mlflow_run_id)
+    if mlflow_run_id is not None and mlflow_run_id.isalnum() and copies.is_dir() and not copies.is_symlink():
+        shutil.rmtree(copies)
 
 
 def _with_absolute_paths(spec: RunSpec) -> RunSpec:
@@ -241,7 +250,7 @@ def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: i
     command = [sys.executable, "-P", "-m", "gelora.runs.process.worker", folder.name]  # -P: the working folder's files shadow no module
     # Threads that wait without spinning: on a machine that is busy otherwise, spinning made a run up to ten times slower.
     environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
-    environment |= {"GELORA_HOME": str(home()), "MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONUNBUFFERED": "1"}
+    environment |= {"GELORA_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
     try:
         process = processes.start(command, folder / "log.txt", folder.name, environment)
     except OSError as error:

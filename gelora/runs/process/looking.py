@@ -1,7 +1,7 @@
 """The status of runs, the same for any number of dashboards and shells, since it is read from disk alone.
 
 Whoever finds a run whose process died without writing its end settles it: no process of it stays, and its end is written.
-Works on the records of a run's folder and its process; does not depend on training or MLflow.
+Works on the records of a run's folder and its process; does not depend on training.
 """
 
 import math
@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from gelora.errors import StoreError
 from gelora.runs.process import processes, reasons
-from gelora.runs.records import last_words, tracking
+from gelora.runs.records import last_words, trackers
 from gelora.runs.records.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
 from gelora.runs.training.checkpoints import last_whole
 
@@ -163,18 +163,25 @@ def _settle(folder: Path) -> RunState:
             state.ended_at, state.seconds_left, state.stage = now(), None, "ended"
             state.queue_place = None
             write_state(folder, state)
-        _close_in_store(state)
+        _close_in_mlflow(folder, state, launch)
     except StoreError as error:  # a full disk: say it now, write it down when there is room
         state.status = "failed" if state.status in LIVE else state.status
         state.reason = f"{state.reason or reasons.LOST} ({error})"
     return state
 
 
-def _close_in_store(state: RunState) -> None:
-    """Tell the run store too, beside the reader, which would wait for its libraries; a process that ends waits for it."""
-    if state.mlflow_run_id is not None:
-        arguments = (state.mlflow_run_id, state.status, state.reason)
-        threading.Thread(target=tracking.close, args=arguments, name="close").start()
+def _close_in_mlflow(folder: Path, state: RunState, launch: dict[str, Any]) -> None:
+    """Tell MLflow too, where the run reported to it: beside the reader, which would wait for a server."""
+
+    def act() -> None:
+        try:
+            trackers.close_in_mlflow(str(state.mlflow_run_id), state.status, state.reason)
+        except Exception as error:  # noqa: BLE001  (MLflow, SQLAlchemy and requests each have their own base of errors)
+            with (folder / "log.txt").open("a", encoding="utf-8") as log:
+                log.write(f"[{now()}] warning: MLflow was not told that the run is {state.status}: {error}\n")
+
+    if state.mlflow_run_id is not None and "mlflow" in launch.get("report_to", ()):
+        threading.Thread(target=act, name="close in MLflow").start()
 
 
 def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:

@@ -4,7 +4,7 @@ Does not depend on processes, queues or signals; called by the worker, and ended
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +22,12 @@ class Stop(Protocol):
     def arm(self, raises: bool) -> None: ...
 
 
-def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None]:
-    """Do the run, from its last whole checkpoint where it has one; returns its final status and reason."""
-    from gelora.runs.records.tracking import Tracker
+def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str] = ()) -> tuple[str, str | None]:
+    """Do the run, from its last whole checkpoint where it has one; returns its final status and reason.
+
+    report_to: the trackers that are told what it logs.
+    """
+    from gelora.runs.records.trackers import Trackers
 
     recorder.stage("loading the libraries")
     from gelora.runs.training.adapters import save_learner
@@ -38,12 +41,8 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     _quiet_libraries()
     folder = recorder.folder
     device = resolve_device(spec.training.device)
-    provenance = provenance_record.gather(spec, folder, device)
+    provenance_record.gather(spec, folder, device)
     recorder.notes(device=device)
-    stop.arm(raises=False)  # a record that is opened halfway would stay open for ever
-    recorder.tracker = Tracker(folder.name, _params(spec), provenance_record.tags(provenance), recorder.state.mlflow_run_id)
-    recorder.notes(mlflow_run_id=recorder.tracker.id)
-    stop.arm(raises=True)
 
     recorder.stage("loading data and model")
     checkpoint = last_whole(folder / "checkpoints")
@@ -61,11 +60,13 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
         n_adapter_params=learner.n_adapter_params,
         n_head_params=learner.n_head_params,
     )
+    provenance = provenance_record.add(folder, data_digest=task.texts_digest, model_revision=str(task.entry.revision))
+    stop.arm(raises=False)  # a tracker's run that is opened halfway would stay open for ever
+    params = _params(spec) | provenance_record.tags(provenance)
+    recorder.trackers = Trackers(report_to, folder, params, recorder.state.mlflow_run_id, recorder.warn)
+    recorder.notes(mlflow_run_id=recorder.trackers.mlflow_run_id)
+    stop.arm(raises=True)
     _describe(spec, recorder, task, learner)
-    facts = {"data_digest": task.texts_digest, "model_revision": str(task.entry.revision)}
-    provenance_record.add(folder, **facts)
-    for name, value in facts.items():
-        recorder.complain(recorder.tracker.tag(f"gelora.{name}", value))
     probe = GeometryProbe(task, learner.model, spec, plan, folder, recorder.values, recorder.say)
 
     stop.arm(raises=False)
@@ -75,7 +76,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop) -> tuple[str, str | None
     learner = _with_final_ranks(learner, probe.plan)
     recorder.notes(n_adapter_params=learner.n_adapter_params)
     adapter = save_learner(task, learner, folder / "adapter", recorder.latest())
-    recorder.complain(recorder.tracker.keep(adapter, "adapter"))
+    recorder.trackers.keep(adapter, "adapter")
     if done:
         return "finished", None
     return "stopped", f"stopped at step {recorder.state.step}; checkpoint and adapter are saved"

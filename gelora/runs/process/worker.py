@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         state = dataclasses.replace(state, slot=slot, queue_place=None)
         recorder = Recorder(folder, state)
         stop.arm(raises=True)
-        status, reason = work(spec, recorder, stop)
+        status, reason = work(spec, recorder, stop, (read_json(folder / "launch.json") or {}).get("report_to", ()))
     except StopRequested:
         status, reason = "stopped", _stopped_early(state)
     except Exception as error:  # noqa: BLE001  (every failure of a run ends as a sentence in its record)

@@ -1,6 +1,6 @@
 """What a run was made with and of, so that it can be repeated: versions, commit, digests, device, the command.
 
-Knows the run's spec and folder and the machine; knows nothing of training or MLflow. What is known only later (the digest
+Reads the run's spec and folder and the machine; does not depend on training or trackers. What is known only later (the digest
 of the rows drawn, the model's revision) is added then.
 """
 
@@ -56,21 +56,24 @@ def gather(spec: RunSpec, folder: Path, device: str) -> dict[str, Any]:
     return record
 
 
-def add(folder: Path, **facts: str | int | float | bool | None) -> None:
-    """Add facts that are known only after model and data are loaded: data_digest, model_revision, precision, ...
+def add(folder: Path, **facts: str | int | float | bool | None) -> dict[str, Any]:
+    """Add facts that are known only after model and data are loaded (data_digest, model_revision, precision, ...); returns all.
 
     Raises:
         StoreError: the file cannot be read or written.
     """
-    write_json(folder / _FILE, (read_json(folder / _FILE) or {}) | facts)
+    record = (read_json(folder / _FILE) or {}) | facts
+    write_json(folder / _FILE, record)
+    return record
 
 
 def tags(record: dict[str, Any]) -> dict[str, str]:
-    """The record as tags of a run store: `version.torch`, `gelora.git_commit`, ...; what is not known is left out."""
+    """The record as a tracker shows it: `version.torch`, `gelora.git_commit`, ...; what is not known is left out."""
     versions = {"python": record["python"]} | record["packages"]
     found = {f"version.{name}": version or "absent" for name, version in versions.items()}
     git = record["git"] or {}
     values = {name: record[name] for name in ("run_id", "command", "seed", "device_name", "platform")}
+    values |= {name: record.get(name) for name in ("data_digest", "model_revision")}
     values |= {"fingerprint": record["spec_digest"], "git_commit": git.get("commit"), "git_dirty": git.get("dirty")}
     return found | {f"gelora.{name}": str(value) for name, value in values.items() if value is not None}
 

@@ -1,6 +1,6 @@
 """The folder of a run and the records in it: what was asked (spec), who was started (launch), how it stands (state).
 
-Knows files and their content; starts no process and looks at none, and knows neither MLflow nor training. One writer
+Knows files and their content; starts no process and looks at none, and does not depend on training. One writer
 a file, so that nothing is lost: the starter writes spec.json and launch.json, the worker state.json, who stops a run
 stop.json. Only when the process is dead may another process write state.json.
 """

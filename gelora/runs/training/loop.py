@@ -1,6 +1,6 @@
 """The fine-tuning loop: Hugging Face's Trainer with what users expect of speed, resumed exactly, in smaller parts when memory is out.
 
-Works on a task, a learner and a training config; does not depend on processes, signals, MLflow or where reports go.
+Works on a task, a learner and a training config; does not depend on processes, signals or where reports go.
 """
 
 import dataclasses
