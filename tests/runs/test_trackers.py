@@ -17,13 +17,20 @@ def folder(tmp_path):
     return tmp_path / "a-run"
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The store of MLflow of all tests here: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
 @pytest.fixture
-def environment(monkeypatch, tmp_path):
-    """A store of MLflow; what trackers set is undone."""
+def environment(monkeypatch, store, tmp_path):
+    """That store, artifacts under tmp_path; what trackers set is undone."""
+    monkeypatch.chdir(tmp_path)
     for name in module._environment("", "x"):
         monkeypatch.setenv(name, "to be undone")
         monkeypatch.delenv(name)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
 
 
 @pytest.fixture
@@ -107,7 +114,7 @@ def test_a_resumed_run_goes_on_in_the_same_record_of_mlflow(folder, said, client
 
 @mlflow_is_there
 def test_a_run_whose_process_died_is_closed_in_mlflow(client):
-    open_run = client().create_run(client().create_experiment("gelora")).info.run_id
+    open_run = client().create_run(client().create_experiment("another")).info.run_id
     close_in_mlflow(open_run, "failed", "killed or lost")
     found = client().get_run(open_run)
     assert (found.info.status, found.data.tags["gelora.reason"]) == ("FAILED", "killed or lost")
