@@ -113,6 +113,18 @@ def test_a_resumed_run_goes_on_in_the_same_record_of_mlflow(folder, said, client
 
 
 @mlflow_is_there
+def test_without_a_server_mlflow_keeps_all_under_the_data_folder(folder, said, client, gelora_home, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    gelora_home.mkdir()
+    told = Trackers(("mlflow",), folder, {}, None, said.append)
+    told.keep(folder, "adapter")
+    told.end("finished", None)
+    found = client(f"sqlite:///{gelora_home / 'mlflow.db'}").get_run(told.mlflow_run_id)
+    assert found.info.artifact_uri.startswith((gelora_home / "artifacts").as_uri())
+    assert said == []
+
+
+@mlflow_is_there
 def test_a_run_whose_process_died_is_closed_in_mlflow(client):
     open_run = client().create_run(client().create_experiment("another")).info.run_id
     close_in_mlflow(open_run, "failed", "killed or lost")

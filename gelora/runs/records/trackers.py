@@ -94,6 +94,8 @@ class Trackers:
         self._arguments: Any = TrainingArguments(output_dir=str(folder), run_name=folder.name, report_to="none", use_cpu=True)
         self._arguments.to_dict = lambda: {name: str(value)[:_MAX_PARAM_CHARS] for name, value in params.items()}
         self._arguments.project, self._arguments.trackio_static_space_id = PROJECT, False
+        if "mlflow" in names and os.environ["MLFLOW_TRACKING_URI"] == _local_store():
+            _make_experiment()
         self._state, self._control = TrainerState(is_world_process_zero=True, is_local_process_zero=True), TrainerControl()
         for name in names:
             try:
@@ -178,6 +180,19 @@ def close_in_mlflow(mlflow_run_id: str, status: str, reason: str | None) -> None
     client.set_terminated(mlflow_run_id, _MLFLOW_STATUS.get(status, "FAILED"))
 
 
+def _local_store() -> str:
+    return f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def _make_experiment() -> None:
+    """The experiment of the store under GELORA_HOME, its files there too: MLflow would put them into the working folder."""
+    from mlflow.tracking import MlflowClient
+
+    name, client = os.environ["MLFLOW_EXPERIMENT_NAME"], MlflowClient(_local_store())
+    if client.get_experiment_by_name(name) is None:
+        client.create_experiment(name, artifact_location=(home() / "artifacts").as_uri())
+
+
 def _environment(run_name: str, mlflow_run_id: str | None) -> dict[str, str]:
     """What trackers read where a person has set nothing: our project, the same run after a resume, no telemetry, no long waits."""
     return {
@@ -185,7 +200,7 @@ def _environment(run_name: str, mlflow_run_id: str | None) -> dict[str, str]:
         "WANDB_RUN_ID": run_name,
         "WANDB_RESUME": "allow",
         "MLFLOW_EXPERIMENT_NAME": PROJECT,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home() / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": _local_store(),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
