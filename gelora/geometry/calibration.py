@@ -1,4 +1,4 @@
-"""Estimators held against the truth: manifolds of known dimension, drawn again and again, and what each estimator says of them.
+"""Calibration of estimators: repeated draws of manifolds of known dimension, and the estimate of each estimator on each draw.
 
 Does not depend on any estimator's formula or any manifold's shape.
 """

@@ -1,4 +1,4 @@
-"""What an estimator's answers to many draws of a manifold say together: bias, spread, how honest its intervals are.
+"""Bias, spread and interval coverage of an estimator over repeated draws of a manifold.
 
 Does not depend on estimators, or on how the answers were made.
 """

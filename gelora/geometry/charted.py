@@ -1,7 +1,7 @@
 """Manifolds of `synthetic` together with their exact tangent spaces, from the parametrisation that they are drawn by.
 
 The points are those of `synthetic` for the same arguments, to the last digit (a test holds both against each other). Does
-not depend on maps and estimators.
+not depend on maps or estimators.
 """
 
 from collections.abc import Callable

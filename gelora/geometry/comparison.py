@@ -1,4 +1,4 @@
-"""Two curves of dimensions beside each other: the difference at every layer with its interval, and what stands between the two.
+"""The difference of two curves of dimensions at every layer, with its interval, and which settings differ between the two.
 
 Reads IdProfiles; estimates nothing.
 """

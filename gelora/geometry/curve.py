@@ -1,4 +1,4 @@
-"""What a curve of dimensions says from layer to layer: the rise over each block, and where the curve hangs on scale.
+"""What a curve of dimensions says from layer to layer: rises with intervals, their resolution, and which layers are scale-dependent.
 
 Reads an IdProfile; estimates nothing.
 """

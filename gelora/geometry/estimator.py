@@ -1,4 +1,4 @@
-"""What all estimators share: parameters in the scikit-learn way, what they are fitted on, intervals.
+"""The base class of all estimators: scikit-learn's parameters and `fit`, input checks, confidence intervals.
 
 Does not depend on any estimator's formula.
 """

@@ -1,4 +1,4 @@
-"""Random halves of the rows, two and two the parts of one permutation, and the exact neighbor graph of a half.
+"""Random half-samples in complementary pairs (the two parts of one permutation), and the exact neighbor graph of a half.
 
 Does not depend on layers or estimators.
 """

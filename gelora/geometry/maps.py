@@ -1,6 +1,6 @@
 """Seeded smooth maps of a chosen rank, with their exact Jacobians, and the numerical rank of a matrix.
 
-Does not depend on manifolds and estimators; what a map does to a manifold is measured in `map_measurement`.
+Does not depend on manifolds or estimators; what a map does to a manifold is measured in `map_measurement`.
 """
 
 from dataclasses import dataclass

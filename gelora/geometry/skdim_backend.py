@@ -1,4 +1,4 @@
-"""Estimators of scikit-dimension by name, on our neighbors, their defects guarded.
+"""Estimators of scikit-dimension by name, on our neighbors, guarded against their known defects.
 
 Does not depend on layers. The only file that runs scikit-dimension's estimators; it is imported when one is asked for.
 """

@@ -1,4 +1,4 @@
-"""Manifolds of known dimension, to hold estimators against.
+"""Manifolds of known dimension, to test estimators on.
 
 Those of MANIFOLDS are drawn in as many coordinates as they need, then embedded isometrically in `width` coordinates by a
 random rotation, so that no axis is special; the benchmark set of scikit-dimension comes as that library draws it.

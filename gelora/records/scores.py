@@ -1,4 +1,4 @@
-"""Record of what model and data say of each matrix: one score a module, and EVA's spectrum of its inputs."""
+"""The record of module scores: one a matrix, and EVA's spectrum of its inputs."""
 
 import itertools
 import math

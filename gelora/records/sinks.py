@@ -1,4 +1,4 @@
-"""What was done about attention sinks while a sample was pooled, and what it changed, layer by layer.
+"""How attention sinks were treated while a sample was pooled, and what that changed, layer by layer.
 
 A sink is a token whose norm is far above that of the layer's other tokens: the first token of a decoder's text and some
 delimiters, in nearly every recent decoder.

@@ -1,6 +1,6 @@
 """The sources wing: where the vectors come from.
 
-Models and datasets that there are, samples of texts, a model's structure, hidden states. Names load their file when
+The catalog of models and datasets, samples of texts, a model's structure, hidden states. Names load their file when
 first used, so that asking for a dataset does not load torch.
 """
 

@@ -1,4 +1,4 @@
-"""Which models and datasets there are: bundled, in a local folder or on the hub; where they lie, and that they are the published ones.
+"""The catalog of models and datasets: bundled, in a local folder or on the hub; their folders and verified checksums.
 
 Finds models; what loads them is `gelora.sources.loading`. Does not depend on samples.
 """

@@ -1,4 +1,4 @@
-"""Delimited text as rows: the dialect is detected, then proved by reading every row; a row that does not fit is never bent.
+"""Delimited text as rows: the dialect is detected, then verified on every row; no row is changed to fit.
 
 clevercsv (van den Burg et al. 2019, https://doi.org/10.1007/s10618-019-00646-y) proposes the separator among those that stand in the
 header line, and settles quoting where two readings fit every row. On 44 small made files with a separator (four separators; quoted,

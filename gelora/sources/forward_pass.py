@@ -47,7 +47,7 @@ def pooled_states(
         progress: called with ("Hidden states", texts done, n), and for a second pass once more.
 
     Raises:
-        ModelError: the model's blocks cannot be listened to, or one text is too much for the GPU.
+        ModelError: no hook can be attached to the model's blocks, or one text is too much for the GPU.
         DataError: a layer's states are NaN or infinite, or every text is left out.
     """
     import torch

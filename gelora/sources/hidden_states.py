@@ -1,4 +1,4 @@
-"""A model and a sample become pooled hidden states of every layer: loaded or found in the cache, tokenised, passed, kept.
+"""Pooled hidden states of every layer of a model on a sample: from the cache, or tokenised, passed through the model and cached.
 
 Joins models and tokenizers; the pass itself is in `forward_pass`, how results are kept in `state_cache`.
 """

@@ -1,4 +1,4 @@
-"""The Hugging Face hub and its caches on disk: is a repository here, can it be had, and why not, in one sentence each.
+"""The Hugging Face hub and its caches on disk: is a repository cached, is it reachable, and why not, in one sentence each.
 
 Asks at most `HUB_SECONDS` before it says that there is no network. Does not depend on what a model or a dataset is.
 """

@@ -1,4 +1,4 @@
-"""A label column as classes or as numbers, each value kept by the text with which it is written: "01" is not "1".
+"""A label column as classes or as numbers, each value identified by the text with which it is written: "01" is not "1".
 
 Does not depend on files, texts, draws or models.
 """

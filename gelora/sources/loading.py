@@ -1,4 +1,4 @@
-"""A model's config, tokenizer and weights, loaded from the folder where it lies; never code that comes with them.
+"""A model's config, tokenizer and weights, loaded from a local folder; code that comes with them is never run.
 
 Does not depend on which models there are (`gelora.sources.catalog`).
 """

@@ -24,7 +24,7 @@ def suited_to(base: "nn.Module", texts: TokenizedSample, hidden_size: int) -> To
     """The texts, to be run without padding where the model's states depend on it.
 
     Raises:
-        ModelError: the model's blocks cannot be listened to.
+        ModelError: no hook can be attached to the model's blocks.
     """
     return replace(texts, is_padded=not depends_on_padding(base, texts, hidden_size))
 
@@ -39,7 +39,7 @@ def depends_on_padding(base: "nn.Module", texts: TokenizedSample, hidden_size: i
         hidden_size: its width.
 
     Raises:
-        ModelError: the model's blocks cannot be listened to, or it takes texts of one length alone.
+        ModelError: no hook can be attached to the model's blocks, or it takes texts of one length alone.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What a dataset looks like under the roles that its columns were given: first rows, counts, labels, what was taken for what.
+"""What a dataset looks like under the roles that its columns were given: first rows, counts, labels, and how each column is read.
 
 Does not depend on drawing, models or how a preview is shown.
 """

@@ -1,4 +1,4 @@
-"""Whether a table's first row names its columns: by rule, and asked where it is in doubt.
+"""Whether a table's first row names its columns: by rule; where the rule is unsure, an error asks the user.
 
 Takes rows of cells; does not depend on files, separators or quoting.
 """

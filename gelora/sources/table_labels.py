@@ -1,4 +1,4 @@
-"""The rows of a dataset that have texts, with their labels, none drawn: what samples are drawn from and tasks are trained on.
+"""All rows of a dataset that have text, with their labels: what samples are drawn from and tasks are trained on.
 
 Finds which rows have text and what labels mean; does not depend on drawing, splitting or models.
 """

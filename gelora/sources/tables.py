@@ -1,6 +1,6 @@
-"""Rows and columns of a dataset, wherever it lies: the bundled one, a local file, the hub; with the roles of its columns.
+"""Rows and columns of a dataset (bundled, a local file, or on the hub), with the roles of its columns.
 
-Reads rows from wherever they lie; does not depend on drawing, seeds or what labels mean.
+Does not depend on drawing, seeds or what labels mean.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the rows of pooling "tokens" are: which text each token stands in, and its words with some of those around it.
+"""The rows of pooling "tokens": the text of each token, and the token with some words of context.
 
 Tokenizes a sample once more; runs no model.
 """

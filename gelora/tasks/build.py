@@ -1,4 +1,4 @@
-"""From a run's spec to its task: data and model are gathered, and the kind's own file makes the task of them.
+"""From a run's spec to its task: data and model are loaded, and the kind's own file builds the task.
 
 Says which kind is built where; does not depend on a kind's rows, heads or metrics.
 """

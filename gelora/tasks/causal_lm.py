@@ -1,4 +1,4 @@
-"""Causal language modelling: documents in a row, an end-of-text token after each, cut into blocks of one length.
+"""Causal language modelling: documents concatenated, an end-of-text token after each, cut into blocks of one length.
 
 Makes blocks of documents; does not depend on prompts and answers, adapters or loops.
 """

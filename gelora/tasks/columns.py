@@ -1,4 +1,4 @@
-"""Which task a dataset's columns are made for, and which column is what: a proposal that a person can change.
+"""The task and column roles proposed for a dataset from its columns; a person can change them.
 
 By names and values of columns; does not depend on models or training.
 """

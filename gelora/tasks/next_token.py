@@ -1,4 +1,4 @@
-"""What the two kinds of language modelling share: what evaluation keeps, perplexity, and text that the model goes on with.
+"""What causal language modelling and instruction tuning share: token losses, perplexity, and generated text.
 
 Takes logits and labels, or generates; does not depend on where texts come from.
 """

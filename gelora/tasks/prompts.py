@@ -1,4 +1,4 @@
-"""How a conversation is put to a model, and which of its characters the model is to say: by its tokenizer's chat template, else
+"""A conversation as a prompt, and which of its characters are the model's answers: by its tokenizer's chat template, else
 under the headings that Alpaca made usual.
 
 Works on messages, texts and templates; does not depend on tokens' labels, models or data.

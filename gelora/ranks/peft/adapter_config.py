@@ -1,4 +1,4 @@
-"""What the adapter_config.json of a LoRA adapter says, checked: PEFT's fields and defaults, nothing that cannot be.
+"""The adapter_config.json of a LoRA adapter, validated: PEFT's fields and defaults.
 
 Does not depend on files or a model.
 """

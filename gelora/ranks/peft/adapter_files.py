@@ -1,4 +1,4 @@
-"""What the files of a LoRA adapter say, checked: its config, and the shapes of its weights.
+"""The files of a LoRA adapter, validated: its config, and the shapes of its weights.
 
 By PEFT's file names and keys; reads shapes without the numbers behind them. Does not depend on a model.
 """

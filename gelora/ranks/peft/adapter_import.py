@@ -1,4 +1,4 @@
-"""Anybody's LoRA adapter as a `RankPlan`: which rank and alpha it gives the modules of a model, and what else it trains.
+"""A LoRA adapter as a `RankPlan`: the rank and alpha that it gives each module of a model, and what else it trains.
 
 `adapter_files` reads the files, `adapter_models` finds the model and the modules that are named, `adapter_trial` has PEFT apply
 the config, `adapter_notes` says what is worth saying. Does not depend on weights of the model.

@@ -1,4 +1,4 @@
-"""What there is to say of an imported adapter: what it trains beside the ranks of its plan, counted, and what differs.
+"""Notes on an imported adapter: what it trains beside the ranks of its plan, with counts, and what differs from its files.
 
 Puts into words what `adapter_import` has found.
 """

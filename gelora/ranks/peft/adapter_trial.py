@@ -1,7 +1,7 @@
-"""What PEFT makes of an adapter's config: applied to the model without weights, counted there.
+"""A dry run of an adapter's config: PEFT applies it to the model without weights, and its parameters are counted.
 
-PEFT gets literal names only; what the config's expressions mean is found out before, under a time limit. Does not know
-files, and not what a plan is.
+PEFT gets literal names only; what the config's expressions mean is found out before, under a time limit. Does not depend
+on files or plans.
 """
 
 import re

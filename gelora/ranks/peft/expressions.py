@@ -1,4 +1,4 @@
-"""Regular expressions out of a stranger's file, which PEFT would give to Python's `re`: answered here under a time limit.
+"""Regular expressions from an untrusted config, which PEFT would give to Python's `re`: matched here under a time limit.
 
 PEFT puts an expression of its own round each field's text. One such text can keep `re` busy for hours on a single
 name, and no thread can stop it; `regex` looks at a clock. So no expression from a file ever reaches `re` with a name.

@@ -1,4 +1,4 @@
-"""Adapters that start as a part of the base weights (PiSSA, OLoRA): kept, put back, and saved as plain LoRA.
+"""Adapters initialised from the base weights (PiSSA, OLoRA): their initial factors, restored on resume, and saved as plain LoRA.
 
 Such an adapter's B·A begins as B0·A0, taken out of the base weights W. Whoever loads the adapter has W, not W - s·B0·A0,
 so that what is saved is the difference, plain LoRA of twice the rank (Meng et al. 2024, arXiv 2404.02948, appendix):

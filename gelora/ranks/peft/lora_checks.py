@@ -1,4 +1,4 @@
-"""Whether PEFT did with a model what was asked of it; where it did something else, that is an error.
+"""Checks that PEFT did with a model what was asked of it; anything else is an error.
 
 Reads PEFT's layers; builds no config. PEFT matches names leniently and only warns where nothing matched.
 """

@@ -1,4 +1,4 @@
-"""Adapters of a model in training get other ranks, in place: grown or cut, with Adam's moments carried along.
+"""Resizing the adapters of a model in training, in place: ranks grown or cut, with Adam's moments carried over.
 
 Changes PEFT's layers and config and the state of Adam; does not depend on dimensions, training loops or checkpoints.
 """

@@ -1,4 +1,4 @@
-"""Which whole parts of a model are trained: what a checkpoint lacks, the head alone, the biases, everything.
+"""Which parts of a model are trained whole: what a checkpoint lacks, the head alone, the biases, everything.
 
 These are the references that adapters are compared with. Does not depend on ranks, training loops or files.
 """

@@ -1,4 +1,4 @@
-"""Ranks changed by hand: another rank for some modules of a plan, and marked.
+"""Ranks edited by hand: other ranks for some modules of a plan, with what they were before.
 
 Pure arithmetic on records.
 """

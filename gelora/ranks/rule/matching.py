@@ -1,4 +1,4 @@
-"""Ranks that fit a budget of parameters: one unit of rank after another, to whom the next one is worth most.
+"""Ranks that fit a budget of parameters: rank units are added one at a time, each where it is worth most.
 
 Pure arithmetic on records; does not depend on how a module's worth was found.
 """

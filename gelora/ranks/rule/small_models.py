@@ -1,6 +1,6 @@
 """Two models small enough to be solved exactly: the Fisher information of a softmax layer, and the best update of each rank.
 
-numpy alone; what they show of the theory is said where they are drawn.
+Uses numpy alone; what they show of the theory is said where they are drawn.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One score a matrix from model and data: gradient, Fisher, EVA, weight spectrum.
+"""Module scores: one number for each matrix, from model and data, by gradient, Fisher, EVA or weight spectrum.
 
 Turns what the strategies measure into `ModuleScores`; model and losses are made ready in `prepared`, the variance of
 inputs is in `eva`. Does not depend on ranks or budgets.

@@ -1,4 +1,4 @@
-"""Model, matrices and rows made ready for scores, and the loss of the rows with its gradients: GoRA's mean |w * G| and Fisher.
+"""Model, matrices and rows prepared for module scores, and the loss of the rows with its gradients: GoRA's mean |w * G| and Fisher.
 
 The model is loaded once, on the device, frozen but for the matrices. Does not depend on how a score becomes a rank.
 """
