@@ -6,7 +6,7 @@ Does not depend on layers, nor on how neighbors are found.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from gelora.errors import DataError
 from gelora.geometry.cloud import PointCloud
@@ -96,7 +96,7 @@ class ABIDE(Estimator):
         if widest <= _LEAST_NEIGHBORS:
             raise DataError(f"{cloud.n_points} distinct points: a neighborhood of even density needs at least {_LEAST_NEIGHBORS + 2}.")
         log_radii, indices = np.log(cloud.lengths(widest)), cloud.graph(widest).indices[:, :widest]
-        threshold = float(stats.chi2.isf(self.alpha, 1))
+        threshold = float(scipy.stats.chi2.isf(self.alpha, 1))
         dimension = TwoNN().estimate(cloud).dimension_
         for _ in range(_MOST_ROUNDS):
             counts = _counts(log_radii, even_neighborhoods(log_radii, indices, dimension, threshold), dimension)
@@ -133,9 +133,9 @@ class _Counts:
         share = self.inner.sum() / self.within.sum()
         numbers, n_points = np.unique(self.within, return_counts=True)
         values = np.arange(numbers[-1] + 1)
-        law = n_points @ stats.binom.cdf(values, numbers[:, None], share) / len(self.within)
+        law = n_points @ scipy.stats.binom.cdf(values, numbers[:, None], share) / len(self.within)
         seen = np.cumsum(np.bincount(self.inner, minlength=len(values))) / len(self.inner)
-        return float(stats.kstwo.sf(np.abs(seen - law).max(), len(self.inner)))
+        return float(scipy.stats.kstwo.sf(np.abs(seen - law).max(), len(self.inner)))
 
 
 def even_neighborhoods(log_radii: np.ndarray, indices: np.ndarray, dimension: float, threshold: float) -> np.ndarray:

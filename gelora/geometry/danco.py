@@ -6,7 +6,7 @@ Does not depend on layers.
 from typing import Any
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from gelora.errors import DataError
 from gelora.geometry.cloud import PointCloud
@@ -116,7 +116,7 @@ class DANCo(Estimator):
         self.calibrated_, self.calibration_ = calibrated, calibration
         if best == 0:
             return 1.0
-        between = optimize.minimize_scalar(
+        between = scipy.optimize.minimize_scalar(
             lambda d: float(np.sum(_divergences(data, calibration.at(np.array([d])), k))),
             bounds=(candidates[best - 1], candidates[best + 1]),
             method="bounded",

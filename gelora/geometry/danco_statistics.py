@@ -6,7 +6,8 @@ Does not depend on calibration, estimates or layers.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from gelora.errors import DataError
 
@@ -82,7 +83,7 @@ def norm_exponent(logs: np.ndarray, n_neighbors: int) -> float:
     def score(x: float) -> float:
         return 1 / x - 1 + (n_neighbors - 1) * float(np.mean(relative * np.exp(-x * relative) / -np.expm1(-x * relative)))
 
-    return float(optimize.brentq(score, 1 - 1e-6, n_neighbors + 1e-6)) / mean
+    return float(scipy.optimize.brentq(score, 1 - 1e-6, n_neighbors + 1e-6)) / mean
 
 
 def neighbor_cosines(values: np.ndarray, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
