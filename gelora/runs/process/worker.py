@@ -188,7 +188,7 @@ def _print(text: str) -> None:
         return  # as above
 
 
-def _leave(code: int) -> NoReturn:
+def leave(code: int) -> NoReturn:
     """End at once, children first: taking the libraries down in order takes seconds that the next run in turn would wait."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -200,4 +200,4 @@ def _leave(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _leave(main())
+    leave(main())
