@@ -8,7 +8,7 @@ from app.shared import components, pipeline, run_parts
 from app.shared.run_words import count
 from gelora.errors import GeloraError
 from gelora.records import RunSpec
-from gelora.runs import list_runs, start_run
+from gelora.runs import keep_ready, list_runs, start_run
 
 
 def new_run() -> None:
@@ -31,6 +31,8 @@ def new_run() -> None:
         try:
             specs = form.specs_of(filled, chosen)
             can_start = intention.draw(specs, chosen, filled.runs_at_once)
+            if can_start:
+                keep_ready()  # while the person looks at what Start will do
         except GeloraError as error:
             st.info(str(error), icon=":material/info:")
             return

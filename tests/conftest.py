@@ -68,6 +68,16 @@ def bundled_sentences(tmp_path_factory) -> Path:
     return kept
 
 
+@pytest.fixture(scope="session")
+def libraries_loaded():
+    """Runs that this worker starts are forked off a process that has loaded the libraries once (10 s)."""
+    from gelora.runs import keep_ready
+    from gelora.runs.process import preloaded
+
+    keep_ready()
+    preloaded.wait_until_ready()
+
+
 @pytest.fixture
 def gelora_home(tmp_path, monkeypatch) -> Path:
     """A state folder for one test alone."""

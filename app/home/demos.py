@@ -15,7 +15,7 @@ from gelora.errors import Cancelled, InputError
 from gelora.measurements import Job, MeasurementSpec, Quantity
 from gelora.ranks import allocate_ranks
 from gelora.records import RunSpec, TrainingConfig
-from gelora.runs import list_runs, start_run
+from gelora.runs import keep_ready, list_runs, start_run
 
 _RISES = {"n": 500, "estimators": ["twonn", "mle"], "offset": 2}  # a sample of the bundled sentences at which some point estimates rise
 TRAINING = TrainingConfig(n_train=1200, n_eval=200, epochs=1.0, max_length=64, probe_size=128)
@@ -87,6 +87,8 @@ def start(measurement: MeasurementSpec, wanted: Quantity, offset: int) -> Traini
 
 def _train(measurement: MeasurementSpec, wanted: Quantity, offset: int, job: TrainingDemo) -> None:
     measuring = measurements().start(measurement, wanted)
+    if measuring is not None:
+        keep_ready()  # while it is measured
     while measuring is not None and not measuring.wait(0.1):
         try:
             job.progress(measuring.stage, measuring.done, measuring.total)

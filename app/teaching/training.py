@@ -17,7 +17,7 @@ from app.teaching.recorded_run import ESTIMATOR, Harvest, find_run, harvest, rec
 from app.teaching.steps import GAINS, Question, gain_answer, gain_margin, last_layer_move, move_answer, run_finding, signed, verdict
 from gelora.errors import GeloraError
 from gelora.records import RunSpec
-from gelora.runs import RunInfo, list_runs, start_run
+from gelora.runs import RunInfo, keep_ready, list_runs, start_run
 
 
 def ask_for_run() -> None:
@@ -64,6 +64,7 @@ def _started(runs: list[RunInfo]) -> RunInfo | None:
         st.session_state["_joined"] = there.id
         st.rerun()  # with its id in the address
     if not st.session_state.get("_run_asked"):
+        keep_ready()
         st.button("Start the training", key="teach_start", type="primary", on_click=ask_for_run)
         return None
     st.session_state["_run_asked"] = False

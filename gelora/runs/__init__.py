@@ -3,7 +3,7 @@
 The face of the wing. Importing it loads no torch; each function loads what it needs when it is called.
 """
 
-from gelora.runs.process.jobs import delete_run, resume_run, start_run, stop_run
+from gelora.runs.process.jobs import delete_run, keep_ready, resume_run, start_run, stop_run
 from gelora.runs.process.looking import list_runs, run_info, wait_for
 from gelora.runs.records.experiments import (
     METHOD_WORDS,
@@ -34,6 +34,7 @@ __all__ = [
     "geometry",
     "history",
     "installed_trackers",
+    "keep_ready",
     "list_runs",
     "log_tail",
     "pareto_front",

@@ -23,7 +23,7 @@ time.sleep(600)
 
 
 @pytest.fixture
-def started():
+def started(libraries_loaded):
     """start(spec) -> run id; whatever still runs at the end of the test is stopped."""
     ids = []
 

@@ -57,7 +57,7 @@ def curves_of(run_id):
 
 
 @pytest.mark.parametrize("kind", ["classification", "causal-lm"])
-def test_the_weights_are_those_of_a_run_that_was_never_killed(kind, tmp_path, monkeypatch):
+def test_the_weights_are_those_of_a_run_that_was_never_killed(kind, tmp_path, monkeypatch, libraries_loaded):
     monkeypatch.setenv("GELORA_HOME", str(tmp_path / "home"))
     spec = spec_of(kind, tmp_path)
     whole = start_run(spec)

@@ -17,7 +17,7 @@ SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfi
 
 
 @pytest.fixture
-def started():
+def started(libraries_loaded):
     """start(spec) -> run id; whatever still runs at the end of the test is stopped."""
     ids = []
 

@@ -20,7 +20,7 @@ import psutil
 from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import home
 from gelora.records import RunSpec, check_range
-from gelora.runs.process import processes, queue
+from gelora.runs.process import preloaded, processes, queue
 from gelora.runs.process.looking import look, process_of, settle_lock
 from gelora.runs.records.state import (
     LIVE,
@@ -248,11 +248,9 @@ def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: i
     ticket = queue.take(folder.name, spec.training.device, runs_at_once)
     launch = launch | _of_starter(runs_at_once) | {"taken_at_ns": ticket.taken_at_ns}
     command = [sys.executable, "-P", "-m", "gelora.runs.process.worker", folder.name]  # -P: the working folder's files shadow no module
-    # Threads that wait without spinning: on a machine that is busy otherwise, spinning made a run up to ten times slower.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
-    environment |= {"GELORA_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
+    log, environment = folder / "log.txt", _environment()
     try:
-        process = processes.start(command, folder / "log.txt", folder.name, environment)
+        process = preloaded.fork_run(folder.name, log, environment) or processes.start(command, log, folder.name, environment)
     except OSError as error:
         queue.drop(folder.name)
         raise RunError(f"The run's process cannot be started: {error}. Check memory and the limit on processes, then try again.") from error
@@ -270,7 +268,23 @@ def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: i
         raise
 
 
-def _fetch(process: "subprocess.Popen[bytes]", folder: Path) -> None:
+def _environment() -> dict[str, str]:
+    """The environment of a run's process."""
+    # Threads that wait without spinning: on a machine that is busy otherwise, spinning made a run up to ten times slower.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ
+    return environment | {"GELORA_HOME": str(home()), "PYTHONUNBUFFERED": "1"}
+
+
+def keep_ready() -> None:
+    """Have the libraries loaded for the runs that this process will start: they then begin at once, not after seconds.
+
+    Returns at once; a run that starts sooner is started as ever. For who starts runs again and again: a process that holds
+    the libraries in memory waits as long as this one lives.
+    """
+    preloaded.keep_ready(_environment())
+
+
+def _fetch(process: "subprocess.Popen[bytes] | preloaded.ForkedRun", folder: Path) -> None:
     """Wait for the end of a process; how it ended goes to exit.json, for those who find a run without a last word."""
     returncode = process.wait()
     if returncode == 0:

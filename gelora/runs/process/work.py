@@ -4,6 +4,7 @@ Does not depend on processes, queues or signals; called by the worker, and ended
 """
 
 import dataclasses
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +39,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
     from gelora.runs.training.reallocation import plan_in_use
     from gelora.tasks import build_task
 
+    gc.freeze()  # the libraries' objects stay: to look through them at every collection takes seconds
     _quiet_libraries()
     folder = recorder.folder
     device = resolve_device(spec.training.device)

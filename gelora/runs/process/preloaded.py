@@ -6,6 +6,7 @@ of queues or records. On Linux alone: elsewhere libraries do not survive a fork.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import select
@@ -15,18 +16,31 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from gelora.errors import RunError
-from gelora.runs.processes import MARK
+from gelora.runs.process.processes import MARK
 
 _ANSWER_SECONDS = 10.0
+_POLL_SECONDS = 0.1
 _ROOM = "_" * 80  # a placeholder for a run's id, in the memory that the system shows as a process's environment
 _MOST_BYTES = 65536
-# What libraries read when it is used, not when they are loaded.
-_READ_LATE = ("GELORA_HOME", "PYTEST_CURRENT_TEST", MARK)
+# Variables that libraries read when they are loaded begin so: a run whose starter has others cannot be forked.
+_READ_AT_LOADING = ("HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TORCH_", "PYTORCH_", "CUDA_", "OMP_", "MKL_", "OPENBLAS_", "PYTHON", "LD_")
+
+_LIBRARIES = (
+    "gelora.runs.process.work",
+    "gelora.runs.training.adapters",
+    "gelora.runs.training.geometry_probe",
+    "gelora.runs.training.loop",
+    "gelora.runs.training.methods",
+    "sklearn.metrics",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+)
 
 
 class ForkedRun:
@@ -51,11 +65,11 @@ class _Preloaded:
     """The process that has the libraries, as seen by the one that starts runs."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment, self._code = _read_early(environment), _code_state()
+        self._environment, self._code = _read_at_loading(environment), _code_state()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gelora.runs.preloaded", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "gelora.runs.process.preloaded", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -69,7 +83,11 @@ class _Preloaded:
 
     def is_of_use(self, environment: Mapping[str, str]) -> bool:
         """Whether a run it forks would be the run that a fresh process is: alive, the same code, the same environment."""
-        return self._process.poll() is None and self._code == _code_state() and self._environment == _read_early(environment)
+        return not self.has_ended() and self._code == _code_state() and self._environment == _read_at_loading(environment)
+
+    def has_ended(self) -> bool:
+        """Whether there is no such process any more."""
+        return self._process.poll() is not None
 
     def is_ready(self) -> bool:
         """Whether the libraries are loaded."""
@@ -125,6 +143,17 @@ def keep_ready(environment: Mapping[str, str]) -> None:
         _kept.append(_Preloaded(environment))
 
 
+def wait_until_ready() -> bool:
+    """Wait for the libraries; False when nobody loads them."""
+    while True:
+        with _kept_lock:
+            if not _kept or _kept[0].has_ended():
+                return False
+            if _kept[0].is_ready():
+                return True
+        time.sleep(_POLL_SECONDS)
+
+
 def fork_run(run_id: str, log: Path, environment: Mapping[str, str]) -> ForkedRun | None:
     """A run's process that has the libraries already; None where none is ready, or it would not be as a fresh one."""
     with _kept_lock:
@@ -141,13 +170,13 @@ def _forget() -> None:
         _kept.pop().end()
 
 
-def _read_early(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name not in _READ_LATE}
+def _read_at_loading(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_LOADING)}
 
 
 def _code_state() -> tuple[int, int]:
     """Number of our files and when the last was changed: a run is of the code that lies on disk when it starts."""
-    times = [file.stat().st_mtime_ns for file in Path(__file__).parents[1].rglob("*.py")]
+    times = [file.stat().st_mtime_ns for file in Path(__file__).parents[2].rglob("*.py")]
     return len(times), max(times)
 
 
@@ -189,17 +218,9 @@ def serve(channel: socket.socket) -> None:
 
 
 def _load() -> None:
-    """Everything that a run imports, so far as it computes nothing."""
-    import sklearn.metrics  # noqa: F401
-    from mlflow.tracking import MlflowClient  # noqa: F401
-    from torch import _dynamo  # noqa: F401
-    from transformers.models.auto import modeling_auto, tokenization_auto  # noqa: F401
-
-    from gelora.runs import worker
-    from gelora.runs.work import load_libraries
-
-    load_libraries()
-    worker.__name__  # noqa: B018
+    """Import what a run imports; nothing is computed, since threads that have worked do not survive a fork either."""
+    for module in _LIBRARIES:
+        importlib.import_module(module)
 
 
 def _has_gpu_open() -> bool:
@@ -224,7 +245,7 @@ def _be_the_run(request: dict, log: int, not_its_own: list[int], room: int) -> N
     """What the child does: become a run's process in all that others see of it, run, and end."""
     code = 1
     try:
-        from gelora.runs import worker
+        from gelora.runs.process import worker
 
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
