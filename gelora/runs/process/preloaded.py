@@ -225,7 +225,7 @@ def _load() -> None:
 
 def _has_gpu_open() -> bool:
     """Whether a library has begun CUDA, which no child could use then."""
-    return any(os.readlink(link).startswith("/dev/nvidia-uvm") for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    return any(link.resolve() == Path("/dev/nvidia-uvm") for link in Path("/proc/self/fd").iterdir())
 
 
 def _tell_ends(answers: dict[int, int]) -> None:
