@@ -1,6 +1,7 @@
 """What the dashboard's tests share: a running dashboard, a real browser, a tiny model with a file of sentences."""
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -18,6 +19,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))  # for made_profiles
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components_are_looked_for_once():
+    """Each AppTest reads the metadata of every installed package, for components; what is installed stays as it is meanwhile."""
+    from streamlit.components.v2 import manifest_scanner
+
+    manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 @dataclass

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from made_runs import write_run
 from streamlit.testing.v1 import AppTest
-from tiny_models import save_tiny_model
 
 from app.shared import measuring
 from gelora.errors import DataError
+from gelora.home import runs_dir
 from gelora.measurements import MeasurementSpec
 from gelora.records import DataChoice
 from gelora.sensitivity import VARIATIONS
@@ -290,21 +291,11 @@ def test_what_is_taken_along_gives_the_plans_ranks_in_peft(tiny, tmp_path):
         assert set(config.target_modules) == set(expected.target_modules)
 
 
-def test_a_run_whose_loss_is_no_number_is_shown_as_failed(tiny, tmp_path):
-    from safetensors.numpy import load_file, save_file
-
-    from gelora.ranks import uniform_ranks
-    from gelora.records import DataChoice, RunSpec, TrainingConfig
-    from gelora.runs import start_run, wait_for
-    from gelora.sources import model_structure
-
-    model = save_tiny_model("bert", tmp_path / "overflowing")
-    weights = {name: values.copy() for name, values in load_file(model / "model.safetensors").items()}
-    weights["encoder.layer.2.output.dense.weight"].fill(3e38)
-    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
-    plan = uniform_ranks(model_structure(str(model)), 2)
-    run_id = start_run(RunSpec(str(model), DataChoice(tiny[1]), plan, TrainingConfig(n_train=80, n_eval=20, max_length=32)))
-    wait_for(run_id)
+def test_a_run_whose_loss_is_no_number_is_shown_as_failed(tiny, gelora_home):
+    """As such a run leaves it: see tests/runs/test_detached_runs.py."""
+    reason = "diverged: the loss became nan at step 1; lower the learning rate (now 0.001)"
+    ended = {"status": "failed", "reason": reason, "step": 1, "metrics": {"majority_accuracy": 0.5}}
+    run_id = write_run(runs_dir(), "20260301-100000-tiny-rows-aaaa", model=tiny[0], data=tiny[1], state=ended).name
     app = open_app("finetune", model=tiny[0], data=tiny[1], n="100", run=run_id)
     assert not app.exception
     assert f"✗ {run_id}: failed" in [heading.value for heading in app.subheader]
