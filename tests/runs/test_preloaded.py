@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gelora.runs import log_tail, run_info, start_run, stop_run, wait_for
+from gelora.runs import list_runs, log_tail, run_info, start_run, stop_run, wait_for
 from gelora.runs.process import preloaded, processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="libraries survive a fork on Linux alone")
@@ -29,8 +29,10 @@ time.sleep(600)
 
 @pytest.fixture
 def loader(libraries_loaded):
-    """The process that has the libraries for this one."""
-    return psutil.Process(preloaded._kept[0]._process.pid)
+    """The process that has the libraries for this one; at the end no run goes on."""
+    yield psutil.Process(preloaded._kept[0]._process.pid)
+    for info in list_runs():
+        stop_run(info.id, grace_seconds=0)
 
 
 def wait_until(condition, seconds=120):
@@ -43,21 +45,21 @@ def wait_until(condition, seconds=120):
 def test_a_forked_run_is_a_process_of_its_own(make_spec, loader):
     run_id = start_run(make_spec(epochs=1000))
     info = run_info(run_id)
-    assert psutil.Process(info.pid).ppid() == loader.pid
-    wait_until(lambda: run_info(run_id).step >= 1)
-    assert (os.getsid(info.pid), os.getpgid(info.pid)) == (info.pid, info.pid)
-    assert [process.pid for process in processes.of_run(run_id)] == [info.pid]
-    assert psutil.Process(info.pid).cwd() == str(Path.cwd())
-    assert stop_run(run_id).status == "stopped", log_tail(run_id)
+    assert psutil.Process(info.state.pid).ppid() == loader.pid
+    wait_until(lambda: run_info(run_id).state.step >= 1)
+    assert (os.getsid(info.state.pid), os.getpgid(info.state.pid)) == (info.state.pid, info.state.pid)
+    assert [process.pid for process in processes.of_run(run_id)] == [info.state.pid]
+    assert psutil.Process(info.state.pid).cwd() == str(Path.cwd())
+    assert stop_run(run_id).state.status == "stopped", log_tail(run_id)
     assert processes.of_run(run_id) == []
 
 
 def test_how_a_forked_run_ended_is_known(make_spec, loader):
     run_id = start_run(make_spec(epochs=1000))
-    wait_until(lambda: run_info(run_id).status == "running")
-    os.kill(run_info(run_id).pid, signal.SIGKILL)
+    wait_until(lambda: run_info(run_id).state.status == "running")
+    os.kill(run_info(run_id).state.pid, signal.SIGKILL)
     info = wait_for(run_id)
-    assert info.status == "failed" and info.reason.startswith("killed"), info.reason
+    assert info.state.status == "failed" and info.state.reason.startswith("killed"), info.state.reason
 
 
 @pytest.mark.parametrize(("name", "value"), [("HF_HOME", "/elsewhere"), ("CUDA_VISIBLE_DEVICES", "1"), ("OMP_NUM_THREADS", "7")])
@@ -80,4 +82,4 @@ def test_it_goes_with_its_starter_and_the_run_goes_on(make_spec):
     starter.stdout.close()
     wait_until(lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == psutil.STATUS_ZOMBIE)
     info = wait_for(run_id)
-    assert (info.status, info.step) == ("finished", 12), log_tail(run_id)
+    assert (info.state.status, info.state.step) == ("finished", 12), log_tail(run_id)

@@ -168,6 +168,7 @@ def test_process_that_cannot_be_started_leaves_the_run_as_it_was(gelora_home, mo
         raise OSError("no memory")
 
     monkeypatch.setattr("gelora.runs.process.processes.start", refuse)
+    monkeypatch.setattr("gelora.runs.process.preloaded.fork_run", lambda *_: None)
     folder = create_folder(SPEC)
     write_state(folder, RunState(status="stopped", reason="stopped at step 3", step=3))
     with pytest.raises(RunError, match="cannot be started: no memory"):
