@@ -109,8 +109,8 @@ class Resolution:
 def resolution(profile: IdProfile, estimator: str) -> Resolution | None:
     """What rise the profile's sample size resolves by `estimator`: half the width of a block's interval (root mean square over blocks).
 
-    That it falls as 1 / N is an
-    assumption, which `benchmarks/independent_samples.py` holds against sentences; bias does not fall with it.
+    Its square is taken to fall as 1 / N, which `benchmarks/independent_samples.py` holds against sentences; bias does not
+    fall with it.
 
     Returns:
         None where no rise has an interval, or where none varies (an estimator that counts whole directions).
@@ -139,10 +139,10 @@ def resolution_sentence(profile: IdProfile, estimators: Sequence[str] | None = N
         return None
     parts = "; ".join(f"{ESTIMATORS[r.estimator].label} {r.rise:.1f}" for r in found)
     coarse = [r for r in found if r.rise > 1]
-    needs = " and ".join(f"about {r.n_samples_for(1):,} by {ESTIMATORS[r.estimator].label}" for r in coarse)
     rows = "vectors" if profile.pooling == "tokens" else "texts"
+    needs = ", ".join(f"{r.n_samples_for(1):,} by {ESTIMATORS[r.estimator].label}" for r in coarse)
     return f"Smallest rise that {found[0].n_samples:,} {rows} resolve: {parts}." + (
-        f" A rise of 1.0 needs {needs} {rows}." if needs else ""
+        f" {rows.capitalize()} that a rise of 1.0 needs, about: {needs}." if needs else ""
     )
 
 

@@ -108,7 +108,7 @@ def test_resolution_is_what_an_interval_needs_to_exclude_zero(make):
     assert (found.n_samples, found.n_samples_for(found.rise / 10), found.n_samples_for(100.0)) == (3, 300, 1)
     assert resolution(profile, "danco") is None
     assert resolution_sentence(profile) == (
-        "Smallest rise that 3 texts resolve: TwoNN 1.4; MLE 1.4. A rise of 1.0 needs about 6 by TwoNN and about 6 by MLE texts."
+        "Smallest rise that 3 texts resolve: TwoNN 1.4; MLE 1.4. Texts that a rise of 1.0 needs, about: 6 by TwoNN, 6 by MLE."
     )
     assert resolution_sentence(profile, ["danco"]) is None
     with pytest.raises(InputError, match=r"rise is 0.0; .* above 0"):
