@@ -36,16 +36,6 @@ def labelled_file(tmp_path) -> str:
 
 
 @pytest.fixture
-def paired_file(tmp_path) -> str:
-    rows = sentences(160)
-    pairs = [{"sentence1": a, "sentence2": b, "label": int(x == y)} for (a, x), (b, y) in zip(rows[:80], rows[80:][::-1], strict=True)]
-    rng = random.Random(1)
-    for row in pairs:
-        row["label"] = rng.randint(0, 1)
-    return write_rows(tmp_path / "pairs.jsonl", pairs)
-
-
-@pytest.fixture
 def scored_file(tmp_path) -> str:
     return write_rows(tmp_path / "scored.jsonl", [{"text": t, "label": len(t) / 20 + y} for t, y in sentences(64)])
 
