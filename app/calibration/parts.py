@@ -1,9 +1,8 @@
 """The Calibration page's work in the background, and its parts: progress, table, one estimator in detail.
 
-Knows how answers are made and kept; the figures are those of `app.charts.calibration`.
+Draws with Streamlit; the figures are those of `app.charts.calibration`.
 """
 
-import functools
 from collections.abc import Sequence
 
 import pandas as pd
@@ -12,6 +11,7 @@ import streamlit as st
 from app.calibration.choices import N_SAMPLES, SWEEPS, CalibrationSpec, calibration_spec
 from app.charts.look import estimator_style, minus
 from app.shared import progress
+from app.shared.background import Background
 from app.shared.cache import pool
 from app.shared.redraw import in_place
 from app.shared.run_words import listed
@@ -33,22 +33,6 @@ from gelora.measurements import Job
 N_NEIGHBORS = 20
 
 
-def answers(wanted: CalibrationSpec) -> tuple[Trial, ...] | None:
-    """The finished answers, or None."""
-    found: tuple[Trial, ...] | None = pool().result("calibrate", wanted)
-    return found
-
-
-def job_of(wanted: CalibrationSpec) -> Job | None:
-    """The work under way or ended for this calibration, or None."""
-    return pool().job("calibrate", wanted)
-
-
-def start(wanted: CalibrationSpec) -> None:
-    """Begin, or join what is under way; one calibration at a time."""
-    pool().start(("calibrate", wanted), functools.partial(_calibrate, wanted), Job(), "The calibration", "fewer points or a smaller width")
-
-
 def _calibrate(wanted: CalibrationSpec, job: Job) -> tuple[Trial, ...]:
     with pool().turn(job, "calibration"):
         return calibrate(
@@ -59,6 +43,9 @@ def _calibrate(wanted: CalibrationSpec, job: Job) -> tuple[Trial, ...]:
             interval=wanted.interval,
             progress=job.progress,
         )
+
+
+CALIBRATION = Background("calibrate", _calibrate, "The calibration", "fewer points or a smaller width")
 
 
 # the parts of the page
@@ -95,7 +82,7 @@ def trials_or_invitation(wanted: CalibrationSpec) -> tuple[CalibrationSpec, tupl
 
     What differs from `wanted` is stale. Draws the progress of work under way, its error, or what the old answers are of.
     """
-    trials, job = answers(wanted), job_of(wanted)
+    trials, job = CALIBRATION.answer(wanted), CALIBRATION.job(wanted)
     busy = job is not None and not job.is_over
     if trials is not None:
         st.session_state["_calibrated"] = (wanted, trials)
@@ -127,7 +114,7 @@ def _start_button(words: str, wanted: CalibrationSpec) -> None:
         st.info("Choose at least one estimator.", icon=":material/info:")
     elif st.button(words, type="primary", key="calibrate"):
         wanted.cases()  # what is not legal is said at once
-        start(wanted)
+        CALIBRATION.start(wanted)
         st.rerun()
 
 

@@ -14,7 +14,7 @@ from app.shared import data_preview
 from app.shared.repeat_run import held_out_words
 from app.shared.run_words import TASK_WORDS
 from gelora.errors import GeloraError
-from gelora.measurements import Kept
+from gelora.measurements import IdentityCache
 from gelora.records import TASK_KINDS, DataChoice
 from gelora.sources import READABLE, Table, labelled_rows, names_a_file
 from gelora.tasks import PRESETS, Proposal, apply_preset, propose_for
@@ -167,8 +167,8 @@ def _preview(task: TaskChoice) -> None:
             data_preview.draw(found.preview)
 
 
-_PROPOSALS: Kept[Proposal] = Kept(16)
-_CLASSES: Kept[int] = Kept(16)
+_PROPOSALS: IdentityCache[Proposal] = IdentityCache(16)
+_CLASSES: IdentityCache[int] = IdentityCache(16)
 
 
 def _n_classes(table: Table, proposal: Proposal) -> int:

@@ -13,8 +13,8 @@ import streamlit as st
 from app import state
 from app.home import demos
 from app.shared import components, measuring, pipeline, progress
-from app.shared.aside import aside
 from app.shared.cache import measurements
+from app.shared.lookups import ask
 from app.shared.pipeline import Station
 from app.shared.redraw import in_place, poll
 from app.shared.run_reading import short_name
@@ -146,7 +146,7 @@ def last_runs(runs: Sequence[RunInfo]) -> None:
 def _is_loss_there() -> bool:
     """Whether the losses that were missing are there now."""
     pending = st.session_state.get("_loss_pending", set())
-    return bool(pending) and all(aside().ask(key, list)[0] for key in pending)
+    return bool(pending) and all(ask(key, list)[0] for key in pending)
 
 
 def _words(run: RunInfo) -> str:
@@ -158,7 +158,7 @@ def _words(run: RunInfo) -> str:
 def _loss_of(run: RunInfo) -> list[float] | None:
     """The run's losses in order; None while the store is being read, which the page does not wait for."""
     key = f"loss {run.id} {run.state.status} {run.state.attempts}"
-    known, losses = aside().ask(key, lambda: [value for _, value in history(run.id).get("loss", [])], 3.0 if run.is_live else None)
+    known, losses = ask(key, lambda: [value for _, value in history(run.id).get("loss", [])], 3.0 if run.is_live else None)
     if not known:
         st.session_state["_loss_pending"].add(key)
         return None

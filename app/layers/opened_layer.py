@@ -4,18 +4,19 @@ Draws with Streamlit what `app.layers.opening` has opened; views that are texts 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
 from app import state
 from app.charts import opened as charts, scales as scale_charts
-from app.layers import opening, texts
-from app.layers.opening import Opening, OpeningJob
+from app.layers import texts
+from app.layers.opening import OPENING, Opening
 from app.shared import components, figures, measuring, progress
 from app.shared.cache import measurements
 from gelora.errors import DataError, InputError
-from gelora.measurements import Quantity
+from gelora.measurements import Job, Quantity
 from gelora.opened_layer import OpenedLayer
 from gelora.records import IdProfile
 
@@ -74,14 +75,11 @@ def _step(by: int, last: int) -> None:
 def _opened(profile: IdProfile, layer: int) -> OpenedLayer | None:
     """The opened layer; without it the work under way, or why it ended and what to do."""
     wanted = Opening(state.measurement(), layer)
-    job = opening.job_of(wanted)  # first: what ends after this look at the job makes the page run again
-    opened = opening.opened(wanted)
-    if opened is None and (job is None or (job.is_over and not job.error and not job.lacks_states)):
-        opening.start(wanted)
-        job = opening.job_of(wanted)
-        if job is not None:
-            job.wait(_AT_ONCE_SECONDS)
-        opened = opening.opened(wanted)
+    job = OPENING.job(wanted)
+    if job is None:
+        job = OPENING.start(wanted)
+        job.wait(_AT_ONCE_SECONDS)
+    opened = OPENING.answer(wanted) if job.is_over else None  # what ends after this look at the job makes the page run again
     if opened is None:
         _say(wanted, job)
         return None
@@ -95,20 +93,19 @@ def _opened(profile: IdProfile, layer: int) -> OpenedLayer | None:
     return opened
 
 
-def _say(wanted: Opening, job: OpeningJob | None) -> None:
-    if job is None:
-        return  # forgotten since
+def _say(wanted: Opening, job: Job) -> None:
+    again = (replace(wanted, may_run_model=True),)
     if not job.is_over:
         progress.follow(job, "cancel_open")
     elif job.error:
         progress.end(job)
-        st.button("Open it again", key="open_again", on_click=opening.start, args=(wanted, job.may_run_model))
+        st.button("Open it again", key="open_again", on_click=OPENING.begin, args=again)
     else:
         st.info(
             "The hidden states of this measurement are not on the disk any more; the texts must go through the model once again.",
             icon=":material/info:",
         )
-        st.button("Open it", key="open_anew", icon=":material/play_arrow:", on_click=opening.start, args=(wanted, True))
+        st.button("Open it", key="open_anew", icon=":material/play_arrow:", on_click=OPENING.begin, args=again)
 
 
 # views

@@ -1,11 +1,12 @@
 """Layers opened in the background, once for all tabs; the last ones are kept in memory.
 
-Knows when a layer is opened and what that may cost; draws nothing.
+Draws nothing.
 """
 
 import contextlib
 from dataclasses import dataclass
 
+from app.shared.background import Background
 from app.shared.cache import pool
 from gelora.measurements import Job, MeasurementSpec, warm_up
 from gelora.opened_layer import OpenedLayer, open_layer
@@ -14,54 +15,28 @@ from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample, 
 
 @dataclass(frozen=True)
 class Opening:
-    """Which layer of which measurement."""
+    """Which layer of which measurement; may_run_model: also where the hidden states are not kept on disk."""
 
     measurement: MeasurementSpec
     layer: int
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What the work in the background is kept under."""
-        return "open-layer", self.measurement.key(self.layer)
+    may_run_model: bool = False
 
 
-@dataclass(kw_only=True)
-class OpeningJob(Job):
-    """One layer being opened. may_run_model: also where the states are not kept; lacks_states: it ended since they are not."""
-
-    wanted: Opening
-    may_run_model: bool
-    lacks_states: bool = False
-
-
-def opened(wanted: Opening) -> OpenedLayer | None:
-    """The opened layer, or None."""
-    found: OpenedLayer | None = pool().result(*wanted.key)
-    return found
-
-
-def job_of(wanted: Opening) -> OpeningJob | None:
-    """The work under way, or how it ended; None when there was none."""
-    job = pool().job(*wanted.key)
-    return job if isinstance(job, OpeningJob) else None
-
-
-def start(wanted: Opening, may_run_model: bool = False) -> None:
-    """Begin, or join what is under way. Kept states are read at once; only a pass through the model waits for its turn."""
-    job = OpeningJob(wanted=wanted, may_run_model=may_run_model)
-    pool().start(wanted.key, _open, job, "Opening the layer", "fewer samples or a smaller model")
-
-
-def _open(job: OpeningJob) -> OpenedLayer | None:
-    wanted, progress = job.wanted.measurement, job.progress
-    progress("Reading the texts", 0, 0)
-    sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
-    kept = states_kept(wanted.model, sample, **wanted.extraction()) is not None
-    if not kept and not job.may_run_model:
-        job.lacks_states = True
+def _open(wanted: Opening, job: Job) -> OpenedLayer | None:
+    """The opened layer; None where the states are not kept and the model may not run. Only a pass through it waits for its turn."""
+    spec = wanted.measurement
+    job.progress("Reading the texts", 0, 0)
+    sample = load_sample(spec.data, spec.n_samples, spec.seed, distinct=spec.distinct, progress=job.progress)
+    kept = states_kept(spec.model, sample, **spec.extraction()) is not None
+    if not kept and not wanted.may_run_model:
         return None
-    if not kept or wanted.pooling == "tokens":  # the one needs torch, the other a tokenizer
-        warm_up().wait(progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
+    if not kept or spec.pooling == "tokens":  # the one needs torch, the other a tokenizer
+        warm_up().wait(job.progress, data_too=spec.data.dataset == BUNDLED_DATASET)
     with contextlib.nullcontext() if kept else pool().turn(job):
-        states = extract_hidden_states(wanted.model, sample, **wanted.extraction(), device="cpu" if kept else "auto", progress=progress)
-    return open_layer(states, sample, job.wanted.layer, progress=progress)
+        states = extract_hidden_states(spec.model, sample, **spec.extraction(), device="cpu" if kept else "auto", progress=job.progress)
+    return open_layer(states, sample, wanted.layer, progress=job.progress)
+
+
+OPENING = Background(
+    "open-layer", _open, "Opening the layer", "fewer samples or a smaller model", key=lambda wanted: wanted.measurement.key(wanted.layer)
+)

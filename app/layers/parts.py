@@ -13,7 +13,7 @@ from app.shared import components, figures, measuring
 from app.shared.cache import measurements
 from app.shared.redraw import in_place
 from gelora.geometry import BASELINES, sign_agreement
-from gelora.measurements import Kept, Quantity
+from gelora.measurements import IdentityCache, Quantity
 from gelora.ranks import rank_agreement
 from gelora.records import ONE_DIRECTION, IdProfile, RankPlan
 from gelora.sensitivity import VARIATIONS
@@ -79,7 +79,7 @@ def layer_clicked() -> None:
         st.session_state["view"] = st.session_state["view"] or state.VIEWS[0]
 
 
-_ALTERNATIVES: Kept[dict[str, go.Figure]] = Kept(16)
+_ALTERNATIVES: IdentityCache[dict[str, go.Figure]] = IdentityCache(16)
 
 
 @in_place

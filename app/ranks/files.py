@@ -15,7 +15,7 @@ import streamlit as st
 from app import state
 from app.ranks.tables import module_rows
 from app.shared import components, measuring, planning, shell
-from app.shared.cache import measurements
+from app.shared.cache import measurements, store
 from gelora.errors import GeloraError, InputError
 from gelora.measurements import MeasurementSpec, ResultStore
 from gelora.ranks import export_lora_config, plan_from_adapter
@@ -25,10 +25,9 @@ from gelora.sources import decoded, kind_of, unpacked
 KINDS = ["json", "gz", "safetensors", "bin"]
 
 
-@st.cache_resource(show_spinner=False)
 def _plans() -> ResultStore[RankPlan]:
     """Plans that were imported, by digest, so that a link to them lives on."""
-    return ResultStore("plans", RankPlan, lambda old, new: new)
+    return store("plans", RankPlan)
 
 
 def plan_beside(plan: RankPlan) -> tuple[str, RankPlan] | None:

@@ -1,6 +1,6 @@
 """The lower half of the Ranks page: every strategy at one budget, every module's rank, uniform LoRA beside it.
 
-Draws with Streamlit; plans come from `app.shared.planning`, scores of matrices from `app.shared.scoring`.
+Draws with Streamlit; plans come from `app.shared.planning`, module scores from `app.shared.scoring`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     """Every strategy at the rule's cost at most, and which of them is to be used."""
     st.subheader("Strategies at this budget")
     wanted = planning.scoring_of(rule.target_modules)
-    job = scoring.job_of(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
+    job = scoring.SCORING.job(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
     at_work, n_results = (job, job.n_results) if job is not None and not job.is_over else (None, 0)
     plans, reasons = planning.all_strategies(rule, profile)
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
@@ -32,7 +32,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
             "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
             help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",
         ):  # fmt: skip
-            scoring.start(wanted)
+            scoring.SCORING.start(wanted)
             st.rerun()
     if at_work is not None:
         progress.follow(at_work, "cancel_scoring", n_results=n_results)

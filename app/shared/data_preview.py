@@ -1,27 +1,20 @@
-"""The chosen data read beside the page, once for all tabs: what a page may say of them, and the preview that it shows.
+"""The chosen data read in the background, once for all tabs: what a page may say of them, and the preview that it shows.
 
 An answer is that of a file's path, size and time, or of a hub dataset on this machine; what lies elsewhere is not fetched unasked.
 """
 
-import contextlib
-import logging
-import threading
-import time
-from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as NotYet
 from dataclasses import dataclass
 
 import streamlit as st
 
 from app import state
+from app.shared.background import Background
 from app.shared.redraw import in_place, poll
 from app.shared.run_words import count
-from gelora.errors import GeloraError
-from gelora.measurements import file_state, key_of
+from gelora.measurements import Job, file_state, key_of
 from gelora.records import DataChoice
 from gelora.sources import DataPreview, Table, data_at_hand, preview_of, read_table
 
-logger = logging.getLogger(__name__)
 _KEPT = 6  # tables in memory; the one looked at longest ago goes first
 _WAIT_SECONDS = 0.6  # a small file is read by then, and the page does not flicker
 _ERROR_STANDS_SECONDS = 60.0
@@ -37,54 +30,30 @@ class Reading:
     preview: DataPreview
 
 
-class Readings:
-    """The last datasets that were read, by choice and by the file as it is now; two threads read."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read-data")
-        self._lock = threading.Lock()
-        self._held: OrderedDict[str, tuple[Future[Reading | str], float]] = OrderedDict()
-
-    def ask(self, choice: DataChoice, with_labels: bool = True) -> Reading | str | None:
-        """The data, the sentence that says why they cannot be read, or None while they are being read."""
-        key = key_of(choice.to_json(), with_labels, file_state(choice.dataset))
-        with self._lock:
-            held = self._held.get(key)
-            if held is None or self._is_old(held):
-                held = self._held[key] = (self._pool.submit(_read, choice, with_labels), time.monotonic())
-            self._held.move_to_end(key)
-            while len(self._held) > _KEPT:
-                self._held.popitem(last=False)
-        with contextlib.suppress(NotYet):
-            return held[0].result(timeout=_WAIT_SECONDS)
-        return None
-
-    @staticmethod
-    def _is_old(held: tuple[Future[Reading | str], float]) -> bool:
-        """An error may have gone by now: the hub is back, the disk is there."""
-        return held[0].done() and isinstance(held[0].result(), str) and time.monotonic() - held[1] > _ERROR_STANDS_SECONDS
+def _read(wanted: tuple[DataChoice, bool], job: Job) -> Reading:
+    choice, with_labels = wanted
+    table = read_table(choice)
+    return Reading(table, preview_of(table, with_labels=with_labels))
 
 
-def _read(choice: DataChoice, with_labels: bool) -> Reading | str:
-    try:
-        table = read_table(choice)
-        return Reading(table, preview_of(table, with_labels=with_labels))
-    except GeloraError as error:
-        return str(error)
-    except Exception:  # the thread's last resort: the page says that something is wrong, the log has the traceback
-        logger.exception("Reading %s failed", choice.dataset)
-        return f"{choice.dataset} cannot be read: an unexpected error, whose details are in the dashboard's log."
-
-
-@st.cache_resource(show_spinner=False)
-def readings() -> Readings:
-    """The server's one of them."""
-    return Readings()
+_READING = Background(
+    "read-data",
+    _read,
+    "Reading the data",
+    "a smaller file",
+    key=lambda wanted: key_of(wanted[0].to_json(), wanted[1], file_state(wanted[0].dataset)),
+    kept=_KEPT,
+)
 
 
 def of(choice: DataChoice, with_labels: bool = True) -> Reading | str | None:
-    """As `Readings.ask`."""
-    return readings().ask(choice, with_labels)
+    """The data, the sentence that says why they cannot be read, or None while they are being read."""
+    job = _READING.job((choice, with_labels))
+    if job is None or (job.error and job.seconds_since_end > _ERROR_STANDS_SECONDS):  # the hub may be back, the disk there
+        job = _READING.start((choice, with_labels))
+    if not job.wait(_WAIT_SECONDS):
+        return None
+    return job.error or _READING.answer((choice, with_labels))
 
 
 def is_here(choice: DataChoice) -> bool:

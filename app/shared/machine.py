@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import streamlit as st
 
-from app.shared.aside import aside
+from app.shared.lookups import ask
 from app.shared.redraw import poll
 from app.shared.run_words import size
 from gelora.doctor import GpuMemory, gpu_memory, gpu_of_driver, package_versions
@@ -40,7 +40,7 @@ def n_cores() -> int:
 
 def network() -> str | None:
     """Whether the hub is reachable, in words; None while that is being asked. The answer is at most a minute old."""
-    known, answer = aside().ask("network", _ask_network, stale_after_seconds=_NETWORK_SECONDS)
+    known, answer = ask("network", _ask_network, stale_after_seconds=_NETWORK_SECONDS)
     return answer or "not known" if known else None
 
 
@@ -53,7 +53,7 @@ def facts() -> dict[str, str | None]:
     """Title and words of every fact; None: being found out."""
     memory = psutil.virtual_memory()
     folder = home()
-    known, versions = aside().ask("versions", package_versions)
+    known, versions = ask("versions", package_versions)
     shown = " · ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions) if known and versions else None
     return {
         "Device": device(),
@@ -95,7 +95,7 @@ def _gpu() -> tuple[bool, GpuMemory | None]:
     torch = sys.modules.get("torch")  # never import it for a page
     if torch is not None and hasattr(torch, "cuda"):
         return True, gpu_memory()
-    return aside().ask("gpu", gpu_of_driver)
+    return ask("gpu", gpu_of_driver)
 
 
 def _short(folder: Path) -> str:

@@ -10,8 +10,8 @@ import streamlit as st
 
 from app import state
 from app.shared import data_preview, measuring, planning
-from app.shared.aside import aside
 from app.shared.cache import measurements
+from app.shared.lookups import ask
 from app.shared.run_words import count, main_metric, metric_word, short_path, size
 from gelora.errors import GeloraError
 from gelora.measurements import WAITING, MeasurementSpec, MeasuringJob, file_state, is_warming_up
@@ -185,5 +185,5 @@ def _bytes_kept(wanted: MeasurementSpec, profile: IdProfile | None) -> int | Non
         return states_kept(wanted.model, sample, **wanted.extraction())
 
     identity = ("states", wanted.sentence(), file_state(wanted.data.dataset), file_state(wanted.model), profile is not None)
-    answer: int | None = aside().ask(str(identity), look, stale_after_seconds=60)[1]
+    answer: int | None = ask(str(identity), look, stale_after_seconds=60)[1]
     return answer

@@ -12,7 +12,7 @@ from app.shared import measuring, scoring
 from app.shared.cache import structure
 from app.shared.scoring import Scoring
 from gelora.errors import GeloraError, InputError
-from gelora.measurements import Kept
+from gelora.measurements import IdentityCache
 from gelora.ranks import (
     STRATEGIES,
     allocate_ranks,
@@ -56,7 +56,7 @@ def rule_plan(profile: IdProfile | None, estimator: str | None = None) -> RankPl
     return _RULE_PLANS.get(profile, key, lambda: _rule_plan(profile, *key))
 
 
-_RULE_PLANS: Kept[RankPlan] = Kept(256)
+_RULE_PLANS: IdentityCache[RankPlan] = IdentityCache(256)
 
 
 def _rule_plan(profile: IdProfile, targets: str, match: str, offset: int, rounding: str, scale: float, estimator: str) -> RankPlan:

@@ -1,14 +1,12 @@
 """Scores of a model's matrices (gradient, Fisher, EVA, spectrum), measured in the background and kept for all tabs.
 
-Knows when that work is done and where its answers lie; draws nothing.
+Draws nothing.
 """
 
-import functools
 from dataclasses import asdict, dataclass
 
-import streamlit as st
-
-from app.shared.cache import pool
+from app.shared.background import Background
+from app.shared.cache import pool, store
 from gelora.errors import DataError, InputError
 from gelora.measurements import Job, ResultStore, device_of_work, file_state, key_of, warm_up
 from gelora.ranks import STRATEGIES, module_scores
@@ -26,9 +24,8 @@ class Scoring:
     max_length: int
 
 
-@st.cache_resource(show_spinner=False)
 def _scores() -> ResultStore[ModuleScores]:
-    return ResultStore("scores", ModuleScores, lambda old, new: new)
+    return store("scores", ModuleScores)
 
 
 def scores_of(wanted: Scoring, strategy: str) -> ModuleScores | None:
@@ -39,18 +36,6 @@ def scores_of(wanted: Scoring, strategy: str) -> ModuleScores | None:
 def missing(wanted: Scoring) -> list[str]:
     """The strategies whose scores are not measured."""
     return [strategy for strategy in SCORE_STRATEGIES if scores_of(wanted, strategy) is None]
-
-
-def job_of(wanted: Scoring) -> Job | None:
-    """The work under way or ended for these choices, or None."""
-    return pool().job("score-matrices", wanted)
-
-
-def start(wanted: Scoring) -> None:
-    """Begin to measure what is missing, or join what is under way."""
-    pool().start(
-        ("score-matrices", wanted), functools.partial(_score, wanted), Job(), "The scoring", "fewer target modules or a smaller model"
-    )
 
 
 def _score(wanted: Scoring, job: Job) -> None:
@@ -72,6 +57,10 @@ def _score(wanted: Scoring, job: Job) -> None:
             job.n_results += 1
     if reasons:
         raise DataError(" ".join(reasons))
+
+
+SCORING = Background("score-modules", _score, "Scoring the modules", "fewer target modules or a smaller model")
+"""Measures what is missing of a `Scoring`; the answers are in the store."""
 
 
 def _key(wanted: Scoring, strategy: str) -> str:

@@ -1,12 +1,12 @@
 """Where a chosen model or dataset comes from, in a few words: bundled, local or the hub; here or to be fetched; size; licence.
 
-Asks the sources; what only the hub knows is asked beside the page. Draws nothing.
+Asks the sources; what only the hub knows is looked up in the background. Draws nothing.
 """
 
 from pathlib import Path
 
 from app.shared import machine
-from app.shared.aside import aside
+from app.shared.lookups import ask
 from app.shared.run_words import size
 from gelora.records import DataChoice
 from gelora.sources import HubFacts, bundled_datasets, bundled_models, data_at_hand, hub_facts, model_at_hand, models_fetched, names_a_file
@@ -39,7 +39,7 @@ def data_words(choice: DataChoice) -> str:
 
 def fetched() -> tuple[str, ...]:
     """The hub's models that are here, as far as that is known by now."""
-    known, names = aside().ask("models fetched", models_fetched, _LOOK_AGAIN_SECONDS)
+    known, names = ask("models fetched", models_fetched, _LOOK_AGAIN_SECONDS)
     return tuple(names or ()) if known else ()
 
 
@@ -51,7 +51,7 @@ def _elsewhere(name: str, kind: str) -> str:
         return "not here; asking whether the hub can be reached …"
     if not machine.is_online():
         return "not here, and the hub is unreachable"
-    known, facts = aside().ask(f"facts of {kind} {name}", lambda: hub_facts(name, kind))
+    known, facts = ask(f"facts of {kind} {name}", lambda: hub_facts(name, kind))
     if not known:
         return "not here; asking the hub …"
     if not isinstance(facts, HubFacts):

@@ -163,7 +163,7 @@ def _measure(wanted: MeasurementSpec, quantity: Quantity) -> None:
 
 def _ratios() -> Ratios | None:
     wanted = state.measurement()
-    job = ratios.job_of(wanted)
+    job = ratios.MAKING.job(wanted)
     if job is not None and not job.is_over:
         progress.follow(job, "teach_cancel")
         return None

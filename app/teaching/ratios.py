@@ -3,13 +3,12 @@
 Work in the background, for all tabs; draws nothing.
 """
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
-import streamlit as st
 
-from app.shared.cache import pool
+from app.shared.background import Background
+from app.shared.cache import pool, store
 from gelora.errors import DataError
 from gelora.geometry import TwoNN
 from gelora.measurements import Job, MeasurementSpec, ResultStore, warm_up
@@ -39,9 +38,8 @@ class Ratios(Record):
             object.__setattr__(self, name, read_only(getattr(self, name), np.float64))
 
 
-@st.cache_resource(show_spinner=False)
 def _kept() -> ResultStore[Ratios]:
-    return ResultStore("ratios", Ratios, lambda old, new: new)
+    return store("ratios", Ratios)
 
 
 def ratios(wanted: MeasurementSpec) -> Ratios | None:
@@ -49,17 +47,11 @@ def ratios(wanted: MeasurementSpec) -> Ratios | None:
     return _kept().find(_key(wanted))
 
 
-def job_of(wanted: MeasurementSpec) -> Job | None:
-    """The job of this measurement, under way or ended, or None."""
-    return pool().job("ratios", _key(wanted))
-
-
 def start(wanted: MeasurementSpec) -> Job | None:
     """Begin to make them, or join the job that is at it; None when they are there."""
     if ratios(wanted) is not None:
         return None
-    work = functools.partial(_make, wanted)
-    return pool().start(("ratios", _key(wanted)), work, Job(), "Step 1", "fewer samples or a smaller model")
+    return MAKING.start(wanted)
 
 
 def _make(wanted: MeasurementSpec, job: Job) -> None:
@@ -91,3 +83,6 @@ def ratios_of(wanted: MeasurementSpec, job: Job) -> Ratios:
 
 def _key(wanted: MeasurementSpec) -> str:
     return wanted.key(_FORMAT)
+
+
+MAKING = Background("ratios", _make, "Step 1", "fewer samples or a smaller model", key=_key)

@@ -1,9 +1,8 @@
 """A card of the Theory page: the Jacobian of one block of the chosen model, probed in the background and kept for all tabs.
 
-Knows when that work is done and draws what came of it; what is probed is `gelora.sources.probe_block`.
+Draws with Streamlit; what is probed is `gelora.sources.probe_block`.
 """
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from app import state
 from app.charts import theory as charts
 from app.charts.theory import Mark, Spectrum
 from app.shared import figures, measuring, progress
+from app.shared.background import Background
 from app.shared.cache import pool
 from app.theory.maps import verdict_words
 from gelora.measurements import Job, MeasurementSpec, device_of_work, warm_up
@@ -37,22 +37,6 @@ class Probing:
         return f"block {self.block} of {m.model} on {m.data.dataset}, {self.n_points} points, {self.n_probes} probes"
 
 
-def probed(wanted: Probing) -> BlockJacobian | None:
-    """The answer, or None."""
-    found: BlockJacobian | None = pool().result("probe-block", wanted)
-    return found
-
-
-def job_of(wanted: Probing) -> Job | None:
-    """The work under way or ended for these choices, or None."""
-    return pool().job("probe-block", wanted)
-
-
-def start(wanted: Probing) -> None:
-    """Begin, or join what is under way, in turn with all other work on models."""
-    pool().start(("probe-block", wanted), functools.partial(_probe, wanted), Job(), "The probing", "fewer probes or a smaller model")
-
-
 def _probe(wanted: Probing, job: Job) -> BlockJacobian:
     m = wanted.measurement
     with pool().turn(job):
@@ -65,6 +49,9 @@ def _probe(wanted: Probing, job: Job) -> BlockJacobian:
             )  # fmt: skip
 
 
+PROBING = Background("probe-block", _probe, "The probing", "fewer probes or a smaller model")
+
+
 def real_block() -> None:
     """The choices, the work under way, and what it gave."""
     chosen, profile = st.session_state, measuring.current_profile()
@@ -75,10 +62,10 @@ def real_block() -> None:
         st.number_input("Points", 1, 16, key="th_points", width=112, help="One position of each of so many texts.")
         st.number_input("Probes", 1, 16_384, key="th_probes", width=112, help="As many as the model is wide show the whole Jacobian.")
         wanted = Probing(state.measurement(), chosen["th_block"], chosen["th_probes"], chosen["th_points"])
-        job, found = job_of(wanted), probed(wanted)
+        job, found = PROBING.job(wanted), PROBING.answer(wanted)
         at_work = job if job is not None and not job.is_over and found is None else None
         if found is None and at_work is None:
-            st.button("Probe this block", key="probe_block", type="primary", on_click=start, args=(wanted,))
+            st.button("Probe this block", key="probe_block", type="primary", on_click=PROBING.begin, args=(wanted,))
     with st.container():
         if at_work is not None:
             progress.follow(at_work, "cancel_probe")

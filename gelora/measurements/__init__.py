@@ -1,6 +1,6 @@
 """The measurements wing: a measurement by what it is of, where its results are kept, and how it is carried out.
 
-The command line and the dashboard share it, so that the one finds what the other measured. Knows nothing of pages.
+The command line and the dashboard share it, so that the one finds what the other measured. Does not depend on pages.
 Names load their file when first used.
 """
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gelora.measurements.background import Measurements as Measurements, MeasuringJob as MeasuringJob
     from gelora.measurements.durations import seconds_of as seconds_of
+    from gelora.measurements.identity_cache import IdentityCache as IdentityCache
     from gelora.measurements.jobs import WAITING as WAITING, Job as Job, TaskPool as TaskPool
-    from gelora.measurements.kept import Kept as Kept
     from gelora.measurements.measuring import (
         device_of_work as device_of_work,
         measure as measure,
@@ -27,7 +27,7 @@ _FILE_OF = {
     **dict.fromkeys(("Measurements", "MeasuringJob"), "background"),
     "seconds_of": "durations",
     **dict.fromkeys(("WAITING", "Job", "TaskPool"), "jobs"),
-    "Kept": "kept",
+    "IdentityCache": "identity_cache",
     **dict.fromkeys(("device_of_work", "measure", "measured", "only", "profile_store"), "measuring"),
     "Quantity": "quantity",
     "MeasurementSpec": "spec",

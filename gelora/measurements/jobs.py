@@ -1,6 +1,6 @@
 """Work in the background, done once for all who ask: one piece of it, whose turn it is, and the pool of all of it.
 
-Knows how work is begun, joined, followed and cancelled; not what is done.
+Does not depend on what is done.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ class Job:
     stage_started: float = field(default_factory=time.monotonic)
     error: str | None = None
     result: Any = None
+    ended: float | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
     _over: threading.Event = field(default_factory=threading.Event)
 
@@ -58,14 +59,13 @@ class Job:
         """Whether the work has ended, well or not."""
         return self._over.is_set()
 
-    @contextlib.contextmanager
-    def to_its_end(self, what: str, smaller: str) -> Iterator[None]:
-        """Around the work itself: what goes wrong becomes one sentence in `error`, and after it the job is over.
+    def run(self, work: Callable[[], Any], what: str, smaller: str) -> None:
+        """Do the work: what it returns is the `result`, what goes wrong one sentence in `error`; after it the job is over.
 
         what: the work in a word or two, as in "The measurement"; smaller: what to choose where the memory is too small.
         """
         try:
-            yield
+            self.result = work()
         except GeloraError as error:
             self.error = str(error)
         except MemoryError:
@@ -74,11 +74,17 @@ class Job:
             logger.exception("%s failed", what)
             self.error = f"{what} failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
         finally:
+            self.ended = time.monotonic()
             self._over.set()
 
     def wait(self, timeout_seconds: float) -> bool:
         """Wait for the end; returns whether it came."""
         return self._over.wait(timeout_seconds)
+
+    @property
+    def seconds_since_end(self) -> float:
+        """How long it is over; 0 while it is under way."""
+        return 0.0 if self.ended is None else time.monotonic() - self.ended
 
     @property
     def seconds_left(self) -> float | None:
@@ -147,10 +153,10 @@ class TaskPool:
             self._jobs.move_to_end(key)
             return job.result
 
-    def start(self, key: Key, work: Callable[[AnyJob], Any], job: AnyJob, what: str, smaller: str) -> AnyJob:
+    def start(self, key: Key, work: Callable[[AnyJob], Any], job: AnyJob, what: str, smaller: str, kept: int | None = None) -> AnyJob:
         """Begin `work` on `job` in a thread, or join the one under way; one that was cancelled is not joined.
 
-        what, smaller: of `Job.to_its_end`.
+        what, smaller: of `Job.run`; kept: how many ended ones of this kind stay, as many as the pool keeps unless given.
         """
         with self._lock:
             held = self._jobs.get(key)
@@ -159,9 +165,9 @@ class TaskPool:
             self._jobs[key] = job
             self._jobs.move_to_end(key)
             ended = [k for k, old in self._jobs.items() if k[0] == key[0] and old.is_over]
-            for old in ended[: max(0, len(ended) - self._kept)]:
+            for old in ended[: max(0, len(ended) - (self._kept if kept is None else kept))]:
                 del self._jobs[old]
-        threading.Thread(target=_run, args=(job, work, what, smaller), name=str(key[0]), daemon=True).start()
+        threading.Thread(target=job.run, args=(lambda: work(job), what, smaller), name=str(key[0]), daemon=True).start()
         return job
 
     def forget(self, *prefix: Hashable) -> None:
@@ -175,8 +181,3 @@ class TaskPool:
         with self._lock:
             turns = self._lines[line]
         return turns.next(lambda: job.progress(WAITING, 0, 0))
-
-
-def _run(job: AnyJob, work: Callable[[AnyJob], Any], what: str, smaller: str) -> None:
-    with job.to_its_end(what, smaller):
-        job.result = work(job)

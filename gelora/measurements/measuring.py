@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles, unlike_layers
-from gelora.measurements.kept import Kept
+from gelora.measurements.identity_cache import IdentityCache
 from gelora.measurements.quantity import Quantity
 from gelora.measurements.spec import MeasurementSpec
 from gelora.measurements.store import ResultStore
@@ -121,7 +121,7 @@ def only(profile: IdProfile, names: Sequence[str]) -> IdProfile:
     return _RESTRICTED.get(profile, tuple(names), lambda: _only(profile, names))
 
 
-_RESTRICTED: Kept[IdProfile] = Kept(32)
+_RESTRICTED: IdentityCache[IdProfile] = IdentityCache(32)
 
 
 def _only(profile: IdProfile, names: Sequence[str]) -> IdProfile:

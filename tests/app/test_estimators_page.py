@@ -136,15 +136,14 @@ def test_the_choices_are_in_the_url_and_nonsense_is_ignored():
 
 
 def test_cancel_ends_the_work_and_says_so():
-    from app.calibration.parts import answers, job_of, start
+    from app.calibration.parts import CALIBRATION
 
     wanted = chosen(cal_n=2000, cal_seeds=20)
-    start(wanted)
-    job = job_of(wanted)
+    job = CALIBRATION.start(wanted)
     job.cancel()
     assert job.wait(120)
     assert "cancelled" in job.error
-    assert answers(wanted) is None
+    assert CALIBRATION.answer(wanted) is None
 
 
 # the figures

@@ -132,11 +132,10 @@ def test_the_last_three_runs_lead_to_their_live_view(tiny):
 
 
 def test_what_is_on_this_machine_is_said(tiny, tmp_path):
-    from app.shared.aside import aside
+    from app.shared.cache import pool
 
     app = home(tiny)
-    for future, _ in list(aside()._asked.values()):
-        future.result(60)
+    assert all(job.wait(60) for job in pool().jobs("lookup"))
     said = " ".join(e.proto.body for e in app.run().get("html"))
     for words in ("Device", "Memory", "GB free", str(tmp_path / "home"), "Network", "torch 2"):
         assert words in said

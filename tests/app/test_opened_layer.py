@@ -54,17 +54,17 @@ def measured_states(tiny):
 
 
 def test_nothing_is_opened_before_a_view_is_chosen(tiny):
-    from app.layers import opening
+    from app.layers.opening import OPENING, Opening
 
     app = open_layers(*tiny, n="70")
     assert not app.exception and not app.error
     assert "opens the layer" in said(app.caption)
-    wanted = opening.Opening(MeasurementSpec(tiny[0], DataChoice(tiny[1]), 70, 0, True, "mean", 128), 1)
-    assert opening.opened(wanted) is None and opening.job_of(wanted) is None
+    wanted = Opening(MeasurementSpec(tiny[0], DataChoice(tiny[1]), 70, 0, True, "mean", 128), 1)
+    assert OPENING.answer(wanted) is None and OPENING.job(wanted) is None
     app.session_state["view"] = "duplicates"
     app = opened(app)
     assert app.query_params["view"] == "duplicates"
-    assert opening.opened(wanted) is not None
+    assert OPENING.answer(wanted) is not None
 
 
 def test_neighbors_are_the_nearest_texts_by_brute_force(tiny, measured_states):

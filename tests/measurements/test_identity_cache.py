@@ -2,7 +2,7 @@
 
 import pytest
 
-from gelora.measurements import Kept
+from gelora.measurements import IdentityCache
 
 
 class Given:
@@ -10,7 +10,7 @@ class Given:
 
 
 def test_an_answer_is_made_once_for_a_record_and_a_key():
-    kept, made = Kept[list](8), []
+    kept, made = IdentityCache[list](8), []
     record = Given()
     for key in ("a", "a", "b"):
         kept.get(record, key, lambda: made.append(1) or [len(made)])
@@ -20,13 +20,13 @@ def test_an_answer_is_made_once_for_a_record_and_a_key():
 
 
 def test_a_record_that_is_held_cannot_be_taken_for_another():
-    kept = Kept[str](100)
+    kept = IdentityCache[str](100)
     for i in range(50):  # without a hold, CPython gives the same id again at once
         assert kept.get(Given(), "", lambda i=i: str(i)) == str(i)
 
 
 def test_only_the_newest_stay():
-    kept, record = Kept[int](2), Given()
+    kept, record = IdentityCache[int](2), Given()
     for key in range(3):
         kept.get(record, key, lambda key=key: key)
     assert kept.get(record, 0, lambda: -1) == -1
@@ -34,7 +34,7 @@ def test_only_the_newest_stay():
 
 
 def test_an_error_is_raised_again_and_not_kept():
-    kept, record = Kept[int](2), Given()
+    kept, record = IdentityCache[int](2), Given()
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             kept.get(record, "", lambda: 1 // 0)

@@ -1,6 +1,6 @@
 """Answers kept for the very record they were made of, so that a click that changes nothing makes nothing anew.
 
-Knows nothing of what is kept. Records are told apart by identity: comparing them costs as much as some answers do.
+Does not depend on what is kept. Records are told apart by identity: comparing them costs as much as some answers do.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class IdentityCache(Generic[T]):
     """The last `most` answers; what is kept must be frozen, since all tabs share it."""
 
     def __init__(self, most: int) -> None:
