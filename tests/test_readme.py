@@ -55,3 +55,9 @@ def test_make_targets_that_are_named_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make (\w+)", "\n".join(code_blocks("")))) | {"lock"}:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_every_file_that_contributing_names_is_there():
+    named = set(re.findall(r"`((?:app|gelora|pages|tests|docs)/[\w./]*\.\w+)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert len(named) > 40
+    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
