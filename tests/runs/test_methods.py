@@ -13,7 +13,7 @@ from transformers import Trainer, TrainingArguments
 
 from gelora.errors import InputError, ModelError, StoreError
 from gelora.ranks import INITS_OF_BASE, modules_to_save
-from gelora.runs.training.checkpoint_fit import check_fits
+from gelora.runs.training.checkpoints import check_fits
 from gelora.runs.training.methods import Learner, apply_method
 
 STEPS = 16

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from gelora.records import RankPlan, RunSpec, resolve_device
 from gelora.runs.records import provenance_record
 from gelora.runs.records.recorder import Recorder
-from gelora.runs.training.checkpoints import last_whole, step_of
+from gelora.runs.training.checkpoints import check_fits, last_whole, step_of
 
 
 class Stop(Protocol):
@@ -32,7 +32,6 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
 
     recorder.stage("loading the libraries")
     from gelora.runs.training.adapters import save_learner
-    from gelora.runs.training.checkpoint_fit import check_fits
     from gelora.runs.training.geometry_probe import GeometryProbe
     from gelora.runs.training.loop import total_steps, train
     from gelora.runs.training.methods import apply_method

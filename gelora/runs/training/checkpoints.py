@@ -1,6 +1,6 @@
-"""Checkpoints that are whole or do not count: the last file of one, complete.json, lists all others with their sizes.
+"""Checkpoints a run can go on from: whole ones, whose last file, complete.json, lists all others, and that fit the model.
 
-Knows folders and files; knows nothing of what a checkpoint holds.
+Light until `check_fits` is called, since whoever lists runs asks for checkpoints. Does not depend on the training loop.
 """
 
 import json
@@ -8,11 +8,14 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
+from gelora.errors import ModelError, StoreError
 from gelora.home import write_atomically
 
 SEAL = "complete.json"
 KEPT = 2
+_SHOWN = 3  # names of weights in an error
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
@@ -62,3 +65,73 @@ def clear(folder: Path, keep: Path | None) -> None:
     for checkpoint in all_checkpoints(folder):
         if not is_whole(checkpoint) or step_of(checkpoint) > (step_of(keep) if keep else -1):
             shutil.rmtree(checkpoint)
+
+
+def check_fits(folder: Path, model: Any) -> None:
+    """Raise unless the weights in `folder` are those that `model` would save, by name and shape.
+
+    Args:
+        folder: a checkpoint of the Trainer, or what `save_pretrained` wrote.
+        model: a `peft.PeftModel`, whose adapter and head are looked for, or a plain transformers model.
+
+    Raises:
+        StoreError: there are no weights in the folder, or they cannot be read.
+        ModelError: they are an adapter of another model or of other ranks, or another model.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    is_adapter = isinstance(model, PeftModel)
+    given = _shapes(folder, "adapter_model*.safetensors" if is_adapter else "model*.safetensors")
+    if is_adapter:
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        optional: set[str] = set()
+    else:
+        state = model.state_dict()
+        optional = _tied(state)
+    wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differing = [name for name, shape in wanted.items() if given.get(name, shape) != shape]
+    missing = [name for name in wanted if name not in given and name not in optional]
+    surplus = [name for name in given if name not in wanted and (not is_adapter or ".lora_" in name)]
+    problems = [f"{name} is {_shape(given[name])} there and {_shape(wanted[name])} here" for name in differing]
+    problems += [f"{name} is missing there" for name in missing] + [f"{name} is there alone" for name in surplus]
+    if problems:
+        what = "an adapter of another model or of other ranks" if is_adapter else "another model"
+        raise ModelError(
+            f"{folder} holds {what}: {_first(problems)}. A run cannot be resumed from it; "
+            "use the checkpoint's own model, plan and method, or start a new run."
+        )
+
+
+def _shapes(folder: Path, pattern: str) -> dict[str, tuple[int, ...]]:
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob(pattern))
+    if not files:
+        raise StoreError(
+            f"There are no weights ({pattern}) in {folder}; the checkpoint was deleted or is of another method. Start a new run."
+        )
+    found: dict[str, tuple[int, ...]] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="pt") as file:
+                found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path} cannot be read ({error}); the checkpoint is damaged. Start a new run.") from error
+    return found
+
+
+def _tied(state: dict[str, Any]) -> set[str]:
+    """Names of tensors that share their memory with another one; saving keeps one of them."""
+    owners: dict[int, list[str]] = {}
+    for name, tensor in state.items():
+        owners.setdefault(tensor.data_ptr(), []).append(name)
+    return {name for names in owners.values() if len(names) > 1 for name in names}
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(side) for side in shape) or "a number"
+
+
+def _first(sentences: list[str]) -> str:
+    more = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
+    return "; ".join(sentences[:_SHOWN]) + more

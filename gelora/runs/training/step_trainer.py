@@ -12,7 +12,7 @@ from transformers import Trainer
 
 from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
 from gelora.runs.training.graphs import StepGraphs
-from gelora.runs.training.step_parts import n_counted, n_rows, parts_of
+from gelora.tasks import IGNORED
 
 
 class StepTrainer(Trainer):
@@ -70,10 +70,10 @@ class StepTrainer(Trainer):
 
     def _in_parts(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         model.train()
-        parts = parts_of(inputs, self._part, self._without_padding)
+        parts = _parts_of(inputs, self._part, self._without_padding)
         if len(parts) == 1:
             return super().training_step(model, parts[0])
-        weights = [n_counted(part["labels"]) if self._means_over_tokens else n_rows(part) for part in parts]
+        weights = [_n_counted(part["labels"]) if self._means_over_tokens else _n_rows(part) for part in parts]
         total = torch.zeros((), device=self.args.device)
         for part, weight in zip(parts, weights, strict=True):
             if weight:  # the mean over no tokens is not a number
@@ -97,3 +97,30 @@ class StepTrainer(Trainer):
             metrics = super().evaluate(*args, **kwargs)
             self._after_evaluation()
             return metrics
+
+
+def _parts_of(inputs: dict[str, torch.Tensor], most: int, without_padding: bool = False) -> list[dict[str, torch.Tensor]]:
+    """A batch padded on the right, as batches of at most `most` rows, each padded to its own longest row only, or of one length."""
+    if _n_rows(inputs) <= most and not without_padding:
+        return [inputs]
+    rows = torch.arange(_n_rows(inputs), device=inputs["input_ids"].device)
+    lengths = inputs["attention_mask"].sum(dim=1) if without_padding else torch.zeros_like(rows)
+    chosen = [some for length in lengths.unique() for some in rows[lengths == length].split(most)]
+    parts = [{name: tensor[some] for name, tensor in inputs.items()} for some in chosen]
+    width = inputs["input_ids"].shape[1]
+    for part in parts:
+        longest = int(part["attention_mask"].sum(dim=1).max())
+        for name, tensor in part.items():
+            if tensor.dim() == 2 and tensor.shape[1] == width:
+                part[name] = tensor[:, :longest]
+    return parts
+
+
+def _n_rows(batch: dict[str, torch.Tensor]) -> int:
+    """Rows of a batch, by which the mean over them is weighed."""
+    return len(batch["input_ids"])
+
+
+def _n_counted(labels: torch.Tensor) -> int:
+    """Tokens that a causal model's loss counts: the first of a row follows from nothing."""
+    return int((labels[:, 1:] != IGNORED).sum())
