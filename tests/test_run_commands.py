@@ -237,7 +237,7 @@ def test_ended_run_is_not_stopped_and_finished_one_not_resumed(gelora_home, caps
     assert main(["resume", folder.name]) == 2
     assert "is finished" in capsys.readouterr().err
     assert main(["stop", "all"]) == 0
-    assert "No run is going." in capsys.readouterr().out
+    assert "No run is under way." in capsys.readouterr().out
 
 
 def test_interrupt_in_the_foreground_is_a_clean_stop(tmp_path):

@@ -89,7 +89,7 @@ def _main_value(info: "RunInfo") -> str:
 
 
 def print_run(info: "RunInfo") -> None:
-    """A run for a person: its state, last values, and where it lies."""
+    """A run for a person: its state, last values, and its folder."""
     from gelora.runs import provenance
 
     rows = [[name, f"{value:.6g}"] for name, value in sorted(info.state.metrics.items())]
@@ -102,7 +102,7 @@ def print_run(info: "RunInfo") -> None:
     if command := provenance(info.id).get("command"):
         print(f"Repeat it: {command}")
     if info.can_resume:
-        print(f"Go on with it: gelora resume {info.id}")
+        print(f"Resume it: gelora resume {info.id}")
     print(f"Files: {info.folder}")
 
 
@@ -112,7 +112,7 @@ def _print_logs(found: "Sequence[RunInfo]", n_lines: int) -> None:
     if n_lines < 1:
         raise InputError(f"--log is {n_lines}; it must be at least 1 line.")
     if not found:
-        print("No run is going; name one: gelora runs ID --log")
+        print("No run is under way; name one: gelora runs ID --log")
     for info in found:
         if len(found) > 1:
             print(f"== {info.id}: {info.state.status}")

@@ -38,7 +38,7 @@ def measure(options: argparse.Namespace) -> int:
     quantities = [Quantity(kind, tuple(chosen)) for kind in kinds]
     profile, was_there = measured(wanted, sample, quantities, again=options.again, device=device, progress=progress)
     if was_there:
-        say("All of it was measured here before, with the same choices and texts; --again measures anew.", options.json == "-")
+        say("All of it was measured here before, with the same choices and texts; --again measures it again.", options.json == "-")
     progress.close()
     write_json(profile.to_json(indent=1), options.json)
     if options.json != "-":

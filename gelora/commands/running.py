@@ -29,7 +29,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def resume(options: argparse.Namespace) -> int:
-    """Let a run go on; follow it unless it is detached."""
+    """Resume a run; follow it unless it is detached."""
     from gelora.runs import resume_run
 
     return _start(options, [partial(resume_run, options.id, options.runs_at_once, names(options.report_to))], "Resumed")
@@ -147,7 +147,7 @@ def stop(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps([run_json(info) for info in infos]))
         elif not infos:
-            print("No run is going.")
+            print("No run is under way.")
     else:
         before = run_info(options.id)
         if not before.is_live:

@@ -1,6 +1,6 @@
-"""Measurements of a server: each done once in a thread for all who ask, in turn with all other work on models.
+"""Measurements of a server: each runs once in a thread for all tabs, in turn with all other work on models.
 
-Knows who waits for what; how a measurement is carried out is `gelora.measurements.measuring`'s.
+Does not depend on how a measurement is carried out, which is in `gelora.measurements.measuring`.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from gelora.sources import BUNDLED_DATASET
 
 @dataclass(kw_only=True)
 class MeasuringJob(Job):
-    """One quantity of one measurement; again: what is there already is measured anew; now: the step under way in words."""
+    """One quantity of one measurement; again: what is there already is measured again; now: the step under way in words."""
 
     wanted: MeasurementSpec
     quantity: Quantity
@@ -38,7 +38,7 @@ class MeasuringJob(Job):
 
 
 class Measurements:
-    """All results that this server knows and the jobs that make new ones; one job works at a time, for all who ask."""
+    """All results on this server and the jobs that make new ones; one job works at a time, shared by all tabs."""
 
     def __init__(self, pool: TaskPool | None = None) -> None:
         self.pool = pool or TaskPool()

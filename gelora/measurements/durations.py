@@ -1,6 +1,6 @@
 """How long measurements took on this machine, and what the next one will take; nothing is said where nothing like it was measured.
 
-Knows seconds and what they were of; measures no dimension and draws nothing.
+Does not depend on how anything is measured or drawn.
 """
 
 import contextlib
@@ -57,5 +57,5 @@ def _rows() -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s is damaged and begun anew: %s", path, error)
+        logger.warning("%s is damaged and replaced: %s", path, error)
         return []

@@ -1,6 +1,6 @@
-"""Answers kept for the very record they were made of, so that a click that changes nothing makes nothing anew.
+"""A cache of what was derived from a record, keyed by the record itself, so that a rerun of a page derives nothing twice.
 
-Does not depend on what is kept. Records are told apart by identity: comparing them costs as much as some answers do.
+Does not depend on what is cached. Records are compared by identity: comparing their content costs as much as some answers do.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class IdentityCache(Generic[T]):
-    """The last `most` answers; what is kept must be frozen, since all tabs share it."""
+    """The last `most` answers; they must be frozen, since all tabs share them."""
 
     def __init__(self, most: int) -> None:
         self._most = most

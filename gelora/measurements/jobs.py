@@ -1,4 +1,4 @@
-"""Work in the background, done once for all who ask: one piece of it, whose turn it is, and the pool of all of it.
+"""Background work: a job, the queue of jobs, and the pool that starts each job once however many tabs ask for it.
 
 Does not depend on what is done.
 """
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 WAITING = "Waiting for its turn"
 
 Key = tuple[Hashable, ...]
-"""What a piece of work is of; its first part is the kind of work, a word."""
+"""What a job is for; its first part is the kind of work, a word."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Job:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """The library's progress callback; ends the work when somebody asked for that."""
+        """The library's progress callback; raises `Cancelled` after `cancel()`."""
         if self._cancelled.is_set():
             raise Cancelled("The measurement was cancelled; what was finished before is kept, nothing half-written is left.")
         if stage != self.stage or done < self.done:
@@ -51,7 +51,7 @@ class Job:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody asked for its end."""
+        """Whether it was asked to end."""
         return self._cancelled.is_set()
 
     @property
@@ -60,7 +60,7 @@ class Job:
         return self._over.is_set()
 
     def run(self, work: Callable[[], Any], what: str, smaller: str) -> None:
-        """Do the work: what it returns is the `result`, what goes wrong one sentence in `error`; after it the job is over.
+        """Do the work: its return value is the `result`, an exception one sentence in `error`; afterwards the job is over.
 
         what: the work in a word or two, as in "The measurement"; smaller: what to choose where the memory is too small.
         """
@@ -78,7 +78,7 @@ class Job:
             self._over.set()
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait for the end; returns whether it came."""
+        """Wait for the end; returns whether it came in time."""
         return self._over.wait(timeout_seconds)
 
     @property
@@ -88,7 +88,7 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time left in the present stage, or None when nothing can be said yet."""
+        """Time left in the present stage, or None before it can be estimated."""
         if not 0 < self.done < self.total:
             return None
         return (time.monotonic() - self.stage_started) / self.done * (self.total - self.done)
@@ -123,9 +123,9 @@ class Turns:
 
 
 class TaskPool:
-    """Pieces of work in threads, the latest under each key: who asks for one that is under way joins it.
+    """Jobs in threads, the latest under each key; starting one that is under way joins it.
 
-    What a function handed in returns stays as its job's result; of each kind the `kept` results looked at last stay.
+    The return value of the function is its job's result; of each kind the `kept` results read last stay.
     """
 
     def __init__(self, kept: int = 24) -> None:

@@ -10,7 +10,7 @@ from gelora.sources import BUNDLED_DATASET, load_sample
 
 
 def main() -> int:
-    """Prepare them; an error is a line in the server's log, and whoever needs the thing meets it again."""
+    """Prepare them; an error is a line in the server's log, and is raised again where they are used."""
     try:
         load_sample(BUNDLED_DATASET, n_samples=2)
     except GeloraError as error:

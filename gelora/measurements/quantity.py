@@ -1,6 +1,6 @@
 """What of a measurement can be asked for: dimensions by estimators, their baselines, other scales, sensitivity to the choices.
 
-Knows how they are named, what is lacking, and in which pieces they are worth showing; measures nothing.
+Names them, says which are missing, and in which steps they are shown; measures nothing.
 """
 
 from dataclasses import dataclass

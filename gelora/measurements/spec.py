@@ -1,6 +1,6 @@
 """What decides an ID profile: model, data, draw, pooling, sinks and what the estimators look at; and the key it is kept under.
 
-Knows how choices are named and told apart; reads no data and measures nothing.
+Reads no data and measures nothing.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Results of measurements in memory and on disk by key, each of which grows as more of it is measured; and what a key is made of.
 
-Knows how records are kept and merged; not what they are for.
+Does not depend on what the records are for.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ Result = TypeVar("Result", bound=Record)
 
 
 class ResultStore(Generic[Result]):
-    """Records of one kind in `cache/<name>`; what is added under a key is merged into what lies there.
+    """Records of one kind in `cache/<name>`; what is added under a key is merged into what is there.
 
     A file that another process has changed is read again; a damaged one is dropped. Where the disk takes nothing, memory
     keeps the record for this server's life.
@@ -35,7 +35,7 @@ class ResultStore(Generic[Result]):
         self._held: dict[str, tuple[Result, tuple[int, int] | None]] = {}  # with the file's time and size; None: not on disk
 
     def find(self, key: str) -> Result | None:
-        """What lies under `key`, or None."""
+        """The record under `key`, or None."""
         with self._lock:
             record, seen = self._held.get(key, (None, None))
             state = _state(self._path(key))
@@ -47,7 +47,7 @@ class ResultStore(Generic[Result]):
             return record
 
     def add(self, key: str, record: Result) -> None:
-        """Merge `record` into what lies under `key`."""
+        """Merge `record` into the one under `key`."""
         with self._lock, self._alone():
             old = self.find(key)
             record = record if old is None else self._merge(old, record)

@@ -1,6 +1,6 @@
 """What is made ready before the first measurement: bundled data by a process, libraries by a thread.
 
-Knows when that is over; what the process does is in `gelora.measurements.prepare`.
+What the process does is in `gelora.measurements.prepare`.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ class WarmUp:
         self._thread.start()
 
     def wait(self, progress: Progress, data_too: bool) -> None:
-        """Wait for the libraries, and for the bundled data when asked; `progress` is told, so that a person can cancel.
+        """Wait for the libraries, and for the bundled data when asked; `progress` is called meanwhile, so that a person can cancel.
 
-        What failed is met again, as a sentence, by whoever needs it.
+        A failure is raised again, as a sentence, where the thing is used.
         """
         while self._thread.is_alive():
             progress("Loading the libraries", 0, 0)
@@ -56,7 +56,7 @@ _lock = threading.Lock()
 
 
 def warm_up() -> WarmUp:
-    """This process's one warm-up, begun by the first who asks: loading libraries makes pages slow."""
+    """This process's one warm-up, started at the first call: loading libraries makes pages slow."""
     with _lock:
         if not _begun:
             _begun.append(WarmUp())

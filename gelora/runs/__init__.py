@@ -1,10 +1,10 @@
-"""What becomes of a plan: fine-tuning runs in processes of their own, their folder, their metrics.
+"""Fine-tuning runs: each in a process of its own, with its folder and its metrics.
 
 The face of the wing. Importing it loads no torch; each function loads what it needs when it is called.
 """
 
 from gelora.runs.process.jobs import delete_run, keep_ready, resume_run, start_run, stop_run
-from gelora.runs.process.looking import list_runs, run_info, wait_for
+from gelora.runs.process.status import list_runs, run_info, wait_for
 from gelora.runs.records.experiments import (
     METHOD_WORDS,
     RunGroup,

@@ -1,4 +1,4 @@
-"""What a run leaves behind gives the same outputs in a process that has never heard of this package, by the README's own lines."""
+"""What a run leaves behind gives the same outputs in a process without this package, by the README's own lines."""
 
 import json
 import subprocess

@@ -76,7 +76,7 @@ def test_replayed_steps_give_the_gradients_of_usual_ones():
     graphs.step(batch, None, as_usual)
     assert not graphs._recorded  # parameters that lie elsewhere: what was recorded reads the old memory
     graphs.step(batch, None, as_usual)
-    assert len(graphs._recorded) == 1  # and the same shapes are recorded anew
+    assert len(graphs._recorded) == 1  # and the same shapes are recorded again
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

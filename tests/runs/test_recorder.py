@@ -1,4 +1,4 @@
-"""What a run says of itself: the same floats everywhere, a full disk is noticed."""
+"""What a run says of itself: the same floats everywhere, a full disk ends the run."""
 
 import json
 import time

@@ -129,7 +129,7 @@ def test_without_a_checkpoint_it_begins_again_and_says_so(gelora_home, launches)
     assert "resumed from the beginning: there is no whole checkpoint" in log_tail(folder.name)
 
 
-def test_damaged_state_is_begun_anew(gelora_home, launches):
+def test_damaged_state_is_replaced(gelora_home, launches):
     folder = create_folder(SPEC)
     checkpoint(folder, 10)
     (folder / "state.json").write_text("{")

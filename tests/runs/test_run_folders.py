@@ -14,7 +14,7 @@ from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import delete_run, list_runs, log_tail, run_info, stop_run, wait_for
 from gelora.runs.process import processes
 from gelora.runs.process.reasons import LOST
-from gelora.runs.records import last_words
+from gelora.runs.records import final_status
 from gelora.runs.records.state import RunState, create_folder, now, read_state, write_json, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
@@ -164,9 +164,9 @@ def test_run_of_before_the_machine_was_restarted_says_so(folder):
 
 
 def test_the_last_message_is_read(folder):
-    last_words.hold_room(folder)
+    final_status.reserve(folder)
     launched(folder, 2**22 + 1, time.time())
-    last_words.say(folder, "failed", "disk full: free some space" + "x" * 10_000)
+    final_status.write(folder, "failed", "disk full: free some space" + "x" * 10_000)
     assert (folder / "last_words.json").stat().st_size == 4096
     assert run_info(folder.name).state.reason.startswith("disk full: free some space")
 
@@ -176,9 +176,9 @@ def test_run_that_says_nothing_is_shown_as_silent_and_not_given_up(folder):
     write_state(folder, RunState(status="running", heartbeat_at="2026-01-01T00:00:00+00:00"))
     info = run_info(folder.name)
     assert (info.state.status, info.is_live) == ("running", True)
-    assert info.silent_seconds > 60 and info.state.reason.startswith("silent for ")
+    assert info.state.reason.startswith("silent for ")
     write_state(folder, RunState(status="running", heartbeat_at=now()))
-    assert run_info(folder.name).silent_seconds is None
+    assert run_info(folder.name).state.reason is None
 
 
 def test_stop_request_explains_a_process_that_is_gone(folder):
@@ -289,19 +289,19 @@ def test_full_disk_while_settling_still_gives_an_answer(folder, monkeypatch):
     def full(*_):
         raise StoreError("no space")
 
-    monkeypatch.setattr("gelora.runs.process.looking.write_state", full)
+    monkeypatch.setattr("gelora.runs.process.status.write_state", full)
     info = run_info(folder.name)
     assert (info.state.status, info.state.reason) == ("failed", f"{LOST} (no space)")
 
 
 def test_an_ended_run_is_read_again_only_when_a_record_of_it_is_another(folder, monkeypatch):
-    from gelora.runs.process import looking
+    from gelora.runs.process import status
 
     launched(folder, *me())
     write_state(folder, RunState(status="finished", step=10))
     assert run_info(folder.name).state.step == 10
     read = []
-    monkeypatch.setattr(looking, "read_state", lambda f: read.append(f) or read_state(f))
+    monkeypatch.setattr(status, "read_state", lambda f: read.append(f) or read_state(f))
     assert run_info(folder.name).state.step == 10 and read == []
     write_state(folder, RunState(status="finished", step=11))
     assert run_info(folder.name).state.step == 11 and len(read) == 1

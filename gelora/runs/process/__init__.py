@@ -1,1 +1,1 @@
-"""Whose turn it is and in which process: runs started, queued, watched over, stopped and settled."""
+"""Run processes: started, queued, stopped, and their status, that of a process which died included."""

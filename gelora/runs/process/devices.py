@@ -1,7 +1,7 @@
 """Which devices a run may take: each GPU is one, the processors together are one.
 
 Counts GPUs as the driver's own tool does, without loading PyTorch, so that a run that waits for its turn stays small.
-Respects CUDA_VISIBLE_DEVICES. Knows nothing of runs.
+Respects CUDA_VISIBLE_DEVICES. Does not depend on runs.
 """
 
 import os
@@ -41,7 +41,7 @@ def slots(device: str, environment: Mapping[str, str] | None = None) -> tuple[Sl
     else:
         entries = [entry.strip() for entry in wanted.split(",") if entry.strip()]
         if "-1" in entries:
-            entries = entries[: entries.index("-1")]  # as CUDA does: what stands behind an impossible one does not count
+            entries = entries[: entries.index("-1")]  # as CUDA does: what follows an impossible one does not count
         found = tuple(Slot(_name(entry, there), entry) for entry in entries)
     if found:
         return found

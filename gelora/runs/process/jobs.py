@@ -1,7 +1,6 @@
 """Start, resume, stop and delete runs.
 
-Each is a process of its own that outlives whoever started it, waits for its turn and then trains. Knows the records of a
-run's folder and the queue; does not depend on training.
+A run is a process of its own that outlives its starter, waits for its turn and then trains. Does not depend on training.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import home
 from gelora.records import RunSpec, check_range
 from gelora.runs.process import preloaded, processes, queue
-from gelora.runs.process.looking import look, process_of, settle_lock
+from gelora.runs.process.status import current_run, process_of, settle_lock
 from gelora.runs.records.state import (
     LIVE,
     RunInfo,
@@ -69,7 +68,7 @@ def start_run(spec: RunSpec, runs_at_once: int = 1, report_to: Sequence[str] = (
 
 
 def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()) -> str:
-    """Let a run that was stopped, failed or was killed go on in the same record, from its last whole checkpoint.
+    """Resume a run that was stopped, failed or was killed, in the same record, from its last whole checkpoint.
 
     Without a checkpoint it begins again. It takes a new place in the queue. Returns its id, at once.
 
@@ -85,7 +84,7 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
     """
     check_range("runs_at_once", runs_at_once, 1)
     folder = run_folder(run_id)
-    look(folder)  # settles it, when it is dead
+    current_run(folder)  # settles it, when it is dead
     _check_can_go_on(folder)
     with settle_lock(folder):
         before, spec = _check_can_go_on(folder)
@@ -126,7 +125,7 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
 
 
 def _check_can_go_on(folder: Path) -> tuple[RunState, RunSpec]:
-    """State and spec of a run that may be resumed; a damaged state is begun anew, since spec and checkpoints are what counts.
+    """State and spec of a run that may be resumed; a damaged state is replaced, since spec and checkpoints are what counts.
 
     Raises:
         RunError: it is going, finished, or its spec is unreadable.
@@ -161,7 +160,7 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
     """
     check_range("grace_seconds", grace_seconds, 0)
     folder = run_folder(run_id)
-    info = look(folder)
+    info = current_run(folder)
     if not info.is_live:
         return info
     request: dict[str, Any] = {"requested_at": now(), "grace_seconds": grace_seconds}
@@ -179,7 +178,7 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
         except (psutil.AccessDenied, PermissionError) as error:
             raise RunError(f"Run {run_id} belongs to another user; process {process.pid} cannot be stopped from here.") from error
         processes.kill_leftovers(run_id)
-    return look(folder)
+    return current_run(folder)
 
 
 def _leave_note(folder: Path, request: dict[str, Any]) -> None:
@@ -197,7 +196,7 @@ def delete_run(run_id: str) -> None:
         StoreError: the folder cannot be removed.
     """
     folder = run_folder(run_id)
-    info = look(folder)
+    info = current_run(folder)
     if info.is_live:
         raise RunError(f"Run {run_id} is {info.state.status}; stop it first (`gelora stop {run_id}`), then delete it.")
     queue.drop(run_id)
@@ -207,7 +206,7 @@ def delete_run(run_id: str) -> None:
         for doomed in folder.parent.glob(".deleted-*"):  # those too whose removal was cut short
             shutil.rmtree(doomed)
     except FileNotFoundError:
-        return  # somebody else deletes it at this moment
+        return  # another process deletes it at this moment
     except OSError as error:
         raise StoreError(f"The folder of {run_id} cannot be removed: {error}.") from error
 
@@ -233,7 +232,7 @@ def _absolute(dataset: str) -> str:
 
 
 def _of_starter(runs_at_once: int) -> dict[str, Any]:
-    """What launch.json says of who starts a process, so that others know whether one is still to come."""
+    """The starter's entries in launch.json, by which others see whether a process is still to come."""
     pid, created = processes.me()
     return {"starter_pid": pid, "starter_create_time": created, "runs_at_once": runs_at_once, "launched_at": now()}
 
@@ -254,7 +253,7 @@ def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: i
     except OSError as error:
         queue.drop(folder.name)
         raise RunError(f"The run's process cannot be started: {error}. Check memory and the limit on processes, then try again.") from error
-    # Whoever lives on must fetch the child's exit status, or it stays a zombie; a thread does, and dies with us.
+    # The parent must fetch the child's exit status, or it stays a zombie; a thread does, and ends with the parent.
     threading.Thread(target=_fetch, args=(process, folder), name=f"reap {folder.name}", daemon=True).start()
     try:
         created = psutil.Process(process.pid).create_time()
@@ -278,21 +277,21 @@ def _environment() -> dict[str, str]:
 def keep_ready() -> None:
     """Have the libraries loaded for the runs that this process will start: they then begin at once, not after seconds.
 
-    Returns at once; a run that starts sooner is started as ever. For who starts runs again and again: a process that holds
-    the libraries in memory waits as long as this one lives.
+    Returns at once; a run that starts sooner is started the usual way. For a process that starts many runs: one that holds
+    the libraries in memory waits as long as it lives.
     """
     preloaded.keep_ready(_environment())
 
 
 def _fetch(process: "subprocess.Popen[bytes] | preloaded.ForkedRun", folder: Path) -> None:
-    """Wait for the end of a process; how it ended goes to exit.json, for those who find a run without a last word."""
+    """Wait for the end of a process; how it ended goes to exit.json, for a run whose process wrote no final status."""
     returncode = process.wait()
     if returncode == 0:
         return
     try:
         write_json(folder / "exit.json", {"pid": process.pid, "returncode": returncode, "ended_at": now()})
     except StoreError:
-        return  # the run was deleted, or the disk is full: then nobody can be told more than that the process is gone
+        return  # the run was deleted, or the disk is full: then all that is known is that the process is gone
 
 
 def _readable(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Runs that need not load their libraries: one process has torch, transformers and PEFT in memory, and forks runs off itself.
 
-A forked run is a process like any other run's: its own session, log, environment and id to be found by. It is for who
-starts runs again and again, as the dashboard does; a run that starts while none is ready is started afresh. Knows nothing
-of queues or records. On Linux alone: elsewhere libraries do not survive a fork.
+A forked run is a process like any other run's: its own session, log, environment and id to be found by. It is for a
+process that starts many runs, such as the dashboard; a run that starts while none is ready is started the usual way. Does
+not depend on queues or records. On Linux only: elsewhere libraries do not survive a fork.
 """
 
 import contextlib

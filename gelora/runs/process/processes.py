@@ -1,7 +1,7 @@
 """Processes of runs: started apart from their starter, found again, ended with all their children.
 
-Knows processes and signals; knows nothing of what a run is beyond its id, which its processes carry in their
-environment. A process is known by pid and create time, never by pid alone.
+Depends on nothing of a run but its id, which its processes carry in their environment. A process is identified by pid and
+create time, never by pid alone.
 """
 
 import os
@@ -16,7 +16,7 @@ import psutil
 MARK = "GELORA_RUN_ID"
 """The environment variable that every process of a run carries."""
 
-_CLOCK_SECONDS = 2.0  # create times are told by the wall clock, which may be set a little meanwhile
+_CLOCK_SECONDS = 2.0  # create times follow the system clock, which may be adjusted a little meanwhile
 _POLL_SECONDS = 0.05
 
 

@@ -1,8 +1,8 @@
 """Whose turn it is: a ticket a run, in the order in which the runs were started, and how many a device takes at once.
 
-There is no server: a ticket is a file in `runs/.queue/` that counts as long as its process lives, so that a holder who is
-killed makes room by that alone. Every look is taken under a lock; who looks removes dead tickets. Knows nothing of
-what a run does.
+There is no server: a ticket is a file in `runs/.queue/` that counts as long as its process lives, so that a holder that
+is killed makes room by that alone. Every read is under a lock and removes dead tickets. Does not depend on what a run
+does.
 """
 
 import json
@@ -26,7 +26,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Ticket:
-    """A place in the queue. device: as asked for; candidates: the devices that would do, () while nobody has counted them;
+    """A place in the queue. device: as asked for; candidates: the devices that would do, () until they have been counted;
     slot: the one it holds, None while it waits; pid, pid_create_time: whose life the ticket's is.
     """
 
@@ -132,7 +132,7 @@ def wait_for_turn(
                 if (mine := replace(ticket, slot=chosen)) not in there:
                     _write(folder, mine)
         except _Busy:
-            chosen = None  # somebody looks for long; look again
+            chosen = None  # another process holds the lock for long; try again
         if chosen is not None:
             return possible[chosen]
         tell(position)

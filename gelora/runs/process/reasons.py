@@ -1,6 +1,6 @@
-"""Why a run failed, in words that begin with the kind of failure: of an error it met, and of a process that died.
+"""Why a run failed, as a sentence that begins with the kind of failure: from an exception, or from how its process died.
 
-Knows errors and exit statuses; knows nothing of files, processes or training.
+Does not depend on files, processes or training.
 """
 
 import errno
@@ -44,7 +44,7 @@ def of_error(error: BaseException, spec: RunSpec | None) -> str:
 
 
 def of_death(returncode: int | None) -> str:
-    """Why a run failed whose process wrote no end. returncode: as `subprocess` has it, None when nobody knows it."""
+    """Why a run failed whose process wrote no end. returncode: as `subprocess` has it, None when it is unknown."""
     if returncode is None or returncode == 0:
         return LOST
     if returncode == EXIT_UNRECORDED:

@@ -1,4 +1,4 @@
-"""The work of a run: data and model loaded, a method applied, training, the adapter saved.
+"""What a run does once it has a device: load data and model, apply the method, train, save the adapter.
 
 Does not depend on processes, queues or signals; called by the worker, and ended by a stop switch.
 """

@@ -20,9 +20,9 @@ import psutil
 from gelora.errors import GeloraError, InputError, StoreError
 from gelora.records import RunSpec
 from gelora.runs.process import processes, queue, reasons
-from gelora.runs.process.looking import settle_lock
+from gelora.runs.process.status import settle_lock
 from gelora.runs.process.work import work
-from gelora.runs.records import last_words
+from gelora.runs.records import final_status
 from gelora.runs.records.recorder import Recorder
 from gelora.runs.records.state import LIVE, RunState, now, read_json, read_spec, read_state, run_folder, write_state
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recorder: Recorder | None = None
     spec: RunSpec | None = None
     try:
-        last_words.hold_room(folder)
+        final_status.reserve(folder)
         spec = read_spec(folder)
         slot = _wait(folder, state, spec, stop)
         state = dataclasses.replace(state, slot=slot, queue_place=None)
@@ -167,7 +167,7 @@ def _end(folder: Path, recorder: Recorder | None, state: RunState, status: str, 
         _print(f"[{now()}] {status}{f': {reason}' if reason else ''}")
     except StoreError:
         try:
-            last_words.say(folder, status, reason)
+            final_status.write(folder, status, reason)
         except OSError:
             return reasons.EXIT_UNRECORDED
     return code

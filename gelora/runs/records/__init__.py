@@ -1,1 +1,1 @@
-"""What is kept of a run: its folder, its state, its metrics and what it leaves, as records to write and to read."""
+"""What is kept of a run: its folder, state, metrics, provenance and outputs, as records to write and to read."""

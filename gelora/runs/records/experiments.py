@@ -1,4 +1,4 @@
-"""Several runs as one experiment: the runs that differ in what is compared alone, and what came of them.
+"""An experiment: runs that differ only in what is compared, and a summary of their results.
 
 Pure: records in, records out; starts nothing and reads no file.
 """
@@ -53,7 +53,7 @@ def variants(
     """The runs of one experiment: every method that has a plan with every plan, the others once, and all with every seed.
 
     They share data, data order and every setting; what only LoRA has is left out of the other methods. Runs of one seed
-    come after each other, so that a first comparison stands before the second seed begins; the same run asked for twice
+    come after each other, so that a first comparison is complete before the second seed begins; the same run asked for twice
     is given once.
 
     Args:
@@ -168,7 +168,7 @@ def _labels(specs: Mapping[str, RunSpec]) -> dict[str, str]:
 def pareto_front(groups: Sequence[RunGroup], higher_is_better: bool = True) -> list[RunGroup]:
     """The groups that no other beats: none is as cheap and better, or cheaper and as good. The cheapest first.
 
-    Groups with equal parameters and an equal mean beat each other neither way: both stand.
+    Groups with equal parameters and an equal mean do not beat each other: both are in the front.
     """
     sign = 1 if higher_is_better else -1
 

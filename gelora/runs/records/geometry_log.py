@@ -45,7 +45,7 @@ class GeometryMeasurement:
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any]) -> "GeometryMeasurement":
-        """The record that a line of the file, as JSON gives it, was written from; what it does not know is left out.
+        """The record that a line of the file, as JSON gives it, was written from; unknown keys are left out.
 
         Raises:
             KeyError, TypeError, ValueError: the entry is not a measurement.
@@ -101,7 +101,7 @@ class GeometryLog:
         self._found = read_geometry(folder)
 
     def forget_after(self, step: int) -> None:
-        """Leave out what is later than the step from which training goes on."""
+        """Leave out what is later than the step from which training is resumed."""
         self._found = [measurement for measurement in self._found if measurement.step <= step]
         if (self._folder / FILE).exists():
             self._write()

@@ -1,7 +1,7 @@
 """What a run was made with and of, so that it can be repeated: versions, commit, digests, device, the command.
 
-Reads the run's spec and folder and the machine; does not depend on training or trackers. What is known only later (the digest
-of the rows drawn, the model's revision) is added then.
+Does not depend on training or trackers. What is known only later (the digest of the rows drawn, the model's revision) is
+added then.
 """
 
 import importlib.metadata
@@ -21,9 +21,9 @@ _GIT_SECONDS = 20.0
 
 
 def gather(spec: RunSpec, folder: Path, device: str) -> dict[str, Any]:
-    """Write provenance.json of a run that begins or goes on, and return what it holds.
+    """Write provenance.json of a run that begins or is resumed, and return what it holds.
 
-    A run that goes on keeps what earlier attempts were made with, under `earlier`.
+    A resumed run keeps what earlier attempts were made with, under `earlier`.
 
     Args:
         spec: what the run does.
@@ -82,12 +82,12 @@ def checkout(root: Path | None = None) -> dict[str, Any] | None:
     """Commit and dirty flag of the git checkout that this package runs from; None when it is installed, or git does not answer.
 
     Args:
-        root: the folder that holds the package; where it lies unless given.
+        root: the folder that holds the package; where this file is unless given.
     """
     package = Path(__file__).resolve().parents[2]
     root = package.parent if root is None else root
     if _git(root, "ls-files", "--error-unmatch", f"{package.name}/__init__.py") is None:
-        return None  # a folder that git does not follow, perhaps within somebody else's checkout
+        return None  # a folder that git does not follow, perhaps within another checkout
     commit, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     return None if commit is None or changes is None else {"commit": commit, "dirty": bool(changes)}
 

@@ -1,6 +1,6 @@
-"""What a run has left for those who look: its examples, its geometry and its provenance, as its folder has them.
+"""What can be read of a run by its id: its held-out examples, geometry, provenance and log.
 
-Knows the files' names and form; knows nothing of how they come to be.
+Does not depend on how the files are written.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""How a run says how it stands, in three places and with the same floats: log.txt, metrics.jsonl and state.json.
+"""A run's progress, written to three places with the same floats: log.txt, metrics.jsonl and state.json.
 
 Log and metrics are written at once, state.json about once a second by a thread of its own, which is the run's heartbeat.
-Trackers that a person asked for are told the same. Does not depend on training, processes or signals.
+Trackers that a person asked for get the same values. Does not depend on training, processes or signals.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from gelora.tasks import ShownExample
 
 _SECONDS = 1.0
 
-# Values that stand in state.json under a name of their own too, for the status line.
+# Values that are in state.json under a name of their own too, for the status line.
 _IN_STATE: dict[str, Callable[[float], float]] = {
     "examples_per_second": float,
     "tokens_per_second": float,
@@ -35,7 +35,7 @@ _IN_STATE: dict[str, Callable[[float], float]] = {
 
 
 class Recorder:
-    """Says how a run stands. What could not be written to disk is raised at the call, of state.json at the next one."""
+    """Writes a run's progress. What could not be written to disk is raised at the call, of state.json at the next one."""
 
     def __init__(self, folder: Path, state: RunState | None = None) -> None:
         """
@@ -112,7 +112,7 @@ class Recorder:
         write_atomically(self.folder / "examples.json", json.dumps({"step": step, "rows": rows}, indent=1).encode())
 
     def end(self, status: str, reason: str | None) -> None:
-        """The last message: trackers first, so that who sees the end in state.json finds everything there."""
+        """Record the end: trackers first, so that everything is there once state.json says so."""
         self._ended.set()
         self._thread.join()
         self.say(f"{status}{f': {reason}' if reason else ''}")

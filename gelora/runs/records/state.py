@@ -1,8 +1,8 @@
-"""The folder of a run and the records in it: what was asked (spec), who was started (launch), how it stands (state).
+"""The folder of a run and the records in it: what it is to do (spec), its process (launch), its progress and status (state).
 
-Knows files and their content; starts no process and looks at none, and does not depend on training. One writer
-a file, so that nothing is lost: the starter writes spec.json and launch.json, the worker state.json, who stops a run
-stop.json. Only when the process is dead may another process write state.json.
+Does not depend on processes or training. Each file has one writer, so that nothing is lost: the starter writes spec.json
+and launch.json, the worker state.json, `stop_run` stop.json. Only when the worker is dead may another process write
+state.json.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ from gelora.home import runs_dir, write_atomically
 from gelora.records import RunSpec
 
 LIVE = ("queued", "running")
-SILENT_SECONDS = 60.0  # a worker speaks every few seconds; one that lives and says nothing for so long hangs or was halted
+SILENT_SECONDS = 60.0  # a worker writes every few seconds; one that lives and writes nothing for so long hangs or was halted
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
 
 
 @dataclass
 class RunState:
-    """How a run stands, as its worker last said; times are UTC in ISO 8601.
+    """Status and progress of a run, as its worker last wrote them; times are UTC in ISO 8601.
 
     status: queued, running, finished, failed or stopped, with `reason` where it needs one; stage: what the process is doing
     now, in words; metrics: the last finite value of each; main_metric: the name of the task's metric (`eval_accuracy`, say);
@@ -71,10 +71,9 @@ class RunState:
 class RunInfo:
     """One run as a person sees it.
 
-    state: as its worker last said, with what others know better: `started_at` is when it was first started, `pid` that of a
-    process which has not spoken yet, and `status` and `reason` say so when spec.json is damaged or a process is silent;
-    spec: None when its file is damaged; fingerprint: the spec's digest when the run was started; silent_seconds: how long a
-    running process has said nothing, None unless that is long (the reason says so, the run is not given up).
+    state: as its worker last wrote it, but for `started_at` (when the first attempt was started), `pid` (known before the
+    worker first writes), and `status` and `reason` where spec.json is damaged or the process is silent;
+    spec: None when its file is damaged; fingerprint: the spec's digest when the run was started.
     """
 
     id: str
@@ -82,7 +81,6 @@ class RunInfo:
     spec: RunSpec | None
     folder: Path
     fingerprint: str | None = None
-    silent_seconds: float | None = None
 
     @property
     def model(self) -> str:
@@ -258,13 +256,13 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
         pid=state.pid or launch.get("pid"),
         metrics=dict(state.metrics),
     )
-    return RunInfo(folder.name, seen, spec, folder, launch.get("fingerprint"), silent)
+    return RunInfo(folder.name, seen, spec, folder, launch.get("fingerprint"))
 
 
 def _silent_seconds(state: RunState) -> float | None:
     try:
         spoke = datetime.fromisoformat(state.heartbeat_at or "")
     except ValueError:
-        return None  # it has not spoken yet
+        return None  # it has not written yet
     seconds = (datetime.now(UTC) - spoke).total_seconds()
     return seconds if seconds > SILENT_SECONDS else None

@@ -1,1 +1,1 @@
-"""The fine-tuning loop: a method applied to a model, its steps, its checkpoints, the geometry measured meanwhile."""
+"""The fine-tuning loop: a method applied to a model, its steps and checkpoints, and the geometry measured meanwhile."""

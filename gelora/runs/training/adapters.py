@@ -84,7 +84,7 @@ def save_learner(task: Task, learner: Learner, folder: Path, metrics: Mapping[st
     Args:
         task: what was learned. learner: its model, trained, and how to save it.
         folder: where to; an older one there is replaced.
-        metrics: the run's last values; those that begin with `eval_` stand in the README.
+        metrics: the run's last values; those that begin with `eval_` are listed in the README.
 
     Raises:
         StoreError: the disk is full or the folder is not writable.
@@ -113,7 +113,7 @@ def save_learner(task: Task, learner: Learner, folder: Path, metrics: Mapping[st
 
 
 def base_of(entry: Any) -> tuple[str, str | None]:
-    """Name and revision under which anybody can load the base model: its hub id, or the local folder and None."""
+    """Name and revision under which the base model loads anywhere: its hub id, or the local folder and None."""
     if entry.origin == "local":
         return str(Path(entry.path).resolve()), None
     return hub_name(entry.model_id), entry.revision

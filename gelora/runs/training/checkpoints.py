@@ -1,6 +1,6 @@
-"""Checkpoints a run can go on from: whole ones, whose last file, complete.json, lists all others, and that fit the model.
+"""Checkpoints a run can be resumed from: whole ones, whose last file, complete.json, lists all others, and that fit the model.
 
-Light until `check_fits` is called, since whoever lists runs asks for checkpoints. Does not depend on the training loop.
+Light until `check_fits` is called, since listing runs asks for checkpoints. Does not depend on the training loop.
 """
 
 import json
@@ -61,7 +61,7 @@ def last_whole(folder: Path) -> Path | None:
 
 
 def clear(folder: Path, keep: Path | None) -> None:
-    """Remove what is not whole, and what is later than `keep`: a run that goes on from there makes it again."""
+    """Remove what is not whole, and what is later than `keep`: a run resumed from there makes it again."""
     for checkpoint in all_checkpoints(folder):
         if not is_whole(checkpoint) or step_of(checkpoint) > (step_of(keep) if keep else -1):
             shutil.rmtree(checkpoint)

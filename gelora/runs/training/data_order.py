@@ -1,7 +1,7 @@
 """In which order the rows of an epoch come: shuffled, with rows of like length in one batch.
 
-Knows lengths and a seed; the order of an epoch follows from (seed, epoch) alone, so that a resumed run goes on with the
-very rows it would have had. Knows nothing of models or of how many parts a batch is computed in.
+The order of an epoch follows from (seed, epoch) alone, so that a resumed run gets the
+rows it would have had. Does not depend on models or on how many parts a batch is computed in.
 """
 
 from collections.abc import Callable, Iterator, Sequence

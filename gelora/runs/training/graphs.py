@@ -1,7 +1,7 @@
 """Forward and backward pass of a training step, recorded once for every shape of a batch and replayed as a CUDA graph.
 
 On small models a GPU waits for Python most of the time: a step is as long as the list of its kernels. Replaying takes that
-list away and leaves the numbers. Knows a model, its loss and batches; knows nothing of optimizers or the rest of the loop.
+list away and leaves the numbers. Does not depend on optimizers or the rest of the loop.
 """
 
 import gc

@@ -50,7 +50,7 @@ def train(
     """Train `learner.model` in place; returns whether it ran to its planned end (False: it was stopped).
 
     At the end, at every evaluation and when stopped, a checkpoint (weights, optimizer, scheduler, random states) is saved
-    into `folder` and sealed; the last two are kept. A run that goes on from one ends with the weights of a run that was
+    into `folder` and sealed; the last two are kept. A run resumed from one ends with the weights of a run that was
     never interrupted: the order of the rows follows from the seed alone, and evaluating leaves the random states as they
     are. The optimizer is AdamW, as in the GeLoRA paper.
 

@@ -1,6 +1,6 @@
 """What a method keeps beside the weights, in every checkpoint: AdaLoRA's allocator, and where PiSSA and OLoRA began.
 
-Knows the Trainer's events and the folder of a checkpoint; what is kept, `gelora.ranks` knows.
+Works on the Trainer's events and a checkpoint's folder; what is kept is defined in `gelora.ranks`.
 """
 
 import json
@@ -72,5 +72,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise StoreError(
-            f"The checkpoint {path.parent} has no readable {path.name}, so the run cannot go on from it; start a new run."
+            f"The checkpoint {path.parent} has no readable {path.name}, so the run cannot be resumed from it; start a new run."
         ) from error

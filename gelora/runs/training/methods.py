@@ -42,7 +42,7 @@ class Learner:
     method: the spec's. plan: the ranks in use; for adalora the plan whose budget it ends with.
     n_adapter_params: of the adapter that the run leaves (for adalora at most; bitfit: the biases; full: all but the head).
     n_head_params: trained and saved whole. callbacks: for the Trainer, in this order. notes: sentences for the log.
-    export: writes weights and config into a folder so that anybody can load them on the ordinary checkpoint.
+    export: writes weights and config into a folder so that they load on the ordinary checkpoint without this package.
     """
 
     model: Any
@@ -177,7 +177,7 @@ def _save_whole(model: Any, folder: Path) -> None:
     cached = getattr(model.config, "use_cache", None)
     try:
         if cached is False:
-            model.config.use_cache = True  # training had it off; who loads the model generates with it
+            model.config.use_cache = True  # training had it off; generating needs it
         model.save_pretrained(folder)
     finally:
         if cached is False:

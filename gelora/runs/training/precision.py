@@ -1,4 +1,4 @@
-"""Mixed precision without its waste: what autocast would cast anew at every step is cast once, before training.
+"""Mixed precision without its waste: what autocast would cast again at every step is cast once, before training.
 
 Works on models and PEFT layers; does not depend on the training loop. Under bfloat16 autocast a linear map rounds its weight to
 bfloat16 at every forward pass, and PEFT lifts every adapter's input to float32, which autocast then rounds again. On small

@@ -1,6 +1,6 @@
 """A fixed sample of held-out rows, and the dimensions of its hidden states in the model as it is in training.
 
-Knows a task and a model; knows nothing of when to measure or of what follows. Leaves every generator of random numbers
+Does not depend on when it is measured or on what follows. Leaves every generator of random numbers
 and every module's mode as it found them, so that a run with a probe trains to the very weights of one without.
 """
 
@@ -104,7 +104,7 @@ class ProbeSample:
 
 
 def _distinct(rows: Iterable[Row], framing: frozenset[int]) -> list[Row]:
-    """Rows that share no text, what stands between two tokens of the framing, with an earlier one of them."""
+    """Rows that share no text, what is between two tokens of the framing, with an earlier one of them."""
     seen: set[tuple[int, ...]] = set()
     result = []
     for row in rows:
@@ -120,7 +120,7 @@ def _texts(token_ids: Sequence[int], framing: frozenset[int]) -> set[tuple[int, 
 
 
 def _framing(tokenizer: Any) -> frozenset[int]:
-    """The tokens that stand before, between and after texts."""
+    """The tokens before, between and after texts."""
     ids = (getattr(tokenizer, f"{role}_token_id", None) for role in ("cls", "sep", "bos", "eos", "pad"))
     return frozenset(i for i in ids if i is not None)
 

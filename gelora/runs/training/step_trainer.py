@@ -20,7 +20,7 @@ class StepTrainer(Trainer):
 
     A batch is all rows of an optimizer step; it is computed in parts of `part` rows, the last of which may be smaller, each
     weighed by its rows or, where the loss is a mean over tokens, by the tokens that count: the gradient is that of the
-    step as one batch, for any size. Steps are replayed as CUDA graphs where somebody is told of it.
+    step as one batch, for any size. Steps are replayed as CUDA graphs where `say` is given, which is called once they are.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class StepTrainer(Trainer):
         self._graphs = StepGraphs(self._trained, self._loss_of, say) if say is not None else None
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        return 0  # nobody reads them, and counting the model's parameters at every step costs milliseconds
+        return 0  # they are not read, and counting the model's parameters at every step costs milliseconds
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         optimizer: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)

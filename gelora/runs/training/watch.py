@@ -1,6 +1,6 @@
 """The callback that watches a training run: reports what the Trainer logs, asks whether to stop, notices divergence.
 
-Knows the Trainer's events; knows nothing of where reports go. Reading a clock and the GPU's counters is all it costs.
+Does not depend on where reports go. Reading a clock and the GPU's counters is all it costs.
 """
 
 import math
@@ -30,7 +30,7 @@ class Diverged(RunError):
 
 
 class Report(Protocol):
-    """Who listens to a training run."""
+    """The receiver of a training run's values and progress."""
 
     def values(self, step: int, values: dict[str, float]) -> None:
         """The values of one log event, as they are: the same floats go to the log, the store and the page."""

@@ -1,4 +1,4 @@
-"""Room for one last sentence in a run's folder, held since the beginning, so that it can be written on a full disk.
+"""Space reserved at the start for a run's final status and reason, so that they can be written on a full disk.
 
 The file is written in place, into blocks it has already: where a new file finds no room, this one still does.
 """
@@ -14,30 +14,30 @@ _NAME = "last_words.json"
 _N_BYTES = 4096
 
 
-def hold_room(folder: Path) -> None:
-    """Write the empty file.
+def reserve(folder: Path) -> None:
+    """Write the empty file, `last_words.json`.
 
     Raises:
-        StoreError: there is no room even for that.
+        StoreError: the disk is full already.
     """
     write_atomically(folder / _NAME, b" " * _N_BYTES)
 
 
-def say(folder: Path, status: str, reason: str | None) -> None:
+def write(folder: Path, status: str, reason: str | None) -> None:
     """Write how a run ended, in place.
 
     Raises:
         OSError: the file is not there or cannot be written.
     """
-    words = json.dumps({"status": status, "reason": reason[: _N_BYTES // 8] if reason else None}).encode().ljust(_N_BYTES)
+    text = json.dumps({"status": status, "reason": reason[: _N_BYTES // 8] if reason else None}).encode().ljust(_N_BYTES)
     with (folder / _NAME).open("r+b") as file:
-        file.write(words[:_N_BYTES])
+        file.write(text[:_N_BYTES])
         file.flush()
         os.fsync(file.fileno())
 
 
 def last_message(folder: Path) -> tuple[str, str | None] | None:
-    """Status and reason, None when nothing was said."""
+    """Status and reason, None when nothing was written."""
     try:
         words: dict[str, Any] = json.loads((folder / _NAME).read_bytes())
         return str(words["status"]), words["reason"]

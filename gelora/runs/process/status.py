@@ -1,7 +1,7 @@
 """The status of runs, the same for any number of dashboards and shells, since it is read from disk alone.
 
-Whoever finds a run whose process died without writing its end settles it: no process of it stays, and its end is written.
-Works on the records of a run's folder and its process; does not depend on training.
+A run whose process died without writing its end is settled by the first reader: its processes are ended, its end is
+written. Works on the records of a run's folder and its process; does not depend on training.
 """
 
 import math
@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from gelora.errors import StoreError
 from gelora.runs.process import processes, reasons
-from gelora.runs.records import last_words, trackers
+from gelora.runs.records import final_status, trackers
 from gelora.runs.records.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
 from gelora.runs.training.checkpoints import last_whole
 
@@ -35,7 +35,7 @@ def run_info(run_id: str) -> RunInfo:
     Raises:
         RunError: no run has this id.
     """
-    return look(run_folder(run_id))
+    return current_run(run_folder(run_id))
 
 
 def list_runs() -> list[RunInfo]:
@@ -43,7 +43,7 @@ def list_runs() -> list[RunInfo]:
     found = []
     for folder in run_folders():
         try:
-            found.append(look(folder))
+            found.append(current_run(folder))
         except FileNotFoundError:
             continue  # deleted by another process since the folder was listed
     return found
@@ -64,8 +64,8 @@ def wait_for(run_id: str, on_update: Callable[[RunInfo], None] | None = None, po
         time.sleep(poll_seconds)
 
 
-def look(folder: Path) -> RunInfo:
-    """The run in a folder as it stands now; one that has ended is read again only when one of its records is another."""
+def current_run(folder: Path) -> RunInfo:
+    """The run in a folder as it is now; one that has ended is read again only when one of its records has changed."""
     stamps = _stamps(folder)
     kept = _ended.get(folder)
     if kept is not None and kept[0] == stamps:
@@ -120,7 +120,7 @@ def settle_lock(folder: Path) -> Iterator[None]:
     """Held while state.json is written by another process than the worker, and by the worker when it takes over.
 
     Raises:
-        StoreError: somebody else holds it for long, or the folder is not writable.
+        StoreError: another process holds it for long, or the folder is not writable.
     """
     try:
         with FileLock(folder / ".settle.lock", timeout=_LOCK_SECONDS):
@@ -185,7 +185,7 @@ def _close_in_mlflow(folder: Path, state: RunState, launch: dict[str, Any]) -> N
 
 
 def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:
-    message = last_words.last_message(folder)
+    message = final_status.last_message(folder)
     if message is not None:
         return message
     stop = read_json(folder / "stop.json")
