@@ -167,8 +167,8 @@ def _outputs(kind: str, label_names: Sequence[str] | None) -> str:
     return {
         "regression": "Labels: one real number (regression). For pairs of texts, give the tokenizer two lists.",
         "question-answering": "It marks the first and the last token of the answer in the context.",
-        "causal-lm": "It goes on from a text.",
-        "instruction": "It answers an instruction; the prompt has to look as in training, which is as below.",
+        "causal-lm": "It continues a text.",
+        "instruction": "It answers an instruction; the prompt must have the format of training, as below.",
     }[kind]
 
 
