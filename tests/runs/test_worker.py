@@ -186,7 +186,7 @@ def test_run_sees_the_one_gpu_whose_turn_it_has(gelora_home, monkeypatch, capsys
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     environment = {}
 
-    def work(_spec, _recorder, _stop):
+    def work(_spec, _recorder, _stop, _report_to):
         environment.update(os.environ)
         return "finished", None
 
