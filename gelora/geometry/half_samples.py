@@ -48,7 +48,7 @@ def half_graph(graph: NeighborGraph, points: Points, engine: Pairwise, half: np.
     A neighbor in the half is nearer than every row that the graph of the whole does not hold, so the half's nearest
     are the first ones in it; rows that have fewer than needed left are searched again by differences to all rows.
     Equal distances are ordered by index, and where the half lacks the first of some copies its indices come in another
-    order than the whole's: ties are then ordered anew, and searched again where they reach the last that the whole holds.
+    order than the whole's: ties are then sorted again, and searched again where they reach the last that the whole holds.
 
     Args:
         graph: of `points`, with more neighbors than are asked for.

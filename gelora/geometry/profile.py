@@ -116,7 +116,7 @@ def merge_profiles(one: IdProfile, other: IdProfile) -> IdProfile:
         raise InputError("Two profiles with different numbers of half-samples cannot be one.")
     drawn = {profile.halves for profile in (one, other) if profile.subsamples}
     if len(drawn) > 1:
-        raise InputError("Independent half-samples, of an earlier version, and pairs cannot be one profile; measure the earlier anew.")
+        raise InputError("Independent half-samples, of an earlier version, and pairs cannot be one profile; measure the earlier one again.")
     return replace(
         one,
         estimates={**one.estimates, **other.estimates},

@@ -69,7 +69,7 @@ def bundled_models() -> tuple[ModelEntry, ...]:
 
 
 def hub_name(model_id: str) -> str:
-    """The hub id under which anybody can fetch a model: that of a bundled model, else what was given."""
+    """The hub id under which a model can be fetched: that of a bundled model, else what was given."""
     return f"sentence-transformers/{BUNDLED_MODEL}" if model_id == BUNDLED_MODEL else model_id
 
 

@@ -163,7 +163,7 @@ class Tap:
 
 @contextmanager
 def without_key_value_cache(base: "nn.Module") -> Iterator[None]:
-    """Decoders keep keys and values of all layers for generation; nobody generates here."""
+    """Decoders keep keys and values of all layers for generation, which does not happen here."""
     config: Any = base.config
     text_config = config.get_text_config()
     before = getattr(text_config, "use_cache", None)

@@ -55,7 +55,7 @@ class DataPreview(Record):
 def preview_dataset(choice: DataChoice, n_rows: int = 5, progress: Progress | None = None) -> DataPreview:
     """Read a dataset and say what it looks like under its roles.
 
-    Labels that cannot be used, or texts that are all empty, are the preview's `problem`: the columns can then be chosen anew.
+    Labels that cannot be used, or texts that are all empty, are the preview's `problem`: other columns can then be chosen.
 
     Args:
         choice: the data; roles that are None are found.

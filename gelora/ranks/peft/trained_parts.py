@@ -18,7 +18,7 @@ from gelora.ranks.peft.lora_names import base_prefix, listed, matches
 def modules_to_save(model: nn.Module, missing_keys: Iterable[str]) -> list[str]:
     """Names of the modules to train and save whole beside the adapter: what the checkpoint lacks, and the pooler.
 
-    What the checkpoint lacks was filled with random numbers, which another process would draw anew. PEFT itself saves
+    What the checkpoint lacks was filled with random numbers, which another process would draw again. PEFT itself saves
     only `classifier` and `score`; the random pooler of DeBERTa-v2 and the `head` of ModernBERT would be lost. A pooler
     is trained even where the checkpoint has one: frozen, it can make training collapse.
 

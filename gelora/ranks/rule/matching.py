@@ -100,7 +100,7 @@ def spend(
         most: units that one group can get beyond `ranks`; None for as many as its matrices hold.
 
     Returns:
-        The ranks. Of equally worthy groups the first is served first.
+        The ranks. Ties go to the first group.
     """
     result = dict(ranks)
     left = budget - total_cost(groups, result)
@@ -178,7 +178,7 @@ def match_budget(
     """The GeLoRA rule fitted to a budget: the largest offset whose whole plan fits, then largest differences first.
 
     What the largest offset leaves goes, one unit a block, to the blocks with the largest differences of dimension (the
-    unrounded ones, negative ones last, undefined ones after those), as far as it goes. Where the whole rule is too dear
+    unrounded ones, negative ones last, undefined ones after those), as far as it goes. Where the whole rule costs too much
     even at offset 1, every block gets 1 and the units of the rises follow, largest remaining difference first; below one
     rank for every block the offset is 0 and the same is done for the blocks that rise, the others getting no adapter.
     `target_params` of the plan is the budget; `shortfall` says how much of it no unit fits into.

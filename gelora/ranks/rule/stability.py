@@ -18,14 +18,14 @@ SUPPORTED = 0.975
 
 
 def rise_shares(profile: IdProfile, estimator: str = "twonn", rounding: str = "ceil", scale: float = 1.0) -> dict[int, tuple[float, ...]]:
-    """The share of samples of this size that would want at least 1, 2, ... units of rank above the offset, by block.
+    """The share of samples of this size that support at least 1, 2, ... units of rank above the offset, by block.
 
     It is read off the interval of `rises`, so the two cannot contradict each other: the rise over a block follows
     Student's law around the one measured on all rows, with the spread behind its 95% interval, and the share of a unit
     is the probability of a rise that the rule rounds to it. Under `ceil` the first unit has a share of 0.975 exactly
     where the interval begins at 0, and the last unit of the plan's own rank one of at least a half. Halves of the rows
     set the deviation alone: an estimate of half the rows sits elsewhere (TwoNN of sentences reads higher), so counting
-    halves that want a unit would answer for another sample size.
+    halves that support a unit would answer for another sample size.
 
     The offset lifts every sample alike, so the shares hold for any offset. A tuple ends with the last unit whose share
     is at least 0.05 or that the plan has. It is empty where an end has no dimension or the rise no interval. With
@@ -97,7 +97,7 @@ def _first_threshold(before: float, rounding: str) -> float:
 def estimator_shares(
     profile: IdProfile, estimators: Sequence[str] | None = None, rounding: str = "ceil", scale: float = 1.0
 ) -> dict[int, tuple[float, ...]]:
-    """The share of the profile's estimators that want at least 1, 2, ... units of rank above the offset, by block.
+    """The share of the profile's estimators that support at least 1, 2, ... units of rank above the offset, by block.
 
     Args:
         profile: measured by several estimators.
