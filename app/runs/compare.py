@@ -16,7 +16,7 @@ from app.shared.redraw import in_place
 from app.shared.run_reading import geometry_of, metric_names, series_of, short_name
 from app.shared.run_words import count, listed, main_metric, metric_word, short_path
 from gelora.records import RunSpec
-from gelora.runs import RunGroup, RunInfo, differences, pareto_front, settings_of, summarise, told_apart
+from gelora.runs import RunGroup, RunInfo, differences, is_significant, pareto_front, settings_of, summarise
 
 _AT_MOST = 8  # runs in one overlay; more lines cannot be told apart
 
@@ -143,7 +143,7 @@ def front_words(front: Sequence[RunGroup]) -> str:
         return said
     pairs = list(itertools.pairwise(front))
     single = [group.label for group in front if group.spread is None]
-    close = [f"{a.label} and {b.label}" for a, b in pairs if told_apart(a, b) is False]
+    close = [f"{a.label} and {b.label}" for a, b in pairs if is_significant(a, b) is False]
     if close:
         said += f" Within the spread over seeds: {'; '.join(close)}; there the cheaper or simpler is as good a choice."
     if single:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gelora.errors import InputError
+from gelora.records import check_whole
 from gelora.terminal import print_table, write_file
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def print_run(info: "RunInfo") -> None:
 def _print_logs(found: "Sequence[RunInfo]", n_lines: int) -> None:
     from gelora.runs import log_tail
 
-    if n_lines < 1:
-        raise InputError(f"--log is {n_lines}; it must be at least 1 line.")
+    check_whole("--log", n_lines, 1)
     if not found:
         print("No run is under way; name one: gelora runs ID --log")
     for info in found:

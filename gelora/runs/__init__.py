@@ -10,10 +10,10 @@ from gelora.runs.records.experiments import (
     RunGroup,
     describe_method,
     differences,
+    is_significant,
     pareto_front,
     settings_of,
     summarise,
-    told_apart,
     variants,
 )
 from gelora.runs.records.geometry_log import GeometryMeasurement
@@ -34,6 +34,7 @@ __all__ = [
     "geometry",
     "history",
     "installed_trackers",
+    "is_significant",
     "keep_ready",
     "list_runs",
     "log_tail",
@@ -45,7 +46,6 @@ __all__ = [
     "start_run",
     "stop_run",
     "summarise",
-    "told_apart",
     "variants",
     "wait_for",
 ]

@@ -7,7 +7,7 @@ from made_runs import make_run, plan_of
 
 from gelora.errors import InputError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import RunGroup, describe_method, differences, pareto_front, settings_of, summarise, told_apart, variants
+from gelora.runs import RunGroup, describe_method, differences, is_significant, pareto_front, settings_of, summarise, variants
 
 BASE = RunSpec("tiny", DataChoice("rows.jsonl"), None, TrainingConfig(method="head", learning_rate=1e-3), seed=9)
 
@@ -103,14 +103,14 @@ def test_a_tie_on_the_front_is_a_tie():
     assert [group.label for group in pareto_front([a, b, dearer, worse], higher_is_better=False)] == ["d"]
 
 
-def test_means_are_told_apart_by_welch_s_interval_and_single_runs_not_at_all():
+def test_a_difference_of_means_is_significant_by_welch_s_interval_and_unknown_for_single_runs():
     """Means 1 and 4, variances 1 and 1, three runs each: t = 3 / sqrt(2/3) = 3.67 over 2.776 at 4 degrees of freedom."""
     low = group_of("low", 1, 0.0, 1.0, 2.0)
-    assert told_apart(low, group_of("high", 2, 3.0, 4.0, 5.0)) is True
-    assert told_apart(low, group_of("near", 2, 2.2, 3.2, 4.2)) is False  # 2.2 / sqrt(2/3) = 2.69
-    assert told_apart(low, group_of("one", 2, 9.0)) is None
-    assert told_apart(group_of("still", 1, 1.0, 1.0), group_of("as still", 2, 1.0, 1.0)) is False
-    assert told_apart(group_of("still", 1, 1.0, 1.0), group_of("higher", 2, 2.0, 2.0)) is True
+    assert is_significant(low, group_of("high", 2, 3.0, 4.0, 5.0)) is True
+    assert is_significant(low, group_of("near", 2, 2.2, 3.2, 4.2)) is False  # 2.2 / sqrt(2/3) = 2.69
+    assert is_significant(low, group_of("one", 2, 9.0)) is None
+    assert is_significant(group_of("still", 1, 1.0, 1.0), group_of("as still", 2, 1.0, 1.0)) is False
+    assert is_significant(group_of("still", 1, 1.0, 1.0), group_of("higher", 2, 2.0, 2.0)) is True
 
 
 def test_methods_in_words():

@@ -112,6 +112,8 @@ def test_run_whose_starter_died_before_it_had_a_process_is_failed_at_once(folder
 
 def test_process_that_is_not_on_record_yet_is_found_by_its_mark(folder):
     child = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], folder / "log.txt", folder.name, os.environ)
+    while not processes.of_run(folder.name):
+        assert child.poll() is None  # the system shows a process's environment a moment after it was started
     os.utime(folder / "spec.json", (0, 0))
     assert run_info(folder.name).state.status == "queued"
     child.kill()

@@ -18,7 +18,7 @@ import psutil
 
 from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import home
-from gelora.records import RunSpec, check_range
+from gelora.records import RunSpec, check_range, check_whole
 from gelora.runs.process import preloaded, processes, queue
 from gelora.runs.process.status import current_run, process_of, settle_lock
 from gelora.runs.records.state import (
@@ -55,7 +55,7 @@ def start_run(spec: RunSpec, runs_at_once: int = 1, report_to: Sequence[str] = (
         RunError: the process cannot be started.
         StoreError: the queue or the run's folder cannot be written.
     """
-    check_range("runs_at_once", runs_at_once, 1)
+    check_whole("runs_at_once", runs_at_once, 1)
     spec = _with_absolute_paths(spec)
     launch = {"started_at": now(), "fingerprint": spec.digest(), "report_to": check_trackers(report_to)}
     folder = create_folder(spec, launch | _of_starter(runs_at_once))
@@ -82,7 +82,7 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
             cannot be started.
         StoreError: the queue or the run's folder cannot be written.
     """
-    check_range("runs_at_once", runs_at_once, 1)
+    check_whole("runs_at_once", runs_at_once, 1)
     folder = run_folder(run_id)
     current_run(folder)  # settles it, when it is dead
     _check_can_go_on(folder)

@@ -179,7 +179,7 @@ def pareto_front(groups: Sequence[RunGroup], higher_is_better: bool = True) -> l
     return sorted((g for g in groups if not any(beats(other, g) for other in groups)), key=lambda g: (g.n_params, sign * g.mean, g.label))
 
 
-def told_apart(first: RunGroup, second: RunGroup) -> bool | None:
+def is_significant(first: RunGroup, second: RunGroup) -> bool | None:
     """Whether the 95% interval of the difference of two means over seeds excludes 0; None where a group has one run alone.
 
     Source: Welch, Biometrika 34 (1947): variances of their own, the degrees of freedom that follow.
