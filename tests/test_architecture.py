@@ -1,6 +1,7 @@
 """The house keeps its order: imports follow the path and never turn back; the public face is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +102,18 @@ def test_inside_a_wing_imports_flow_one_way(path):
         if module.startswith(wing.replace("/", ".")):
             part = module.split(".")[2] if module.count(".") > 1 else "the wing's own face"
             assert part in PARTS[wing][path.parts[2]], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("path", sorted(p.relative_to(ROOT) for top in ("benchmarks", "docs") for p in (ROOT / top).glob("*.py")), ids=str)
+def test_what_no_other_test_runs_imports_what_is_there(path):
+    """Benchmarks and the makers of docs run by hand only; a name that went from the library must not go unnoticed there."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        module = as_module(node.module or "") if isinstance(node, ast.ImportFrom) else None
+        if module:
+            base = ROOT.joinpath(*module.split("."))
+            source = (base / "__init__.py" if base.is_dir() else base.with_suffix(".py")).read_text()
+            lost = [a.name for a in node.names if not re.search(rf"\b{a.name}\b", source) and as_module(f"{module}.{a.name}") == module]
+            assert module == node.module and not lost, f"{path} imports {', '.join(lost)} from {node.module}"
 
 
 def test_streamlit_is_only_in_app_and_pages():
