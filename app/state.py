@@ -22,7 +22,13 @@ MAX_LENGTHS = (32, 64, 128, 256, 512)
 TARGETS = ("attention", "attention-qv", "mlp", "all-linear", "experts")
 MAX_OFFSET = 4096
 SLIDER_OFFSET = 8  # as far as sliders go by themselves; a number field goes on
-COMPARED = ("model", "dataset", "pooling", "sinks", "run")  # what the Layers page can lay beside the present curve; a run: before and after
+COMPARED = (
+    "model",
+    "dataset",
+    "pooling",
+    "sinks",
+    "run",
+)  # what Layers compares the present curve with; a run: before and after
 VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
 UNCERTAINTY_FROM = ("half-samples", "estimators")
 HEADERS = {"yes": True, "no": False}  # whether a file's first row names its columns

@@ -105,7 +105,7 @@ def profile_rows(profile: IdProfile) -> pd.DataFrame:
 
 
 def doors() -> None:
-    """What else can be done where nothing is measured: plan from the configuration alone, or bring a profile."""
+    """What else can be done where nothing is measured: plan from the configuration alone, or import a profile."""
     left, right = st.columns(2)
     with left.container(border=True):
         st.markdown(

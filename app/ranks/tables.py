@@ -1,6 +1,6 @@
 """The lower half of the Ranks page: every strategy at one budget, every module's rank, uniform LoRA beside it.
 
-Draws with Streamlit; plans come from `app.shared.planning`, module scores from `app.shared.scoring`.
+Draws with Streamlit; plans come from `app.shared.planning`, module scores from `app.shared.module_scores`.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.charts.ranks import ranks_by_strategy
 from app.ranks.parts import edit_rank
-from app.shared import figures, planning, progress, scoring
+from app.shared import figures, module_scores, planning, progress
 from app.shared.redraw import in_place
 from app.shared.run_words import listed
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
@@ -21,18 +21,18 @@ from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     """Every strategy at the rule's cost at most, and which of them is to be used."""
     st.subheader("Strategies at this budget")
-    wanted = planning.scoring_of(rule.target_modules)
-    job = scoring.SCORING.job(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
+    wanted = planning.scores_spec(rule.target_modules)
+    job = module_scores.MEASURING.job(wanted)  # looked at before the scores are, so that what comes in meanwhile makes the page run again
     at_work, n_results = (job, job.n_results) if job is not None and not job.is_over else (None, 0)
     plans, reasons = planning.all_strategies(rule, profile)
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
         if missing and at_work is None and st.button(
-            "Score the matrices", key="score_matrices", icon=":material/play_arrow:",
+            "Compute module scores", key="score_matrices", icon=":material/play_arrow:",
             help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",
         ):  # fmt: skip
-            scoring.SCORING.start(wanted)
+            module_scores.MEASURING.start(wanted)
             st.rerun()
     if at_work is not None:
         progress.follow(at_work, "cancel_scoring", n_results=n_results)
@@ -66,7 +66,7 @@ def _reasons(reasons: Mapping[str, str]) -> None:
 
 def module_table(plan: RankPlan) -> None:
     """Every module's rank, to be changed by hand."""
-    expander = st.expander("Module by module", on_change="rerun", key="modules_open")
+    expander = st.expander("Ranks by module", on_change="rerun", key="modules_open")
     with expander:
         if not expander.open:
             return
@@ -114,7 +114,7 @@ def module_rows(plan: RankPlan) -> pd.DataFrame:
 
 def beside_uniform(plan: RankPlan) -> None:
     """The plan's cost beside uniform LoRA of the same modules."""
-    with st.expander("Beside uniform LoRA"):
+    with st.expander("Compare with uniform LoRA"):
         costs = {f"this plan (r = {equivalent_uniform_rank(plan):.2f})": plan_budget(plan)}
         costs |= {f"r = {r}": budget for r, budget in uniform_comparison(plan, (1, 2, 4, 8, 16))}
         rows = [

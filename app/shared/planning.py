@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import state
-from app.shared import measuring, scoring
+from app.shared import measuring, module_scores
 from app.shared.cache import structure
-from app.shared.scoring import Scoring
+from app.shared.module_scores import ScoresSpec
 from gelora.errors import GeloraError, InputError
 from gelora.measurements import IdentityCache
 from gelora.ranks import (
@@ -121,15 +121,15 @@ def all_strategies(rule: RankPlan, profile: IdProfile | None) -> tuple[dict[str,
     return plans, reasons
 
 
-def scoring_of(targets: str) -> Scoring:
+def scores_spec(targets: str) -> ScoresSpec:
     """What scores of the matrices would be measured with, for the present choices."""
     wanted = state.measurement()
-    return Scoring(wanted.model, wanted.data, targets, wanted.max_length)
+    return ScoresSpec(wanted.model, wanted.data, targets, wanted.max_length)
 
 
 def scores_of(strategy: str, targets: str) -> ModuleScores | None:
     """The scores of the chosen model's matrices by one strategy, if they are measured."""
-    return scoring.scores_of(scoring_of(targets), strategy)
+    return module_scores.scores_of(scores_spec(targets), strategy)
 
 
 def units_and_shares(profile: IdProfile | None, estimator: str) -> tuple[dict[int, int | None], dict[int, tuple[float, ...]], int]:

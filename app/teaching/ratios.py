@@ -65,7 +65,7 @@ def ratios_of(wanted: MeasurementSpec, job: Job) -> Ratios:
     """Hidden states of the measurement's sample, from the cache where they are kept, and TwoNN's reading of the first layer.
 
     Raises:
-        GeloraError: data or model cannot be had, or no layer has a dimension.
+        GeloraError: data or model cannot be read, or no layer has a dimension.
     """
     sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=job.progress)
     states = extract_hidden_states(wanted.model, sample, **wanted.extraction(), progress=job.progress)

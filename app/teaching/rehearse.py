@@ -52,7 +52,7 @@ def prepare(wanted: MeasurementSpec) -> None:
     """All that the six steps need for one measurement, each part said with its seconds.
 
     Raises:
-        GeloraError: data, model or the recorded run cannot be had.
+        GeloraError: data, model or the recorded run cannot be read.
     """
     from app.shared.cache import measurements  # after Streamlit was asked to be quiet: what it caches with says a word when loaded
     from app.teaching import ratios

@@ -1,4 +1,4 @@
-"""Scores of a model's matrices (gradient, Fisher, EVA, spectrum), measured in the background and kept for all tabs.
+"""Module scores (gradient, Fisher, EVA, spectrum) of a model, measured in the background and kept for all tabs.
 
 Draws nothing.
 """
@@ -15,7 +15,7 @@ from gelora.sources import BUNDLED_DATASET, model_structure, select_modules
 
 
 @dataclass(frozen=True)
-class Scoring:
+class ScoresSpec:
     """What decides the scores; two equal ones give the same."""
 
     model: str
@@ -28,17 +28,17 @@ def _scores() -> ResultStore[ModuleScores]:
     return store("scores", ModuleScores)
 
 
-def scores_of(wanted: Scoring, strategy: str) -> ModuleScores | None:
+def scores_of(wanted: ScoresSpec, strategy: str) -> ModuleScores | None:
     """The scores by one strategy, from memory or disk, or None."""
     return _scores().find(_key(wanted, strategy))
 
 
-def missing(wanted: Scoring) -> list[str]:
+def missing(wanted: ScoresSpec) -> list[str]:
     """The strategies whose scores are not measured."""
     return [strategy for strategy in SCORE_STRATEGIES if scores_of(wanted, strategy) is None]
 
 
-def _score(wanted: Scoring, job: Job) -> None:
+def _measure(wanted: ScoresSpec, job: Job) -> None:
     with pool().turn(job):
         warm_up().wait(job.progress, data_too=wanted.data.dataset == BUNDLED_DATASET)
     modules = select_modules(model_structure(wanted.model), wanted.targets)
@@ -59,9 +59,9 @@ def _score(wanted: Scoring, job: Job) -> None:
         raise DataError(" ".join(reasons))
 
 
-SCORING = Background("score-modules", _score, "Scoring the modules", "fewer target modules or a smaller model")
-"""Measures what is missing of a `Scoring`; the answers are in the store."""
+MEASURING = Background("score-modules", _measure, "Scoring the modules", "fewer target modules or a smaller model")
+"""Measures what is missing of a `ScoresSpec`; the answers are in the store."""
 
 
-def _key(wanted: Scoring, strategy: str) -> str:
+def _key(wanted: ScoresSpec, strategy: str) -> str:
     return key_of(SCORE_DEFINITIONS[strategy], asdict(wanted), file_state(wanted.model), file_state(wanted.data.dataset), strategy)
