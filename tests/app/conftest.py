@@ -82,12 +82,25 @@ def started(folder: Path) -> Iterator[Dashboard]:
     running.kill()
 
 
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory, bundled_sentences):
-    """The dashboard, started from `/`, with the bundled sentences read already."""
-    folder = tmp_path_factory.mktemp("dashboard")
-    shutil.copytree(bundled_sentences, folder / "home" / "cache" / "docstrings")
+@contextlib.contextmanager
+def started_with_sentences(folder: Path, sentences: Path) -> Iterator[Dashboard]:
+    """A dashboard that has read the bundled sentences already."""
+    shutil.copytree(sentences, folder / "home" / "cache" / "docstrings")
     with started(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def dashboard(tmp_path_factory, bundled_sentences):
+    """The dashboard, started from `/`; tests that share it start no run, and measure samples that no other test measures."""
+    with started_with_sentences(tmp_path_factory.mktemp("dashboard"), bundled_sentences) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def own_dashboard(tmp_path_factory, bundled_sentences):
+    """A dashboard for the tests of one file, which start runs."""
+    with started_with_sentences(tmp_path_factory.mktemp("own"), bundled_sentences) as running:
         yield running
 
 

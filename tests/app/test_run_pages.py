@@ -141,7 +141,7 @@ def test_settings_that_differ_have_their_commas(form):
 
 @pytest.mark.browser
 def test_a_measurement_asked_for_on_this_page_gives_it_its_ranks(dashboard, browser, tiny):
-    page = open_page(browser, f"{dashboard.url}/finetune?model={tiny[0]}&data={tiny[1]}&n=100&length=32&estimators=twonn,mle")
+    page = open_page(browser, f"{dashboard.url}/finetune?model={tiny[0]}&data={tiny[1]}&n=100&length=64&estimators=twonn,mle")
     expect(page.get_by_text("press Measure first")).to_be_visible()
     page.get_by_role("button", name="Measure", exact=True).click()
     expect(page.get_by_role("button", name=re.compile("Start$"))).to_be_enabled(timeout=LONG)

@@ -15,6 +15,12 @@ pytestmark = pytest.mark.browser
 LONG = 120_000
 
 
+@pytest.fixture(scope="module")
+def dashboard(own_dashboard):
+    """Runs are counted here."""
+    return own_dashboard
+
+
 @pytest.fixture
 def home_of_dashboard(dashboard, monkeypatch):
     """The dashboard's state folder as this process's, with nothing left running afterwards."""

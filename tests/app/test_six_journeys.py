@@ -18,6 +18,12 @@ LONG = 240_000
 expect.set_options(timeout=60_000)
 
 
+@pytest.fixture(scope="module")
+def dashboard(own_dashboard):
+    """Runs are counted here."""
+    return own_dashboard
+
+
 @pytest.fixture(params=VIEWS)
 def person(browser, request):
     somebody = watched(browser, request.param)

@@ -15,6 +15,12 @@ LONG = 240_000
 expect.set_options(timeout=30_000)
 
 
+@pytest.fixture(scope="module")
+def dashboard(own_dashboard):
+    """Runs are counted here."""
+    return own_dashboard
+
+
 def open_tour(browser, dashboard, tiny, more: str = "", width: int = 1280, height: int = 720) -> Page:
     model, data = tiny
     query = urllib.parse.urlencode({"teach": 1, "model": model, "data": data, "n": 100, "length": 32, "estimators": "twonn,mle"})
