@@ -18,6 +18,8 @@ import numpy as np
 
 from gelora.errors import InputError
 
+_T = typing.TypeVar("_T")
+
 ADDED = {"is_added": True}
 """Metadata of a field that a record did not always have; at its default it is no part of the digest."""
 
@@ -132,6 +134,16 @@ def _build(cls: Any, data: Any, where: str) -> Any:
     if unknown or missing:
         raise InputError(f"{where} has unknown fields {unknown} and lacks {missing}; legal fields are {sorted(hints)}.")
     return cls(**{name: _value(hints[name], item, f"{where}.{name}") for name, item in data.items()})
+
+
+def build_known(cls: type[_T], data: dict[str, Any]) -> _T:
+    """A dataclass of the fields of `data` that it has, each of the type that it declares; others are left out.
+
+    Raises:
+        InputError: a field has another type, or a required one is missing.
+    """
+    hints = typing.get_type_hints(cls)
+    return typing.cast("_T", _build(cls, {name: value for name, value in data.items() if name in hints}, cls.__name__))
 
 
 def _required(field: "dataclasses.Field[Any]") -> bool:

@@ -6,7 +6,8 @@ from pathlib import Path
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, ModelStructure, RankPlan, RunSpec, TargetModule, TrainingConfig
 from gelora.runs import RunInfo
-from gelora.runs.records.state import RunState, describe, write_json, write_state
+from gelora.runs.records.record_file import write_json
+from gelora.runs.records.state import RunState, describe, write_state
 
 
 def plan_of(r: int, n_layers: int = 3) -> RankPlan:

@@ -16,7 +16,8 @@ import pytest
 from gelora.cli import main
 from gelora.records import DataChoice, RankPlan, RunSpec, TrainingConfig
 from gelora.runs import GeometryMeasurement
-from gelora.runs.records.state import RunState, create_folder, write_json, write_state
+from gelora.runs.records.record_file import write_json
+from gelora.runs.records.state import RunState, create_folder, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head", epochs=3.0), seed=5)
 

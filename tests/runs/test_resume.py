@@ -10,7 +10,8 @@ from gelora.errors import RunError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import delete_run, history, list_runs, log_tail, resume_run, run_info, start_run, stop_run, wait_for
 from gelora.runs.process import processes
-from gelora.runs.records.state import RunState, create_folder, read_json, read_state, write_json, write_state
+from gelora.runs.records.record_file import Launch, read_json, write_json
+from gelora.runs.records.state import RunState, create_folder, read_state, write_state
 from gelora.runs.training.checkpoints import last_whole, seal
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
@@ -181,7 +182,7 @@ def test_process_that_cannot_be_started_leaves_the_run_as_it_was(gelora_home, mo
 
 
 def test_resumed_run_keeps_the_time_of_its_start_and_can_be_deleted(gelora_home, launches):
-    folder = create_folder(SPEC, {"started_at": "2026-01-01T00:00:00+00:00"})
+    folder = create_folder(SPEC, Launch(started_at="2026-01-01T00:00:00+00:00"))
     write_state(folder, RunState(status="stopped"))
     resume_run(folder.name)
     assert read_json(folder / "launch.json")["started_at"] == "2026-01-01T00:00:00+00:00"

@@ -15,7 +15,8 @@ from gelora.runs import delete_run, list_runs, log_tail, run_info, stop_run, wai
 from gelora.runs.process import processes
 from gelora.runs.process.reasons import LOST
 from gelora.runs.records import final_status
-from gelora.runs.records.state import RunState, create_folder, now, read_state, write_json, write_state
+from gelora.runs.records.record_file import write_json
+from gelora.runs.records.state import RunState, create_folder, now, read_state, write_state
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))
 

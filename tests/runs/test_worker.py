@@ -13,8 +13,9 @@ from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import run_info
 from gelora.runs.process import devices, processes, reasons
 from gelora.runs.process.worker import StopRequested, StopSwitch, main
+from gelora.runs.records.record_file import write_json
 from gelora.runs.records.recorder import Recorder
-from gelora.runs.records.state import RunState, create_folder, read_state, write_json, write_state
+from gelora.runs.records.state import RunState, create_folder, read_state, write_state
 from gelora.runs.training.watch import Diverged
 
 SPEC = RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"))

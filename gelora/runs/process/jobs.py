@@ -3,6 +3,7 @@
 A run is a process of its own that outlives its starter, waits for its turn and then trains. Does not depend on training.
 """
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -21,17 +22,17 @@ from gelora.home import home
 from gelora.records import RunSpec, check_range, check_whole
 from gelora.runs.process import preloaded, processes, queue
 from gelora.runs.process.status import current_run, process_of, settle_lock
+from gelora.runs.records.record_file import Launch, ProcessExit, StopRequest, write_record
 from gelora.runs.records.state import (
     LIVE,
     RunInfo,
     RunState,
     create_folder,
     now,
-    read_json,
+    read_launch,
     read_spec,
     read_state,
     run_folder,
-    write_json,
     write_state,
 )
 from gelora.runs.records.trackers import check_trackers
@@ -57,10 +58,10 @@ def start_run(spec: RunSpec, runs_at_once: int = 1, report_to: Sequence[str] = (
     """
     check_whole("runs_at_once", runs_at_once, 1)
     spec = _with_absolute_paths(spec)
-    launch = {"started_at": now(), "fingerprint": spec.digest(), "report_to": check_trackers(report_to)}
-    folder = create_folder(spec, launch | _of_starter(runs_at_once))
+    launch = _by_this_process(Launch(started_at=now(), fingerprint=spec.digest(), report_to=check_trackers(report_to)), runs_at_once)
+    folder = create_folder(spec, launch)
     try:
-        _launch(folder, spec, launch, runs_at_once)
+        _launch(folder, spec, launch)
     except GeloraError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -90,13 +91,12 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
         before, spec = _check_can_go_on(folder)
         processes.kill_leftovers(run_id)
         checkpoint = last_whole(folder / "checkpoints")
-        old_launch = _readable(folder / "launch.json")
-        report_to = check_trackers((*old_launch.get("report_to", ()), *report_to))
-        started_at = old_launch.get("started_at") or before.started_at or now()
-        launch = {"started_at": started_at, "fingerprint": spec.digest(), "report_to": report_to}
+        old = _launch_before(folder)
+        launch = Launch(old.started_at or before.started_at or now(), spec.digest(), check_trackers((*old.report_to, *report_to)))
+        launch = _by_this_process(launch, runs_at_once)
         for name in _OF_AN_ATTEMPT:
             (folder / name).unlink(missing_ok=True)
-        write_json(folder / "launch.json", launch | _of_starter(runs_at_once))  # without a pid, before state.json is live again
+        write_record(folder / "launch.json", launch)  # without a pid, before state.json is live again
         again = dataclasses.replace(
             before,
             status="queued",
@@ -117,7 +117,7 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
         with (folder / "log.txt").open("a", encoding="utf-8") as log:
             log.write(f"[{now()}] resumed {where} (attempt {again.attempts})\n")
         try:
-            _launch(folder, spec, launch, runs_at_once)
+            _launch(folder, spec, launch)
         except GeloraError:
             write_state(folder, before)
             raise
@@ -163,14 +163,14 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
     info = current_run(folder)
     if not info.is_live:
         return info
-    request: dict[str, Any] = {"requested_at": now(), "grace_seconds": grace_seconds}
+    request = StopRequest(now(), grace_seconds)
     _leave_note(folder, request)
     process = process_of(folder)
     if process is not None:
         try:
             process.send_signal(signal.SIGTERM)
             if not processes.wait_until_gone(process, grace_seconds):
-                _leave_note(folder, request | {"killed": True})
+                _leave_note(folder, dataclasses.replace(request, killed=True))
                 processes.kill_group(process)
                 processes.wait_until_gone(process, 10.0)
         except psutil.NoSuchProcess:
@@ -181,9 +181,9 @@ def stop_run(run_id: str, grace_seconds: float = 30.0) -> RunInfo:
     return current_run(folder)
 
 
-def _leave_note(folder: Path, request: dict[str, Any]) -> None:
+def _leave_note(folder: Path, request: StopRequest) -> None:
     try:
-        write_json(folder / "stop.json", request)
+        write_record(folder / "stop.json", request)
     except StoreError:
         return  # a full disk: the signal alone has to do, for a run that fills a disk is one to stop
 
@@ -202,13 +202,23 @@ def delete_run(run_id: str) -> None:
     queue.drop(run_id)
     try:
         _remove_artifacts(info.state.mlflow_run_id)
-        folder.rename(folder.with_name(f".deleted-{run_id}"))  # at once out of every list, however long the removal takes
-        for doomed in folder.parent.glob(".deleted-*"):  # those too whose removal was cut short
-            shutil.rmtree(doomed)
+        out_of_every_list = folder.rename(folder.with_name(f".deleted-{run_id}"))  # at once, however long the removal takes
+        _remove(out_of_every_list)
     except FileNotFoundError:
         return  # another process deletes it at this moment
     except OSError as error:
         raise StoreError(f"The folder of {run_id} cannot be removed: {error}.") from error
+    for cut_short in folder.parent.glob(".deleted-*"):
+        with contextlib.suppress(OSError):  # the next deletion tries again
+            _remove(cut_short)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a run's folder; of one that is a symbolic link the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def _remove_artifacts(mlflow_run_id: str | None) -> None:
@@ -231,21 +241,20 @@ def _absolute(dataset: str) -> str:
     return str(file.resolve()) if file.suffix and file.is_file() else dataset
 
 
-def _of_starter(runs_at_once: int) -> dict[str, Any]:
-    """The starter's entries in launch.json, by which others see whether a process is still to come."""
+def _by_this_process(launch: Launch, runs_at_once: int) -> Launch:
+    """The launch with its starter, by which others see whether a process is still to come."""
     pid, created = processes.me()
-    return {"starter_pid": pid, "starter_create_time": created, "runs_at_once": runs_at_once, "launched_at": now()}
+    return dataclasses.replace(launch, starter_pid=pid, starter_create_time=created, runs_at_once=runs_at_once, launched_at=now())
 
 
-def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: int) -> None:
+def _launch(folder: Path, spec: RunSpec, launch: Launch) -> None:
     """Take a place in the queue and start the run's process.
 
     Raises:
         RunError: the process cannot be started.
         StoreError: queue or folder cannot be written; no process is left then.
     """
-    ticket = queue.take(folder.name, spec.training.device, runs_at_once)
-    launch = launch | _of_starter(runs_at_once) | {"taken_at_ns": ticket.taken_at_ns}
+    ticket = queue.take(folder.name, spec.training.device, launch.runs_at_once)
     command = [sys.executable, "-P", "-m", "gelora.runs.process.worker", folder.name]  # -P: the working folder's files shadow no module
     log, environment = folder / "log.txt", _environment()
     try:
@@ -257,7 +266,13 @@ def _launch(folder: Path, spec: RunSpec, launch: dict[str, Any], runs_at_once: i
     threading.Thread(target=_fetch, args=(process, folder), name=f"reap {folder.name}", daemon=True).start()
     try:
         created = psutil.Process(process.pid).create_time()
-        write_json(folder / "launch.json", launch | {"pid": process.pid, "pid_create_time": created, "command": command})
+        started: dict[str, Any] = {
+            "pid": process.pid,
+            "pid_create_time": created,
+            "command": tuple(command),
+            "taken_at_ns": ticket.taken_at_ns,
+        }
+        write_record(folder / "launch.json", dataclasses.replace(launch, **started))
         queue.hand_over(folder.name, process.pid, created)
     except psutil.NoSuchProcess:
         return  # it has ended already; its exit status says how
@@ -289,13 +304,14 @@ def _fetch(process: "subprocess.Popen[bytes] | preloaded.ForkedRun", folder: Pat
     if returncode == 0:
         return
     try:
-        write_json(folder / "exit.json", {"pid": process.pid, "returncode": returncode, "ended_at": now()})
+        write_record(folder / "exit.json", ProcessExit(process.pid, returncode, now()))
     except StoreError:
         return  # the run was deleted, or the disk is full: then all that is known is that the process is gone
 
 
-def _readable(path: Path) -> dict[str, Any]:
+def _launch_before(folder: Path) -> Launch:
+    """How the run was started before; nothing where that is damaged."""
     try:
-        return read_json(path) or {}
+        return read_launch(folder)
     except StoreError:
-        return {}
+        return Launch()

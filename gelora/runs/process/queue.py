@@ -19,6 +19,7 @@ from gelora.errors import StoreError
 from gelora.home import runs_dir, write_atomically
 from gelora.runs.process import processes
 from gelora.runs.process.devices import Slot, slots
+from gelora.runs.records.record_file import read_record
 
 _LOCK_SECONDS = 20.0
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -173,13 +174,12 @@ def _tickets(folder: Path) -> list[Ticket]:
     found = []
     for path in folder.glob("*.json"):
         try:
-            data = json.loads(path.read_bytes())
-            ticket = Ticket(**{**data, "candidates": tuple(data["candidates"])})
-        except FileNotFoundError:
-            continue  # given back just now
-        except (ValueError, TypeError, KeyError):
+            ticket = read_record(path, Ticket)
+        except StoreError:
             path.unlink(missing_ok=True)  # no ticket; its run, if it lives, takes another
             continue
+        if ticket is None:
+            continue  # given back just now
         if processes.find(ticket.pid, ticket.pid_create_time, ticket.run_id) is None:
             path.unlink(missing_ok=True)
         else:

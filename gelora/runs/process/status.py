@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 from filelock import FileLock
@@ -18,7 +17,8 @@ from filelock import FileLock
 from gelora.errors import StoreError
 from gelora.runs.process import processes, reasons
 from gelora.runs.records import final_status, trackers
-from gelora.runs.records.state import LIVE, RunInfo, RunState, describe, now, read_json, read_state, run_folder, run_folders, write_state
+from gelora.runs.records.record_file import Launch, ProcessExit, StopRequest, read_record
+from gelora.runs.records.state import LIVE, RunInfo, RunState, describe, now, read_launch, read_state, run_folder, run_folders, write_state
 from gelora.runs.training.checkpoints import last_whole
 
 _START_SECONDS = 60.0  # how long a folder may be without a process while its starter lives
@@ -93,12 +93,12 @@ def _stamps(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
 
 def _read(folder: Path) -> tuple[RunInfo, bool]:
     """The run, and whether its own record says that it has ended."""
-    launch: dict[str, Any] = {}
+    launch = Launch()
     try:
-        launch = read_json(folder / "launch.json") or {}
+        launch = read_launch(folder)
         state = read_state(folder) or RunState()
     except StoreError as error:
-        damaged = RunState(status="failed", reason=f"damaged: {error}", started_at=launch.get("started_at"))
+        damaged = RunState(status="failed", reason=f"damaged: {error}", started_at=launch.started_at)
         return describe(folder, damaged, launch), False
     has_ended = state.status not in LIVE
     if not has_ended and not _lives(folder, state, launch):
@@ -108,7 +108,7 @@ def _read(folder: Path) -> tuple[RunInfo, bool]:
 
 def process_of(folder: Path) -> psutil.Process | None:
     """The run's process, None when there is none."""
-    state, launch = read_state(folder) or RunState(), read_json(folder / "launch.json") or {}
+    state, launch = read_state(folder) or RunState(), read_launch(folder)
     pid, created = _identity(state, launch)
     if pid is not None:
         return processes.find(pid, created, folder.name)
@@ -129,24 +129,24 @@ def settle_lock(folder: Path) -> Iterator[None]:
         raise StoreError(f"The record of {folder.name} cannot be written now ({error}); try again.") from error
 
 
-def _identity(state: RunState, launch: dict[str, Any]) -> tuple[int | None, float | None]:
-    known = (state.pid, state.pid_create_time), (launch.get("pid"), launch.get("pid_create_time"))
+def _identity(state: RunState, launch: Launch) -> tuple[int | None, float | None]:
+    known = (state.pid, state.pid_create_time), (launch.pid, launch.pid_create_time)
     return next(((pid, created) for pid, created in known if pid is not None and created is not None), (None, None))
 
 
-def _lives(folder: Path, state: RunState, launch: dict[str, Any]) -> bool:
+def _lives(folder: Path, state: RunState, launch: Launch) -> bool:
     pid, created = _identity(state, launch)
     if pid is not None:
         return processes.find(pid, created, folder.name) is not None
     if processes.of_run(folder.name):
         return True
-    written = folder / ("launch.json" if launch else "spec.json")
+    written = folder / ("launch.json" if launch.launched_at or launch.starter_pid else "spec.json")
     age = time.time() - written.stat().st_mtime if written.exists() else math.inf
     return age < (_START_SECONDS if _starter_lives(launch) else _ORPHAN_SECONDS)
 
 
-def _starter_lives(launch: dict[str, Any]) -> bool:
-    return processes.find(launch.get("starter_pid"), launch.get("starter_create_time")) is not None
+def _starter_lives(launch: Launch) -> bool:
+    return processes.find(launch.starter_pid, launch.starter_create_time) is not None
 
 
 def _settle(folder: Path) -> RunState:
@@ -155,7 +155,7 @@ def _settle(folder: Path) -> RunState:
     try:
         with settle_lock(folder):
             state = read_state(folder) or RunState()
-            launch = read_json(folder / "launch.json") or {}
+            launch = read_launch(folder)
             if state.status not in LIVE or _lives(folder, state, launch):
                 return state
             processes.kill_leftovers(folder.name)
@@ -170,7 +170,7 @@ def _settle(folder: Path) -> RunState:
     return state
 
 
-def _close_in_mlflow(folder: Path, state: RunState, launch: dict[str, Any]) -> None:
+def _close_in_mlflow(folder: Path, state: RunState, launch: Launch) -> None:
     """Tell MLflow too, where the run reported to it: beside the reader, which would wait for a server."""
 
     def act() -> None:
@@ -180,33 +180,33 @@ def _close_in_mlflow(folder: Path, state: RunState, launch: dict[str, Any]) -> N
             with (folder / "log.txt").open("a", encoding="utf-8") as log:
                 log.write(f"[{now()}] warning: MLflow was not told that the run is {state.status}: {error}\n")
 
-    if state.mlflow_run_id is not None and "mlflow" in launch.get("report_to", ()):
+    if state.mlflow_run_id is not None and "mlflow" in launch.report_to:
         threading.Thread(target=act, name="close in MLflow").start()
 
 
-def _verdict(folder: Path, state: RunState, launch: dict[str, Any]) -> tuple[str, str | None]:
+def _verdict(folder: Path, state: RunState, launch: Launch) -> tuple[str, str | None]:
     message = final_status.last_message(folder)
     if message is not None:
         return message
-    stop = read_json(folder / "stop.json")
+    stop = read_record(folder / "stop.json", StopRequest)
     if stop is None:
         return "failed", _how_it_died(folder, state, launch)
     checkpoint = last_whole(folder / "checkpoints")
     kept = f"the last checkpoint is checkpoints/{checkpoint.name}" if checkpoint else "there is no checkpoint"
-    if stop.get("killed"):
-        return "stopped", f"it did not stop within {stop.get('grace_seconds', 0):g} s and was killed; {kept}"
+    if stop.killed:
+        return "stopped", f"it did not stop within {stop.grace_seconds:g} s and was killed; {kept}"
     if state.step == 0:
         return "stopped", "stopped before training began"
     return "stopped", f"the process ended while it was stopping; {kept}"
 
 
-def _how_it_died(folder: Path, state: RunState, launch: dict[str, Any]) -> str:
+def _how_it_died(folder: Path, state: RunState, launch: Launch) -> str:
     pid, created = _identity(state, launch)
     if created is not None and created < psutil.boot_time() - 60:
         return "lost: the machine was restarted during the run; resume it"
     deadline = time.monotonic() + _EXIT_SECONDS
-    while (ended := read_json(folder / "exit.json")) is None or ended.get("pid") != pid:
+    while (ended := read_record(folder / "exit.json", ProcessExit)) is None or ended.pid != pid:
         if time.monotonic() > deadline or not _starter_lives(launch):
             return reasons.of_death(None)
         time.sleep(0.02)
-    return reasons.of_death(ended.get("returncode"))
+    return reasons.of_death(ended.returncode)

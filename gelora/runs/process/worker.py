@@ -24,7 +24,7 @@ from gelora.runs.process.status import settle_lock
 from gelora.runs.process.work import work
 from gelora.runs.records import final_status
 from gelora.runs.records.recorder import Recorder
-from gelora.runs.records.state import LIVE, RunState, now, read_json, read_spec, read_state, run_folder, write_state
+from gelora.runs.records.state import LIVE, RunState, now, read_launch, read_spec, read_state, run_folder, write_state
 
 _HEARTBEAT_SECONDS = 3.0
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         state = dataclasses.replace(state, slot=slot, queue_place=None)
         recorder = Recorder(folder, state)
         stop.arm(raises=True)
-        status, reason = work(spec, recorder, stop, (read_json(folder / "launch.json") or {}).get("report_to", ()))
+        status, reason = work(spec, recorder, stop, read_launch(folder).report_to)
     except StopRequested:
         status, reason = "stopped", _stopped_early(state)
     except Exception as error:  # noqa: BLE001  (every failure of a run ends as a sentence in its record)
@@ -116,10 +116,9 @@ def _take_over(folder: Path) -> RunState:
 
 def _wait(folder: Path, state: RunState, spec: RunSpec, stop: StopSwitch) -> str:
     """Wait for the run's turn, and let this process see its device alone; returns the device's slot."""
-    launch = read_json(folder / "launch.json") or {}
-    at_once = int(launch.get("runs_at_once", 1))
+    launch = read_launch(folder)
     pid, created = processes.me()
-    ticket = queue.Ticket(folder.name, int(launch.get("taken_at_ns", time.time_ns())), spec.training.device, at_once, pid, created)
+    ticket = queue.Ticket(folder.name, launch.taken_at_ns or time.time_ns(), spec.training.device, launch.runs_at_once, pid, created)
     said: dict[str, Any] = {"place": None, "at": 0.0}
 
     def tell(place: int) -> None:

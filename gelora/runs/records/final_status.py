@@ -5,13 +5,21 @@ The file is written in place, into blocks it has already: where a new file finds
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from gelora.errors import StoreError
 from gelora.home import write_atomically
+from gelora.runs.records.record_file import read_record
 
 _NAME = "last_words.json"
 _N_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class _FinalStatus:
+    status: str
+    reason: str | None
 
 
 def reserve(folder: Path) -> None:
@@ -39,7 +47,7 @@ def write(folder: Path, status: str, reason: str | None) -> None:
 def last_message(folder: Path) -> tuple[str, str | None] | None:
     """Status and reason, None when nothing was written."""
     try:
-        words: dict[str, Any] = json.loads((folder / _NAME).read_bytes())
-        return str(words["status"]), words["reason"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        written = read_record(folder / _NAME, _FinalStatus)
+    except StoreError:
+        return None  # still empty, or cut short
+    return (written.status, written.reason) if written is not None and written.status in ("failed", "stopped", "finished") else None

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from gelora.records import RunSpec
-from gelora.runs.records.state import now, read_json, write_json
+from gelora.runs.records.record_file import read_json, write_json
+from gelora.runs.records.state import now
 
 PACKAGES = ("gelora-lab", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers", "safetensors", "numpy", "scikit-learn")
 _FILE = "provenance.json"

@@ -7,7 +7,8 @@ import os
 from typing import Any
 
 from gelora.runs.records.geometry_log import GeometryMeasurement, read_geometry
-from gelora.runs.records.state import read_json, run_folder
+from gelora.runs.records.record_file import read_json
+from gelora.runs.records.state import run_folder
 
 
 def examples(run_id: str) -> dict[str, Any] | None:

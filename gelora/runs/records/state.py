@@ -7,7 +7,6 @@ state.json.
 
 import dataclasses
 import functools
-import json
 import math
 import os
 import re
@@ -16,13 +15,14 @@ import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from gelora.errors import GeloraError, RunError, StoreError
 from gelora.home import runs_dir, write_atomically
 from gelora.records import RunSpec
+from gelora.runs.records.record_file import Launch, read_record, write_json
 
 LIVE = ("queued", "running")
+STATUSES = (*LIVE, "finished", "failed", "stopped")
 SILENT_SECONDS = 60.0  # a worker writes every few seconds; one that lives and writes nothing for so long hangs or was halted
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
 
@@ -118,7 +118,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def create_folder(spec: RunSpec, launch: dict[str, Any] | None = None) -> Path:
+def create_folder(spec: RunSpec, launch: Launch | None = None) -> Path:
     """Make the folder of a new run, with spec.json (and launch.json) in it; its name is the run's id: time, model, data, a random end.
 
     Raises:
@@ -133,7 +133,7 @@ def create_folder(spec: RunSpec, launch: dict[str, Any] | None = None) -> Path:
             unfinished.mkdir()
             write_atomically(unfinished / "spec.json", spec.to_json(indent=1).encode())
             if launch is not None:
-                write_json(unfinished / "launch.json", launch)
+                write_json(unfinished / "launch.json", dataclasses.asdict(launch))
             return unfinished.rename(root / run_id)  # a folder with an id is always one with a whole spec
         except FileExistsError:
             continue
@@ -169,42 +169,25 @@ def run_folders() -> list[Path]:
     return [root / name for name in names]
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, None when there is no such file.
-
-    Raises:
-        StoreError: the file is there, but cannot be read or holds something else.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path.name} is damaged ({error})") from error
-    if not isinstance(data, dict):
-        raise StoreError(f"{path.name} is damaged (it holds no object)")
-    return data
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write `data` whole or not at all."""
-    write_atomically(path, json.dumps(data, indent=1, allow_nan=False).encode())
-
-
 def read_state(folder: Path) -> RunState | None:
     """What state.json says, None when the worker has not written it yet.
 
     Raises:
         StoreError: the file is damaged.
     """
-    data = read_json(folder / "state.json")
-    if data is None:
-        return None
-    known = {f.name for f in dataclasses.fields(RunState)}
-    state = RunState(**{name: value for name, value in data.items() if name in known})
-    if state.status not in ("running", "finished", "failed", "stopped", "queued") or not isinstance(state.metrics, dict):
-        raise StoreError("state.json is damaged (unknown status)")
+    state = read_record(folder / "state.json", RunState)
+    if state is not None and state.status not in STATUSES:
+        raise StoreError(f"state.json is damaged (unknown status {state.status!r})")
     return state
+
+
+def read_launch(folder: Path) -> Launch:
+    """What launch.json says, an empty one when it is not written yet.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    return read_record(folder / "launch.json", Launch) or Launch()
 
 
 def write_state(folder: Path, state: RunState) -> None:
@@ -236,7 +219,7 @@ def _spec_of(path: Path, _mtime_ns: int, _size: int) -> RunSpec:
         raise StoreError(f"spec.json is damaged ({error})") from error
 
 
-def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
+def describe(folder: Path, state: RunState, launch: Launch) -> RunInfo:
     """The run as a person sees it, from its records; a damaged spec makes it a failed one that says so."""
     spec: RunSpec | None = None
     status, reason = state.status, state.reason
@@ -252,11 +235,11 @@ def describe(folder: Path, state: RunState, launch: dict[str, Any]) -> RunInfo:
         state,
         status=status,
         reason=reason,
-        started_at=launch.get("started_at") or state.started_at,
-        pid=state.pid or launch.get("pid"),
+        started_at=launch.started_at or state.started_at,
+        pid=state.pid or launch.pid,
         metrics=dict(state.metrics),
     )
-    return RunInfo(folder.name, seen, spec, folder, launch.get("fingerprint"))
+    return RunInfo(folder.name, seen, spec, folder, launch.fingerprint)
 
 
 def _silent_seconds(state: RunState) -> float | None:
