@@ -1,4 +1,4 @@
-"""What `gelora plan` works from: a profile read or measured, a structure, scores of matrices; each only when it is needed."""
+"""What `gelora plan` works from: a profile read or measured, a structure, module scores; each only when it is needed."""
 
 import argparse
 from functools import cached_property

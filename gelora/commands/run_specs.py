@@ -78,7 +78,7 @@ def _data(options: argparse.Namespace, base: RunSpec | None) -> tuple[DataChoice
 
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
-    """What the options say of the data beside its name."""
+    """The options about the data beside its name."""
     asked = data_choice(options)
     return {name: value for name in _COLUMNS if (value := getattr(asked, name)) is not None and value != getattr(DataChoice(""), name)}
 

@@ -32,7 +32,7 @@ class MeasuringJob(Job):
     read_model: bool = False
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """As of any job; remembers whether the model was read, so that the texts went through it."""
+        """As of any job; remembers whether the model was loaded, that is whether the texts went through it."""
         self.read_model = self.read_model or stage == "Reading the model"
         super().progress(stage, done, total)
 
@@ -60,7 +60,7 @@ class Measurements:
         self._profiles.add(wanted.key(), profile)
 
     def find_sensitivity(self, wanted: MeasurementSpec, estimator: str) -> Sensitivity | None:
-        """What is known of how one estimator's curve hangs on the choices, or None."""
+        """How one estimator's curve depends on the choices, as far as it is measured, or None."""
         return self._sensitivities.find(wanted.key(estimator))
 
     def missing(self, wanted: MeasurementSpec, quantity: Quantity) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class Measurements:
         return [job for job in self.pool.jobs("measure", wanted.key()) if isinstance(job, MeasuringJob)]
 
     def start(self, wanted: MeasurementSpec, quantity: Quantity, again: bool = False) -> MeasuringJob | None:
-        """Begin to measure what the quantity lacks, or join the job that is at it; None when nothing is missing.
+        """Start measuring what the quantity lacks, or join the job that does; None when nothing is missing.
 
         again: measure all of it, whatever is there.
         """

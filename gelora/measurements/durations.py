@@ -1,4 +1,4 @@
-"""How long measurements took on this machine, and what the next one will take; nothing is said where nothing like it was measured.
+"""How long measurements took on this machine, and what the next one will take; unknown where nothing like it was measured.
 
 Does not depend on how anything is measured or drawn.
 """

@@ -83,7 +83,7 @@ class Job:
 
     @property
     def seconds_since_end(self) -> float:
-        """How long it is over; 0 while it is under way."""
+        """Seconds since it ended; 0 while it is under way."""
         return 0.0 if self.ended is None else time.monotonic() - self.ended
 
     @property
@@ -154,7 +154,7 @@ class TaskPool:
             return job.result
 
     def start(self, key: Key, work: Callable[[AnyJob], Any], job: AnyJob, what: str, smaller: str, kept: int | None = None) -> AnyJob:
-        """Begin `work` on `job` in a thread, or join the one under way; one that was cancelled is not joined.
+        """Start `work` on `job` in a thread, or join the one under way; one that was cancelled is not joined.
 
         what, smaller: of `Job.run`; kept: how many ended ones of this kind stay, as many as the pool keeps unless given.
         """

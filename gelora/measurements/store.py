@@ -71,7 +71,7 @@ class ResultStore(Generic[Result]):
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other servers at the same state folder out, where the disk can hold a lock."""
+        """Keep other servers with the same data folder out, where the disk can hold a lock."""
         lock = FileLock(cache_dir(self._name) / ".lock")
         try:
             lock.acquire(timeout=30)
@@ -92,7 +92,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 
 
 def key_of(*identity: object) -> str:
-    """A short name for what an answer hangs on, given as values that JSON can write."""
+    """A digest of what an answer depends on, given as values that JSON can write."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:20]
 
 

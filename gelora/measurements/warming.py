@@ -64,5 +64,5 @@ def warm_up() -> WarmUp:
 
 
 def is_warming_up(what: str) -> bool:
-    """Whether it was begun and is still at the `data` or the `libraries`; begins nothing."""
+    """Whether it was started and is still at the `data` or the `libraries`; starts nothing."""
     return any(begun.is_at(what) for begun in _begun)

@@ -86,9 +86,9 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
     check_whole("runs_at_once", runs_at_once, 1)
     folder = run_folder(run_id)
     current_run(folder)  # settles it, when it is dead
-    _check_can_go_on(folder)
+    _check_resumable(folder)
     with settle_lock(folder):
-        before, spec = _check_can_go_on(folder)
+        before, spec = _check_resumable(folder)
         processes.kill_leftovers(run_id)
         checkpoint = last_whole(folder / "checkpoints")
         old = _launch_before(folder)
@@ -124,7 +124,7 @@ def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()
     return run_id
 
 
-def _check_can_go_on(folder: Path) -> tuple[RunState, RunSpec]:
+def _check_resumable(folder: Path) -> tuple[RunState, RunSpec]:
     """State and spec of a run that may be resumed; a damaged state is replaced, since spec and checkpoints are what counts.
 
     Raises:
@@ -189,7 +189,7 @@ def _leave_note(folder: Path, request: StopRequest) -> None:
 
 
 def delete_run(run_id: str) -> None:
-    """Delete a run that has ended: its folder with log, values, checkpoints and adapter. What a tracker was told stays there.
+    """Delete a run that has ended: its folder with log, values, checkpoints and adapter. What was reported to a tracker stays there.
 
     Raises:
         RunError: no run has this id, or it is still going.
@@ -290,7 +290,7 @@ def _environment() -> dict[str, str]:
 
 
 def keep_ready() -> None:
-    """Have the libraries loaded for the runs that this process will start: they then begin at once, not after seconds.
+    """Have the libraries loaded for the runs that this process will start: they then start at once instead of after seconds.
 
     Returns at once; a run that starts sooner is started the usual way. For a process that starts many runs: one that holds
     the libraries in memory waits as long as it lives.

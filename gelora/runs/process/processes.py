@@ -26,7 +26,7 @@ def me() -> tuple[int, float]:
 
 
 def start(command: Sequence[str], log: Path, run_id: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start a process in a session of its own, that outlives this one; what it says goes to the end of `log`.
+    """Start a process in a session of its own, that outlives this one; its output is appended to `log`.
 
     Raises:
         OSError: the process cannot be started.

@@ -1,4 +1,4 @@
-"""Whose turn it is: a ticket a run, in the order in which the runs were started, and how many a device takes at once.
+"""The queue of runs: one ticket a run, in the order in which the runs were started, and so many at once on a device.
 
 There is no server: a ticket is a file in `runs/.queue/` that counts as long as its process lives, so that a holder that
 is killed makes room by that alone. Every read is under a lock and removes dead tickets. Does not depend on what a run
@@ -28,7 +28,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 @dataclass(frozen=True)
 class Ticket:
     """A place in the queue. device: as asked for; candidates: the devices that would do, () until they have been counted;
-    slot: the one it holds, None while it waits; pid, pid_create_time: whose life the ticket's is.
+    slot: the one it holds, None while it waits; pid, pid_create_time: the process that the ticket lives as long as.
     """
 
     run_id: str
@@ -73,7 +73,7 @@ def hand_over(run_id: str, pid: int, pid_create_time: float) -> None:
 
 
 def drop(run_id: str) -> None:
-    """Give a ticket back; none is no error."""
+    """Remove a ticket; a missing one is no error."""
     (_folder() / f"{run_id}.json").unlink(missing_ok=True)
 
 
@@ -103,7 +103,7 @@ def place(tickets: Sequence[Ticket], run_id: str) -> tuple[str | None, int]:
 
 
 def _unknown(ticket: Ticket, mine: Ticket) -> tuple[str, ...]:
-    """What a process that has not counted its devices yet may want: those of its kind."""
+    """The devices that a process may want which has not counted them yet: those of its kind."""
     return tuple(slot for slot in mine.candidates if slot == "cpu" or ticket.device != "cpu")
 
 
@@ -154,7 +154,7 @@ def _folder() -> Path:
 
 
 class _Busy(StoreError):
-    """The lock is held for longer than one wanted to wait."""
+    """The lock was held for longer than the timeout."""
 
 
 @contextmanager

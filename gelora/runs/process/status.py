@@ -50,7 +50,7 @@ def list_runs() -> list[RunInfo]:
 
 
 def wait_for(run_id: str, on_update: Callable[[RunInfo], None] | None = None, poll_seconds: float = 0.5) -> RunInfo:
-    """Wait until a run has ended; `on_update` gets its state at every look. Interrupting the wait leaves the run alone.
+    """Wait until a run has ended; `on_update` is called at every poll. Interrupting the wait leaves the run alone.
 
     Raises:
         RunError: no run has this id.
@@ -150,7 +150,7 @@ def _starter_lives(launch: Launch) -> bool:
 
 
 def _settle(folder: Path) -> RunState:
-    """End a run whose process is dead. The worker writes its own end before it dies, so look again first."""
+    """End a run whose process is dead. The worker writes its own end before it dies, so its state is read again first."""
     state = RunState(status="failed", reason=reasons.LOST)
     try:
         with settle_lock(folder):
@@ -171,7 +171,7 @@ def _settle(folder: Path) -> RunState:
 
 
 def _close_in_mlflow(folder: Path, state: RunState, launch: Launch) -> None:
-    """Tell MLflow too, where the run reported to it: beside the reader, which would wait for a server."""
+    """Close the run in MLflow too, where it reported there: in a thread, since a server may be slow."""
 
     def act() -> None:
         try:

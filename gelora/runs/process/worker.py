@@ -34,7 +34,7 @@ class StopRequested(BaseException):
 
 
 class StopSwitch:
-    """SIGTERM and SIGINT, as a question that training asks and as an exception while `raises` is set."""
+    """SIGTERM and SIGINT, as a flag that training polls and as an exception while `raises` is set."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -61,7 +61,7 @@ class StopSwitch:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the run of the given id to its end.
+    """Carry out the run of the given id.
 
     Returns 0 when it finished or was stopped, 1 when it failed, 2 for a bad call, 74 when its end could be written nowhere.
     """
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _take_over(folder: Path) -> RunState:
-    """Say that this process is the run's from now on.
+    """Record this process as the run's.
 
     Raises:
         InputError: the run has ended.
@@ -148,7 +148,7 @@ def _stopped_early(state: RunState) -> str:
 
 
 def _end(folder: Path, recorder: Recorder | None, state: RunState, status: str, reason: str | None) -> int:
-    """Write the end of the run: the usual way, or the state alone, or into the room that was held for it."""
+    """Write the end of the run: the usual way, or the state alone, or into the space reserved for it."""
     code = 1 if status == "failed" else 0
     try:
         if recorder is not None:

@@ -41,7 +41,7 @@ class Recorder:
         """
         Args:
             folder: the run's.
-            state: how it stood before, of a run that was queued or is resumed.
+            state: the earlier state, of a run that was queued or is resumed.
 
         Raises:
             StoreError: the state cannot be written.
@@ -72,7 +72,7 @@ class Recorder:
         self.line(f"[{now()}] {text}")
 
     def stage(self, text: str) -> None:
-        """What begins now."""
+        """The stage that begins now, into log and state."""
         self.say(text)
         self.notes(stage=text)
 
@@ -123,7 +123,7 @@ class Recorder:
         self._write()
 
     def keep(self) -> None:
-        """Have every value on the disk: a checkpoint is to have all that was logged before it.
+        """Force every value to disk: a checkpoint must have all that was logged before it.
 
         Raises:
             StoreError: the disk is full.

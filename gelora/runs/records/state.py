@@ -109,7 +109,7 @@ class RunInfo:
 
     @property
     def can_resume(self) -> bool:
-        """Whether `resume_run` takes it: it was stopped or failed, and what it was asked to do is readable."""
+        """Whether `resume_run` takes it: it was stopped or failed, and its spec is readable."""
         return self.state.status in ("stopped", "failed") and self.spec is not None
 
 
@@ -191,14 +191,14 @@ def read_launch(folder: Path) -> Launch:
 
 
 def write_state(folder: Path, state: RunState) -> None:
-    """Write state.json; what is not finite is left out, since JSON has no word for it."""
+    """Write state.json; what is not finite is left out, since JSON cannot hold it."""
     data = dataclasses.asdict(state)
     data["metrics"] = {name: value for name, value in state.metrics.items() if math.isfinite(value)}
     write_json(folder / "state.json", data)
 
 
 def read_spec(folder: Path) -> RunSpec:
-    """What the run was asked to do.
+    """The spec of the run.
 
     Raises:
         GeloraError: spec.json is missing or damaged.

@@ -20,7 +20,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def seal(checkpoint: Path) -> None:
-    """Say that every file of a checkpoint is written: they are forced to disk, then listed in complete.json.
+    """Mark a checkpoint as complete: its files are forced to disk, then listed in complete.json.
 
     Raises:
         OSError: the disk is full or not writable; the checkpoint does not count then.

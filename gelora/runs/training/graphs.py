@@ -84,7 +84,7 @@ class StepGraphs:
         return self._replayed(self._recorded[key], inputs, n_items)
 
     def _watched(self, as_usual: Callable[[], torch.Tensor]) -> torch.Tensor:
-        """A step as usual that tells how long the GPU is busy after Python is done."""
+        """A step as usual, timed: how long the GPU is busy after Python is done."""
         torch.cuda.synchronize()
         began = time.perf_counter()
         loss = as_usual()

@@ -1,4 +1,4 @@
-"""The fine-tuning loop: Hugging Face's Trainer with what users expect of speed, resumed exactly, in smaller parts when memory is out.
+"""The fine-tuning loop: Hugging Face's Trainer replayed where that is faster, resumed exactly, in smaller parts when memory is out.
 
 Works on a task, a learner and a training config; does not depend on processes, signals or where reports go.
 """

@@ -1,4 +1,4 @@
-"""What a method keeps beside the weights, in every checkpoint: AdaLoRA's allocator, and where PiSSA and OLoRA began.
+"""What a method keeps beside the weights, in every checkpoint: AdaLoRA's allocator, and the initial A and B of PiSSA and OLoRA.
 
 Works on the Trainer's events and a checkpoint's folder; what is kept is defined in `gelora.ranks`.
 """
@@ -17,7 +17,7 @@ from gelora.ranks import InitialAdapter, allocate, allocator_state, restore_allo
 
 
 class AllocatorState(TrainerCallback):
-    """Tells AdaLoRA of every optimizer step, while gradients are still there, and keeps what it has gathered.
+    """Calls AdaLoRA's allocator after every optimizer step, while gradients are still there, and keeps its state.
 
     losses_are_added: whether the Trainer adds the losses of accumulated parts as they are, which it does for causal language
     models: their loss is divided by the tokens of all parts already.

@@ -16,7 +16,7 @@ from gelora.tasks import IGNORED
 
 
 class StepTrainer(Trainer):
-    """The Trainer with an order of rows of our own, and evaluations that leave the random states as they found them.
+    """The Trainer with its own order of rows, and evaluations that leave the random states as they found them.
 
     A batch is all rows of an optimizer step; it is computed in parts of `part` rows, the last of which may be smaller, each
     weighed by its rows or, where the loss is a mean over tokens, by the tokens that count: the gradient is that of the

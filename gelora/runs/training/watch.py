@@ -49,7 +49,7 @@ class Report(Protocol):
 
 
 class Watch(TrainerCallback):
-    """Reports what the Trainer logs, asks whether to stop, and ends a run whose loss is no number."""
+    """Reports what the Trainer logs, asks whether to stop, and ends a run whose loss is not a finite number."""
 
     def __init__(self, order: GroupedByLength, report: Report, stop_requested: Callable[[], bool]) -> None:
         self._order = order
@@ -121,7 +121,7 @@ class Watch(TrainerCallback):
 
 
 class Last(TrainerCallback):
-    """Comes after all other callbacks: what is evaluated or saved is logged first, what is saved is sealed."""
+    """Runs after all other callbacks: what is evaluated or saved is logged first, what is saved is sealed."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
@@ -138,7 +138,7 @@ class Last(TrainerCallback):
 
 
 class _Utilisation:
-    """Share of the last moment in which the GPU had work, asked for once a second at most; nothing without NVML."""
+    """GPU utilisation, 0 to 1, read at most once a second; nothing without NVML."""
 
     def __init__(self) -> None:
         self._asked_at = -math.inf
@@ -149,6 +149,6 @@ class _Utilisation:
             self._asked_at = time.monotonic()
             try:
                 self._known = {"gpu_utilisation": torch.cuda.utilization() / 100}
-            except (ModuleNotFoundError, RuntimeError):  # no nvidia-ml-py, or a driver that does not tell
+            except (ModuleNotFoundError, RuntimeError):  # no nvidia-ml-py, or a driver that does not answer
                 self._known, self._asked_at = {}, math.inf
         return self._known
