@@ -99,7 +99,7 @@ def test_a_deberta_that_lies_in_the_hub_cache(tmp_path, capsys, monkeypatch):
     assert 0 <= reloaded_accuracy(str(snapshot), run, rows, pad) <= 1
 
 
-def until(holds, seconds: float = 90):
+def until(holds, seconds: float = 240):
     """The first true answer of `holds`, asked again until the time is over."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -50,7 +50,7 @@ class Dashboard:
             self.process = subprocess.Popen(
                 [*command, *options], cwd="/", env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             try:
                 with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2) as answer:
@@ -65,7 +65,7 @@ class Dashboard:
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=120)
 
 
 def free_port() -> int:

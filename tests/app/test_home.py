@@ -135,7 +135,7 @@ def test_what_is_on_this_machine_is_said(tiny, tmp_path):
     from app.shared.cache import pool
 
     app = home(tiny)
-    assert all(job.wait(60) for job in pool().jobs("lookup"))
+    assert all(job.wait(240) for job in pool().jobs("lookup"))
     said = " ".join(e.proto.body for e in app.run().get("html"))
     for words in ("Device", "Memory", "GB free", str(tmp_path / "home"), "Network", "torch 2"):
         assert words in said

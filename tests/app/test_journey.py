@@ -12,12 +12,12 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.browser
 
 LONG = 120_000
-expect.set_options(timeout=30_000)  # the default of 5 s is short for a page switch while another test holds the cores
+expect.set_options(timeout=120_000)  # the default of 5 s is short for a page switch while another test holds the cores
 
 
 def open_page(browser, url: str, width: int = 1280, height: int = 900) -> Page:
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     page.goto(url)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     return page

@@ -33,8 +33,8 @@ def opened(dashboard, browser: Browser, tiny):
         page.errors = []
         page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
         page.goto(f"{dashboard.url}/?{urlencode({'page': name, 'model': tiny[0], 'data': tiny[1], 'n': 100, 'plan_only': 1, 'offset': 2})}")
-        expect(page.get_by_role("heading", level=1, name=TITLES[name])).to_be_visible(timeout=60_000)
-        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=60_000)  # nothing is running any more
+        expect(page.get_by_role("heading", level=1, name=TITLES[name])).to_be_visible(timeout=120_000)
+        expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=120_000)  # nothing is running any more
         return page
 
     yield go
@@ -53,13 +53,13 @@ def test_nothing_runs_out_of_a_page(opened, name, size):
 @pytest.mark.parametrize("theme", THEMES)
 def test_words_of_figures_have_the_themes_ink_and_follow_its_change(opened, theme):
     page = opened("ranks", theme=theme)
-    expect(page.locator(".st-key-strategies_chart .js-plotly-plot")).to_be_visible(timeout=60_000)
-    expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=60_000)
+    expect(page.locator(".st-key-strategies_chart .js-plotly-plot")).to_be_visible(timeout=120_000)
+    expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=120_000)
     hold_contrast(page, theme)
     other = next(name for name in THEMES if name != theme)
     page.emulate_media(color_scheme=other)
     expect(page.get_by_test_id("stApp")).to_have_css("background-color", rgb(THEMES[other]["backgroundColor"]))
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=60_000)
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=120_000)
     hold_contrast(page, other)
 
 
@@ -77,7 +77,7 @@ def rgb(colour: str) -> str:
 
 def test_the_keyboard_reaches_the_main_path_and_shows_where_it_is(opened):
     page = opened("ranks")
-    expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=60_000)
+    expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=120_000)
     wanted = ["Layers", "Ranks", "Fine-tune", "Measure", "Offset", "Numbers of the rank allocation as CSV", "Use these ranks"]
     missing = list(wanted)
     for _ in range(60):
@@ -90,14 +90,14 @@ def test_the_keyboard_reaches_the_main_path_and_shows_where_it_is(opened):
             break
     assert not missing
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1, name="Fine-tune")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", level=1, name="Fine-tune")).to_be_visible(timeout=120_000)
 
 
 def test_a_figure_goes_along_as_numbers_and_as_both_pictures(opened):
     page = opened("ranks")
     figure = page.locator(".st-key-strategies_chart .js-plotly-plot")
-    expect(figure).to_be_visible(timeout=60_000)
-    expect(page.get_by_role("button", name="Picture as PNG")).to_have_count(2, timeout=30_000)  # of the allocation and of the strategies
+    expect(figure).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("button", name="Picture as PNG")).to_have_count(2, timeout=120_000)  # of the allocation and of the strategies
     with page.expect_download() as download:
         page.locator(".st-key-strategies_chart_csv button").first.click()
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))

@@ -12,7 +12,7 @@ LONG = 120_000
 
 def test_a_click_on_a_marker_opens_the_layer_and_a_link_opens_its_neighbors(dashboard, browser, tiny):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.goto(f"{dashboard.url}/?page=layers&model={tiny[0]}&data={tiny[1]}&n=60&estimators=twonn,mle")
     page.get_by_role("button", name="Measure the curve").click()
     expect(page.get_by_role("heading", name="One layer")).to_be_visible(timeout=LONG)

@@ -18,7 +18,7 @@ from playwright.sync_api import Page, expect
 from app.charts.look import OFFSET_COLOUR, RISE_COLOUR
 
 SCRIPT = Path(__file__).with_name("allocation_script.py")
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 
 
 class PageServer:
@@ -37,7 +37,7 @@ class PageServer:
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
@@ -48,7 +48,7 @@ class PageServer:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def tab(server, browser):
     """One tab for all tests that can share it: loading the page costs more than what they look at."""
     context = browser.new_context(has_touch=True)
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -391,7 +391,7 @@ def test_an_open_tab_finds_a_restarted_server_again(server, browser):
     expect(page.locator(".rank-allocation .barlayer .point").first).to_be_attached()
     slider.press("ArrowRight")
     expect_heard(page, "heard [3] ")
-    with page.expect_event("websocket", timeout=90_000):
+    with page.expect_event("websocket", timeout=120_000):
         server.kill()
         server.start()
     expect(page.get_by_test_id("stConnectionStatus")).to_have_count(0)

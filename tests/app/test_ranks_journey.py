@@ -39,7 +39,7 @@ def address(dashboard, browser, tiny) -> str:
 def page(browser, address):
     """The open page; at the end its console may hold no error."""
     opened = browser.new_page(viewport={"width": 1280, "height": 1000})
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(120_000)
     errors: list[str] = []
     # A reload at /ranks asks for files beside that path, which Streamlit answers with 404.
     opened.on("console", lambda message: errors.append(message.text) if message.type == "error" and "404" not in message.text else None)

@@ -15,7 +15,7 @@ from watched_page import VIEWS, Watched, watched
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 LONG = 240_000
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=120_000)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def unfold(person: Watched) -> None:
     """The form of a new run, which is folded where a run is shown; an open form is left open, however slowly it is drawn."""
     form = person.page.locator("details").filter(has_text="A new run").first  # others stand inside it
     head_only = person.page.get_by_test_id("stButtonGroup").get_by_text("Head only")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not head_only.is_visible() and time.monotonic() < deadline:
         if form.count() and form.get_attribute("open") is None:
             form.locator("summary").first.click()

@@ -12,7 +12,7 @@ from gelora.runs import list_runs
 pytestmark = pytest.mark.browser
 
 LONG = 240_000
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=120_000)
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def open_tour(browser, dashboard, tiny, more: str = "", width: int = 1280, heigh
     model, data = tiny
     query = urllib.parse.urlencode({"teach": 1, "model": model, "data": data, "n": 100, "length": 32, "estimators": "twonn,mle"})
     page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(120_000)
     page.goto(f"{dashboard.url}/?{query}{more}")
-    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=120_000)
     return page
 
 

@@ -192,19 +192,19 @@ def test_an_answer_unfolds_and_a_control_moves_the_sentence_and_the_url(dashboar
     from playwright.sync_api import expect
 
     page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.goto(f"{dashboard.url}/?page=theory&th_n=200")
     card = page.locator(".st-key-card_map")
-    expect(card.get_by_text("J has rank 3 on the tangent space, 3 in all; r = 3.")).to_be_visible(timeout=60_000)
+    expect(card.get_by_text("J has rank 3 on the tangent space, 3 in all; r = 3.")).to_be_visible(timeout=120_000)
     answer = card.get_by_text("One token's state in a transformer")
     expect(answer).to_be_hidden()
     card.get_by_text("Answer", exact=True).click()
-    expect(answer).to_be_visible(timeout=60_000)
+    expect(answer).to_be_visible(timeout=120_000)
     field = card.get_by_label("Rank r", exact=True)
     field.fill("8")
     field.press("Enter")
-    expect(card.get_by_text("J has rank 5 on the tangent space, 8 in all; r = 8.")).to_be_visible(timeout=60_000)
-    expect(page).to_have_url(re.compile("th_rank=8"), timeout=60_000)
+    expect(card.get_by_text("J has rank 5 on the tangent space, 8 in all; r = 8.")).to_be_visible(timeout=120_000)
+    expect(page).to_have_url(re.compile("th_rank=8"), timeout=120_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
 

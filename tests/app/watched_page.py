@@ -68,7 +68,7 @@ def watched(browser: Browser, view: str) -> Watched:
     """A new page of that view."""
     width, height, scheme = VIEWS[view]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     person = Watched(page, view)
     page.on("console", lambda message: person.console.append(f"{message.text} ({page.url})") if message.type == "error" else None)
     page.on("pageerror", lambda error: person.console.append(f"{error} ({page.url})"))

@@ -426,7 +426,7 @@ def test_memory_is_bounded(fresh, monkeypatch):
 def test_two_processes_at_once_leave_a_whole_file(fresh):
     code = "from gelora.geometry.danco_calibration import calibrate; print(calibrate(40, max_dimension={}).measured.tau.tolist())"
     processes = [subprocess.Popen([sys.executable, "-c", code.format(20 + 10 * i)], stdout=subprocess.PIPE, text=True) for i in range(2)]
-    answers = [json.loads(process.communicate(timeout=100)[0]) for process in processes]
+    answers = [json.loads(process.communicate(timeout=500)[0]) for process in processes]
     shared = min(map(len, answers))
     assert answers[0][:shared] == answers[1][:shared]
     assert not [path for path in fresh.iterdir() if path.suffix != ".json"]

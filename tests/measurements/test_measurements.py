@@ -87,7 +87,7 @@ def test_a_cancelled_job_ends_in_one_sentence_and_leaves_the_rest(wanted):
     with measurements.pool.turn(Job()):
         job = measurements.start(wanted, Quantity("estimators", ("gride",)))
         job.cancel()
-        assert job.wait(60)  # while it is still waiting for its turn
+        assert job.wait(240)  # while it is still waiting for its turn
     assert "cancelled" in job.error
     assert set(measurements.find(wanted).estimates) == {"twonn", "mle"}
     done(measurements.start(wanted, Quantity("estimators", ("gride",))))
@@ -158,5 +158,5 @@ def test_a_full_disk_costs_nothing_but_the_file(wanted, monkeypatch):
 
 def test_an_error_is_one_sentence(wanted):
     job = Measurements().start(replace(wanted, n_samples=10), TWO)
-    assert job.wait(60)
+    assert job.wait(240)
     assert "neighbors need at least" in job.error and "\n" not in job.error

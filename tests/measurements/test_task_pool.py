@@ -85,7 +85,7 @@ def test_turns_of_one_line_never_overlap_and_lines_do_not_wait_for_each_other(po
                     inside[0] -= 1
 
     jobs = [begin(pool, ("turn", number), work) for number in range(4)]
-    assert all(job.wait(60) and job.error is None for job in jobs) and most == [1]
+    assert all(job.wait(240) and job.error is None for job in jobs) and most == [1]
     with pool.turn(Job()):
         other = begin(pool, ("other line", 1), lambda job: pool.turn(job, "calibration").__enter__())
         assert other.wait(20)

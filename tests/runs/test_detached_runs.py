@@ -37,7 +37,7 @@ def started(libraries_loaded):
             stop_run(run_id, grace_seconds=0)
 
 
-def wait_until(run_id, condition, seconds=120):
+def wait_until(run_id, condition, seconds=240):
     deadline = time.monotonic() + seconds
     while not condition(info := run_info(run_id)):
         assert info.is_live, f"{info.state.status}: {info.state.reason}\n{log_tail(run_id)}"

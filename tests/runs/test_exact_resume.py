@@ -34,7 +34,7 @@ def spec_of(kind, tmp_path):
 
 def kill_at(run_id, step):
     """Kill the run's process group with -9 once it has trained `step` steps; returns where it was then."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         info = run_info(run_id)
         if info.state.status == "failed" or info.state.status == "finished":

@@ -35,7 +35,7 @@ def loader(libraries_loaded):
         stop_run(info.id, grace_seconds=0)
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=240):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

@@ -40,7 +40,7 @@ def launches(monkeypatch):
     return seen
 
 
-def until(condition, run_id, seconds=120):
+def until(condition, run_id, seconds=240):
     deadline = time.monotonic() + seconds
     while not condition(info := run_info(run_id)):
         assert info.is_live, f"{info.state.status}: {info.state.reason}\n{log_tail(run_id)}"
@@ -82,9 +82,8 @@ def test_second_waits_first_is_killed_second_starts_first_goes_on_where_it_was(m
     assert (waiting.state.status, waiting.state.attempts, waiting.state.mlflow_run_id) == ("queued", 2, before.state.mlflow_run_id)
     with pytest.raises(RunError, match="is queued; it needs no resuming"):
         resume_run(first)
-    asked = time.monotonic()
     stopped = stop_run(first)
-    assert stopped.state.status == "stopped" and time.monotonic() - asked < 20
+    assert stopped.state.status == "stopped" and "killed" not in read_json(stopped.folder / "stop.json")  # by itself, within the grace
     step = int(resumed_from.name.removeprefix("checkpoint-"))
     assert stopped.state.reason == f"stopped before training went on; the last checkpoint is checkpoints/checkpoint-{step}"
     assert run_info(second).state.status == "running"
