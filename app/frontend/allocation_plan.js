@@ -113,6 +113,6 @@ function budgetSentence(data, plan) {
     `${((100 * plan.params) / data.n_model_params).toFixed(3)} % of the model`,
     `${sized(plan.params * data.bytes_per_param)} file`,
     `${sized(plan.params * data.optimizer_bytes_per_param)} AdamW`,
-    `equivalent uniform rank r = ${equivalentRank(data, plan.params).toFixed(2)}`,
+    `equivalent uniform\u00a0rank\u00a0${equivalentRank(data, plan.params).toFixed(2)}`,
   ].join(" · ");
 }

@@ -38,7 +38,11 @@ class Strategy:
 _ALL = (
     Strategy("gelora", "GeLoRA", "profile", "Rank where the intrinsic dimension rises, above an offset.", "arXiv 2412.09250"),
     Strategy(
-        "uniform", "Uniform", "structure", "The same rank everywhere, the largest that fits.", "Hu et al. 2022, LoRA, arXiv 2106.09685"
+        "uniform",
+        "Uniform",
+        "structure",
+        "The same rank for every module, the largest that fits.",
+        "Hu et al. 2022, LoRA, arXiv 2106.09685",
     ),
     Strategy("depth-increasing", "Increasing with depth", "structure", "Rank in proportion to the block's number.", "an ablation"),
     Strategy("depth-decreasing", "Decreasing with depth", "structure", "The same the other way round.", "an ablation"),
