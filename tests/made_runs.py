@@ -6,7 +6,7 @@ from pathlib import Path
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, ModelStructure, RankPlan, RunSpec, TargetModule, TrainingConfig
 from gelora.runs import RunInfo
-from gelora.runs.records.record_file import write_json
+from gelora.runs.records.record_file import Launch, write_json
 from gelora.runs.records.state import RunState, describe, write_state
 
 
@@ -44,4 +44,4 @@ def make_run(
         status=status, main_metric="eval_accuracy", metrics={"eval_accuracy": score} if metrics is None else metrics,
         n_adapter_params=plan.n_adapter_params,
     )  # fmt: skip
-    return dataclasses.replace(describe(Path("nowhere") / run_id, state, {}), spec=spec, state=state)
+    return dataclasses.replace(describe(Path("nowhere") / run_id, state, Launch()), spec=spec, state=state)
