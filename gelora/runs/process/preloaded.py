@@ -260,9 +260,18 @@ def _be_the_run(request: dict, log: int, not_its_own: list[int], room: int) -> N
         _write_mark(room, request["run_id"])
         with contextlib.suppress(OSError):  # the folder may have been deleted
             os.chdir(request["folder"])
+        if _cuda_was_begun():
+            os.execv(sys.executable, [sys.executable, "-P", "-m", "gelora.runs.process.worker", request["run_id"]])
         code = worker.main([request["run_id"]])
     finally:
         worker.leave(code)
+
+
+def _cuda_was_begun() -> bool:
+    """Whether the process that this one was forked off had begun CUDA, so that PyTorch would refuse it here."""
+    import torch
+
+    return bool(torch.cuda._is_in_bad_fork())
 
 
 def _room_for_mark() -> int:
