@@ -27,14 +27,14 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, packages, device, memory, the bundled model, the state folder and the runs."""
+    """Look at Python, packages, device, memory, the bundled model, the data folder and the runs."""
     checks: dict[str, Callable[[], str]] = {
         "Python": lambda: f"{platform.python_version()} on {platform.platform()}",
         "packages": _packages,
         "device": device_sentence,
         "memory": _memory,
         "bundled model": _bundled_model,
-        "state folder": _state_folder,
+        "data folder": _data_folder,
         "runs": _runs,
     }
     findings = []
@@ -117,7 +117,7 @@ def _bundled_model() -> str:
     return ", ".join(f"{entry.model_id}: checksum right, revision {entry.revision[:8]}, in {entry.path}" for entry in entries)
 
 
-def _state_folder() -> str:
+def _data_folder() -> str:
     folder = home()
     free = shutil.disk_usage(folder).free
     if free < 200e6:

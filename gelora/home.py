@@ -3,11 +3,14 @@
 Does not depend on what is stored; imports nothing of ours but the errors.
 """
 
+import errno
 import os
 import tempfile
 from pathlib import Path
 
 from gelora.errors import StoreError
+
+_NOWHERE = Path(os.devnull) / "no file can have this name"
 
 
 def home() -> Path:
@@ -16,7 +19,7 @@ def home() -> Path:
     Raises:
         StoreError: the folder cannot be created.
     """
-    return _existing(Path(os.environ.get("GELORA_HOME") or Path.home() / ".gelora").expanduser().resolve())
+    return _existing(local_path(os.environ.get("GELORA_HOME") or "~/.gelora").resolve())
 
 
 def cache_dir(name: str) -> Path:
@@ -27,6 +30,22 @@ def cache_dir(name: str) -> Path:
 def runs_dir() -> Path:
     """Folder `runs/` with one folder a fine-tuning run. Created when missing."""
     return _existing(home() / "runs")
+
+
+def local_path(name: str | Path) -> Path:
+    """The path that a person named, `~` and `~user` resolved.
+
+    A name that no file can have (too long, a NUL in it) and a user who does not exist are a path where nothing is, so that
+    whoever looks says that nothing is there.
+    """
+    path = Path(os.path.expanduser(name))  # noqa: PTH111  (pathlib's own raises for an unknown user)
+    try:
+        path.stat()
+    except ValueError:
+        return _NOWHERE
+    except OSError as error:
+        return _NOWHERE if error.errno == errno.ENAMETOOLONG else path
+    return path
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gelora.errors import InputError
-from gelora.home import write_atomically
+from gelora.home import local_path, write_atomically
 
 
 class TerminalProgress:
@@ -44,7 +44,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
 
 def read_text(path: str, what: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return local_path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
         raise InputError(f"Cannot read the {what} {path}: {reason}.") from error

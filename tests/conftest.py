@@ -1,4 +1,4 @@
-"""What every test shares: no network, a state folder of its own, the real data beside the checkout."""
+"""What every test shares: no network, a data folder of its own, the real data beside the checkout."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bundled_sentences(tmp_path_factory) -> Path:
-    """The bundled sentences as they are kept on disk, in this worker's state folder; read once for all workers (20 s)."""
+    """The bundled sentences as they are kept on disk, in this worker's data folder; read once for all workers (20 s)."""
     from gelora.sources.docstrings import read_docstrings
 
     shared = tmp_path_factory.getbasetemp()
@@ -80,7 +80,7 @@ def libraries_loaded():
 
 @pytest.fixture
 def gelora_home(tmp_path, monkeypatch) -> Path:
-    """A state folder for one test alone."""
+    """A data folder for one test alone."""
     home = tmp_path / "gelora-home"
     monkeypatch.setenv("GELORA_HOME", str(home))
     return home

@@ -34,7 +34,7 @@ print(right / len(rows))
 
 
 class Commands:
-    """`gelora ...` with a state folder of its own, in this process: libraries are loaded once. Runs are processes all the same."""
+    """`gelora ...` with a data folder of its own, in this process: libraries are loaded once. Runs are processes all the same."""
 
     def __init__(self, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
         for name, value in {"GELORA_HOME": str(home), **environment}.items():

@@ -17,6 +17,7 @@ from app.ranks.tables import module_rows
 from app.shared import components, measuring, planning, shell
 from app.shared.cache import measurements, store
 from gelora.errors import GeloraError, InputError
+from gelora.home import local_path
 from gelora.measurements import MeasurementSpec, ResultStore
 from gelora.ranks import export_lora_config, plan_from_adapter
 from gelora.records import IdProfile, RankPlan
@@ -173,7 +174,7 @@ def _uploaded(key: str) -> None:
 
 def _read_folder(path: str) -> None:
     try:
-        st.session_state["_upload_said"] = (True, _compare_with(plan_from_adapter(Path(path).expanduser(), _structure())))
+        st.session_state["_upload_said"] = (True, _compare_with(plan_from_adapter(local_path(path), _structure())))
     except GeloraError as error:
         st.session_state["_upload_said"] = (False, str(error))
 

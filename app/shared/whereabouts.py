@@ -3,11 +3,10 @@
 Asks the sources; what only the hub knows is looked up in the background. Draws nothing.
 """
 
-from pathlib import Path
-
 from app.shared import machine
 from app.shared.lookups import ask
 from app.shared.run_words import size
+from gelora.home import local_path
 from gelora.records import DataChoice
 from gelora.sources import HubFacts, bundled_datasets, bundled_models, data_at_hand, hub_facts, model_at_hand, models_fetched, names_a_file
 
@@ -29,7 +28,7 @@ def data_words(choice: DataChoice) -> str:
     bundled = next((entry for entry in bundled_datasets() if entry.dataset == choice.dataset), None)
     if bundled is not None:
         return _phrase("bundled", "here" if data_at_hand(choice) else "read once at the first use", _short_licence(bundled.licence))
-    path = Path(choice.dataset).expanduser()
+    path = local_path(choice.dataset)
     if path.is_file():
         return _phrase("local file", "here", size(path.stat().st_size))
     if data_at_hand(choice):

@@ -116,7 +116,7 @@ def ranks_by_hand(options: argparse.Namespace) -> dict[str, int]:
     ranks = {}
     for item in options.set_rank:
         name, _, rank = item.rpartition("=")
-        if not name or not rank.isdigit():
+        if not name or not rank.isdecimal():
             raise InputError(f"--set-rank {item!r} is not NAME=R, a block number or a module's name and a whole rank, such as 3=4.")
         ranks[name] = int(rank)
     return ranks

@@ -9,6 +9,7 @@ from typing import Any
 
 from gelora.commands.plan_sources import PlanSources, ranks_by_hand
 from gelora.errors import GeloraError, InputError, StoreError
+from gelora.home import local_path
 from gelora.records import RankPlan
 from gelora.terminal import print_table, say, write_file, write_json
 
@@ -237,7 +238,7 @@ def _write_lora_config(made: RankPlan, folder: Path) -> str | None:
     from gelora.ranks import export_lora_config
     from gelora.sources import hub_name
 
-    if folder.exists() and not folder.is_dir():
+    if local_path(folder).is_file():
         raise InputError(f"{folder} is a file; --lora-config takes a folder, into which adapter_config.json is written.")
     config, untried = export_lora_config(made)
     try:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from filelock import FileLock
 
 from gelora.errors import InputError, StoreError
-from gelora.home import cache_dir, write_atomically
+from gelora.home import cache_dir, local_path, write_atomically
 from gelora.record_json import Record
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def key_of(*identity: object) -> str:
 
 def file_state(name: str) -> list[object]:
     """Size and time of a local file or of a local model's files, so that a changed one is measured again."""
-    path = Path(name).expanduser()
+    path = local_path(name)
     if path.is_file():
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if path.is_dir() and (path / "config.json").is_file():

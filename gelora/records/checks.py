@@ -20,6 +20,7 @@ METHODS_WITH_PLAN = ("lora", "adalora")
 TASK_KINDS = ("classification", "regression", "question-answering", "causal-lm", "instruction")
 LORA_INITS = ("default", "gaussian", "orthogonal", "olora", "pissa")
 DEVICES = ("auto", "cpu", "cuda")
+MOST_SEED = 2**32 - 1  # what NumPy's legacy generator, which transformers seeds too, takes
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 

@@ -9,6 +9,7 @@ from gelora.records.checks import (
     LORA_INITS,
     METHODS,
     METHODS_WITH_PLAN,
+    MOST_SEED,
     PRECISIONS,
     TASK_KINDS,
     check_choice,
@@ -101,6 +102,7 @@ class RunSpec(Record):
     held_out: DataChoice | None = None
 
     def __post_init__(self) -> None:
+        check_whole("The seed", self.seed, 0, MOST_SEED)
         needs_plan = self.training.method in METHODS_WITH_PLAN
         if (self.plan is not None) != needs_plan:
             raise InputError(f"Method {self.training.method!r} {'needs a rank plan' if needs_plan else 'needs no plan'}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gelora.errors import DataError, ModelError
+from gelora.home import local_path
 from gelora.records import SINK_RATIO, DataChoice, Sample, resolved_sinks
 from gelora.sources import docstrings, hub, state_cache
 from gelora.sources.catalog import BUNDLED_DATASET, BUNDLED_MODEL, ModelEntry, bundled_models, find_model, size_of, weight_files
@@ -28,7 +29,7 @@ def model_at_hand(model_id: str) -> ModelEntry | None:
     if model_id in (BUNDLED_MODEL, f"sentence-transformers/{BUNDLED_MODEL}"):
         entry = bundled_models()[0]
         return entry if entry.size_bytes else None
-    path = Path(model_id).expanduser()
+    path = local_path(model_id)
     if model_id and (path / "config.json").is_file():
         files = _weights(path)
         return ModelEntry(model_id, path.name, "local", path, "", size_of(files), None) if files else None
@@ -44,7 +45,7 @@ def data_at_hand(choice: DataChoice) -> bool:
             return docstrings.is_kept()
         except DataError:
             return False
-    if Path(choice.dataset).expanduser().is_file():
+    if local_path(choice.dataset).is_file():
         return True
     return hub.looks_like_id(choice.dataset) and (hub.datasets_cache() / choice.dataset.replace("/", "___")).is_dir()
 

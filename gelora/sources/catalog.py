@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gelora.errors import ChecksumError, HubError, InputError, ModelError, StoreError
-from gelora.home import cache_dir, write_atomically
+from gelora.home import cache_dir, local_path, write_atomically
 from gelora.sources.hub import ask_hub, cached_snapshot, download, looks_like_id
 
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
@@ -104,7 +104,7 @@ def find_model(model_id: str, weights: bool = True) -> ModelEntry:
     """
     if model_id in (BUNDLED_MODEL, hub_name(BUNDLED_MODEL)):
         return _bundled_model()
-    path = Path(model_id).expanduser() if model_id else Path()
+    path = local_path(model_id) if model_id else Path()
     if model_id and path.is_dir():
         return _local_model(model_id, path, weights)
     if path.is_file():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gelora.errors import InputError
+from gelora.home import local_path
 from gelora.records import DataChoice, ReadReport
 from gelora.sources.delimited import is_tabbed, read_delimited, unique_names
 from gelora.sources.file_bytes import check_kind, decoded, unpacked
@@ -54,7 +55,7 @@ def read_file(choice: DataChoice) -> FileRows:
         InputError: there is no such file, it is of another kind, or rows do not fit; one sentence with line and remedy.
     """
     name = choice.dataset
-    path, ending, kinds = Path(name).expanduser(), ending_of(name), ", ".join(FILE_ENDINGS)
+    path, ending, kinds = local_path(name), ending_of(name), ", ".join(FILE_ENDINGS)
     if path.is_dir():
         raise InputError(f"{name!r} is a folder; give one file: {kinds}.")
     if not path.is_file():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gelora.errors import HubError
+from gelora.home import local_path
 
 HUB_SECONDS = 5.0
 
@@ -32,13 +33,13 @@ def looks_like_id(name: str) -> bool:
 def hub_cache() -> Path:
     """Where downloads of the hub lie. Read from the environment now; huggingface_hub reads it once, at its import."""
     given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
-    return Path(given).expanduser() if given else _hf_home() / "hub"
+    return local_path(given) if given else _hf_home() / "hub"
 
 
 def datasets_cache() -> Path:
     """Where the `datasets` library keeps what it has prepared."""
     given = os.environ.get("HF_DATASETS_CACHE")
-    return Path(given).expanduser() if given else _hf_home() / "datasets"
+    return local_path(given) if given else _hf_home() / "datasets"
 
 
 def is_offline() -> bool:
@@ -184,5 +185,5 @@ def _within(seconds: float, call: Callable[[], _Answer]) -> _Answer:
 def _hf_home() -> Path:
     given = os.environ.get("HF_HOME")
     if given:
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface"
+        return local_path(given)
+    return local_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"

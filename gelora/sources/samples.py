@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 
 from gelora.errors import DataError, InputError
-from gelora.records import DataChoice, Progress, Sample, SampleSource, check_whole
+from gelora.records import MOST_SEED, DataChoice, Progress, Sample, SampleSource, check_whole
 from gelora.sources.table_labels import LabelledRows, labelled_rows, text_key
 from gelora.sources.tables import read_table
 
@@ -53,7 +53,7 @@ def load_sample(
         DataError: no usable rows, or labels that are missing or no numbers.
         HubError: a hub id is unknown or out of reach.
     """
-    n_samples, seed = check_whole("n_samples", n_samples, 2), check_whole("The seed", seed, 0)
+    n_samples, seed = check_whole("n_samples", n_samples, 2), check_whole("The seed", seed, 0, MOST_SEED)
     given = (config, split, text_column, pair_column, label_column)
     if isinstance(dataset, DataChoice):
         if any(value is not None for value in (*given, encoding, header, separator)) or skip_bad_rows:

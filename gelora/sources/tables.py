@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gelora.errors import DataError, HubError, InputError
+from gelora.home import local_path
 from gelora.records import DataChoice, Progress, ReadReport
 from gelora.sources import hub
 from gelora.sources.catalog import BUNDLED_DATASET
@@ -60,7 +60,7 @@ def read_table(choice: DataChoice, progress: Progress | None = None) -> Table:
         raise InputError(f"The dataset is {name!r}; give {BUNDLED_DATASET!r}, a hub id, or {READABLE}.")
     if name == BUNDLED_DATASET:
         table = _bundled(choice, progress)
-    elif names_a_file(name) or Path(name).expanduser().exists() or not hub.looks_like_id(name):
+    elif names_a_file(name) or local_path(name).exists() or not hub.looks_like_id(name):
         table = _of_file(choice)
     else:
         table = _read_hub(choice)

@@ -31,7 +31,7 @@ def components_are_looked_for_once():
 
 @dataclass
 class Dashboard:
-    """A dashboard process with a state folder of its own."""
+    """A dashboard process with a data folder of its own."""
 
     home: Path
     port: int
@@ -106,7 +106,7 @@ def own_dashboard(tmp_path_factory, bundled_sentences):
 
 @pytest.fixture(scope="module")
 def fresh_dashboard(tmp_path_factory):
-    """A dashboard as a new user has it: nothing in its state folder."""
+    """A dashboard as a new user has it: nothing in its data folder."""
     with started(tmp_path_factory.mktemp("fresh")) as running:
         yield running
 

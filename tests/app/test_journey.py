@@ -44,7 +44,7 @@ def set_number(page: Page, label: str, value: str) -> None:
 
 @pytest.fixture(scope="module")
 def dashboard(fresh_dashboard):
-    """The whole way is gone from an empty state folder."""
+    """The whole way is gone from an empty data folder."""
     return fresh_dashboard
 
 

@@ -23,7 +23,7 @@ def dashboard(own_dashboard):
 
 @pytest.fixture
 def home_of_dashboard(dashboard, monkeypatch):
-    """The dashboard's state folder as this process's, with nothing left running afterwards."""
+    """The dashboard's data folder as this process's, with nothing left running afterwards."""
     monkeypatch.setenv("GELORA_HOME", str(dashboard.home))
     yield dashboard.home
     for run in list_runs():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError
+from gelora.home import local_path
 from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_of
 from gelora.ranks.peft.expressions import short
 from gelora.sources import decoded, kind_of, unpacked
@@ -66,14 +67,10 @@ def read_adapter(adapter: "str | Path | Mapping[str, Any]") -> AdapterFiles:
     """
     if isinstance(adapter, Mapping):
         return AdapterFiles("The adapter", config_of(adapter, "the adapter's config"), None)
-    path = Path(adapter).expanduser()
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except OSError:  # too long for a name: the text of a config, say
-        is_folder = is_file = False
-    if is_folder:
+    path = local_path(adapter)
+    if path.is_dir():
         return _read_folder(path)
-    if is_file:
+    if path.is_file():
         if path.suffix in (".json", ".gz"):
             return AdapterFiles(f"The adapter {path}", read_config(path), None)
         if path.suffix in (".safetensors", ".bin"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gelora.errors import InputError
+from gelora.home import local_path
 from gelora.ranks.peft.adapter_config import CONFIG_FILE
 from gelora.ranks.peft.adapter_files import WEIGHT_FILES, factor_of, read_config
 from gelora.ranks.peft.expressions import Expressions
@@ -90,7 +91,7 @@ def adapter_spectra(folder: str | Path) -> tuple[UpdateSpectrum, ...]:
     Raises:
         InputError: a file is missing or unreadable, is no LoRA adapter, or lacks one of a module's two factors.
     """
-    folder = Path(folder).expanduser()
+    folder = local_path(folder)
     config, factors = read_config(folder / CONFIG_FILE), _factors(folder / WEIGHT_FILES[0])
     patterns = Expressions(f"the adapter {folder}").first_fitting("alpha_pattern", config.alpha_pattern, factors)
     spectra = []

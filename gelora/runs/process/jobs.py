@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from gelora.errors import GeloraError, RunError, StoreError
-from gelora.home import home
+from gelora.home import home, local_path
 from gelora.records import RunSpec, check_range, check_whole
 from gelora.runs.process import preloaded, processes, queue
 from gelora.runs.process.status import current_run, process_of, settle_lock
@@ -231,13 +231,13 @@ def _remove_artifacts(mlflow_run_id: str | None) -> None:
 def _with_absolute_paths(spec: RunSpec) -> RunSpec:
     data = dataclasses.replace(spec.data, dataset=_absolute(spec.data.dataset))
     held_out = spec.held_out and dataclasses.replace(spec.held_out, dataset=_absolute(spec.held_out.dataset))
-    folder = Path(spec.model).expanduser()
+    folder = local_path(spec.model)
     is_folder = (folder / "config.json").is_file() and spec.model not in {entry.model_id for entry in bundled_models()}
     return dataclasses.replace(spec, data=data, held_out=held_out, model=str(folder.resolve()) if is_folder else spec.model)
 
 
 def _absolute(dataset: str) -> str:
-    file = Path(dataset).expanduser()
+    file = local_path(dataset)
     return str(file.resolve()) if file.suffix and file.is_file() else dataset
 
 

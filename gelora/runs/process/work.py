@@ -6,9 +6,9 @@ Does not depend on processes, queues or signals; called by the worker, and ended
 import dataclasses
 import gc
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
+from gelora.home import local_path
 from gelora.records import RankPlan, RunSpec, resolve_device
 from gelora.runs.records import provenance_record
 from gelora.runs.records.recorder import Recorder
@@ -104,7 +104,7 @@ def _describe(spec: RunSpec, recorder: Recorder, task: Any, learner: Any) -> Non
         recorder.line(f"data: {sentence}")
     for note in (*task.notes, *learner.notes):
         recorder.line(f"note: {note}")
-    if spec.plan is not None and spec.model not in (spec.plan.model_id, str(Path(spec.plan.model_id).expanduser().resolve())):
+    if spec.plan is not None and spec.model not in (spec.plan.model_id, str(local_path(spec.plan.model_id).resolve())):
         recorder.line(f"note: the plan was made for {spec.plan.model_id}; every module it names is there in the same shape")
     if task.majority_accuracy is not None:
         recorder.values(0, {"majority_accuracy": task.majority_accuracy})

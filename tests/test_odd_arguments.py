@@ -1,0 +1,65 @@
+"""Arguments that no file, user, number or seed can be: one sentence each, and status 2."""
+
+import pytest
+
+from gelora.cli import main
+from gelora.errors import InputError
+from gelora.home import local_path
+from gelora.records import DataChoice, RunSpec, TrainingConfig
+from gelora.runs import list_runs
+
+NAMES = ["~nosuchuser/x.csv", "x" * 300 + ".csv", "folder/" + "x" * 300 + ".csv", "a\0b.csv", "x/" * 3000 + "x.csv"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_no_file_can_have_is_a_path_where_nothing_is(name):
+    assert not local_path(name).exists()
+    assert not local_path(name).is_dir()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("measure", "--n-samples", "20", "--dataset"),
+        ("measure", "--n-samples", "20", "--model"),
+        ("plan", "--strategy", "uniform", "--model"),
+        ("plan", "--profile"),
+        ("plan", "--adapter"),
+        ("train", "--rank", "2", "--detach", "--held-out", "x.csv", "--dataset"),
+        ("train", "--detach", "--plan"),
+        ("train", "--detach", "--spec"),
+        ("runs",),
+        ("stop",),
+        ("preview", "--dataset"),
+    ],
+    ids=" ".join,
+)
+def test_it_is_one_sentence_of_every_command(arguments, name, capsys):
+    try:
+        status = main([*arguments, name])
+    except SystemExit as left:  # argparse's own refusal
+        status = left.code
+    said = capsys.readouterr().err
+    if arguments[0] == "train" and arguments[-1] == "--dataset" and status == 0:  # a run that says so itself
+        return
+    assert status == 2, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("rank", ["²", "٣x", "-1", "1.5", "", "1_0"])
+def test_a_rank_that_is_no_whole_number_is_named(rank, tmp_path, capsys):
+    assert main(["plan", "--strategy", "uniform", "--set-rank", f"3={rank}"]) == 2
+    assert "--set-rank" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True, "1"])
+def test_a_seed_that_no_generator_takes_is_refused_where_it_is_given(seed):
+    with pytest.raises(InputError, match=r"The seed is .*; it must be a whole number from 0 to 4294967295"):
+        RunSpec("all-MiniLM-L6-v2", DataChoice("docstrings"), None, TrainingConfig(method="head"), seed)
+
+
+def test_no_run_is_left_by_a_seed_that_is_refused(gelora_home, capsys):
+    assert main(["train", "--dataset", "docstrings", "--method", "head", "--seed", "-1", "--detach"]) == 2
+    assert "The seed is -1" in capsys.readouterr().err
+    assert list_runs() == []
