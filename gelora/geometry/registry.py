@@ -25,7 +25,8 @@ class EstimatorKind:
 
     name: in profiles, options and URLs; label: on charts; make: from n_neighbors k and n_subsamples to the estimator
     (0 half-samples: a profile draws its own); idea: what it counts, one sentence; source: the paper;
-    keeps_own_interval: whether a profile shows the estimator's analytic interval rather than that of its half-samples.
+    keeps_own_interval: whether a profile shows the estimator's analytic interval rather than that of its half-samples;
+    is_quick: it reads a neighbor graph of few neighbors, so that it costs next to nothing beside the graph.
     """
 
     name: str
@@ -34,33 +35,34 @@ class EstimatorKind:
     idea: str
     source: str
     keeps_own_interval: bool = False
+    is_quick: bool = False
 
 
 _KINDS = (
     EstimatorKind(
         "twonn", "TwoNN", lambda k, m: TwoNN(),
         "How much farther the second nearest neighbor is than the first; slope over the smallest 90% of ratios.",
-        "Facco et al. 2017",
+        "Facco et al. 2017", is_quick=True,
     ),
     EstimatorKind(
         "twonn-mle", "TwoNN mle", lambda k, m: TwoNN(method="mle"),
         "The same ratios, all of them, by maximum likelihood.",
-        "Denti et al. 2022", keeps_own_interval=True,
+        "Denti et al. 2022", keeps_own_interval=True, is_quick=True,
     ),
     EstimatorKind(
         "twonn-loglog", "TwoNN loglog", lambda k, m: TwoNN(method="loglog"),
         "The same ratios, all of them, by the mean of log log r2 / r1: near copies count little.",
-        "after Facco et al. 2017",
+        "after Facco et al. 2017", is_quick=True,
     ),
     EstimatorKind(
         "mle", "MLE", lambda k, m: MLE(n_neighbors=k),
         "How distances to the k nearest neighbors grow, point by point.",
-        "Levina & Bickel 2004; MacKay & Ghahramani 2005",
+        "Levina & Bickel 2004; MacKay & Ghahramani 2005", is_quick=True,
     ),
     EstimatorKind(
         "gride", "GRIDE", lambda k, m: GRIDE(),
         "TwoNN's ratio between farther neighbors, so at a larger scale: the fourth to the second.",
-        "Denti et al. 2022",
+        "Denti et al. 2022", is_quick=True,
     ),
     EstimatorKind(
         "plateau", "Plateau", lambda k, m: Plateau(n_subsamples=m),
@@ -75,7 +77,7 @@ _KINDS = (
     EstimatorKind(
         "mind", "MiND", lambda k, m: MiND(n_neighbors=k),
         "The nearest distance as a share of the k-th, point by point.",
-        "Rozza et al. 2012",
+        "Rozza et al. 2012", is_quick=True,
     ),
     EstimatorKind(
         "danco", "DANCo", lambda k, m: DANCo(n_subsamples=m),
@@ -115,7 +117,7 @@ _KINDS = (
     EstimatorKind(
         "mom", "MOM", lambda k, m: SkdimEstimator("mom", n_neighbors=k, n_subsamples=m),
         "The mean neighbor distance as a share of the k-th; by scikit-dimension.",
-        "Amsaleg et al. 2018",
+        "Amsaleg et al. 2018", is_quick=True,
     ),
     EstimatorKind(
         "fishers", "FisherS", lambda k, m: SkdimEstimator("fishers", n_neighbors=k, n_subsamples=m),

@@ -11,9 +11,6 @@ from gelora.sensitivity import Sensitivity
 
 KINDS = ("estimators", "baselines", "scales", "sensitivity")
 
-# These share one neighbor graph and cost next to nothing beside it; every other estimator is measured by itself, after them.
-_QUICK = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "mind", "mom")
-
 
 @dataclass(frozen=True)
 class Quantity:
@@ -43,8 +40,8 @@ class Quantity:
         """It in pieces whose results are worth showing before the rest is done, the quickest first."""
         if self.kind == "sensitivity":
             return [Quantity(self.kind, (name,), self.focus) for name in self.names]
-        quick = tuple(name for name in self.names if name in _QUICK)
-        slow = [(name,) for name in self.names if name not in _QUICK]
+        quick = tuple(name for name in self.names if name in ESTIMATORS and ESTIMATORS[name].is_quick)
+        slow = [(name,) for name in self.names if name not in quick]
         return [Quantity(self.kind, names) for names in ([quick] if quick else []) + slow]
 
     def words(self) -> str:

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import gelora
+from app.state import VIEWS
 from gelora.errors import DataError
 from gelora.measurements import MeasurementSpec
 from gelora.records import DataChoice
@@ -127,12 +128,14 @@ def test_equal_vectors_are_one_sentence_in_every_view(tiny):
     app = open_layers(*tiny, n="50", pooling="cls", layer="0", view="duplicates")
     assert "All 50 sentences have the same vector at the embeddings" in said(app.markdown)
     assert list(app.table[0].value["times"]) == ["50"]
-    for view, says in {
+    sentences = {
         "twonn": "No dimension at the embeddings: 1 distinct vector of 50",
         "distances": "No distances at the embeddings: all vectors are equal",
         "neighbors": "No neighbors at the embeddings: all vectors are equal",
         "map": "No map of the embeddings: all vectors are equal",
-    }.items():
+    }
+    assert {"duplicates", "scale", *sentences} == set(VIEWS)  # the scale curve is drawn with its own sentence
+    for view, says in sentences.items():
         app.session_state["view"] = view
         app = opened(app)
         assert not app.exception and not app.error, view

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from gelora.geometry import ESTIMATORS
+from gelora.geometry.skdim_backend import SkdimEstimator
 
-OWN = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "plateau", "abide", "mind", "danco", "correlation", "ph0", "pca-pr", "pca-ev")
-OF_FEW_NEIGHBORS = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "mind")
+OWN = tuple(name for name, kind in ESTIMATORS.items() if not isinstance(kind.make(10, 0), SkdimEstimator))
+OF_FEW_NEIGHBORS = tuple(name for name in OWN if ESTIMATORS[name].is_quick)
 N_POINTS, K = 160, 10
 ORDER_MATTERS = {"ph0": 0.2}  # it cuts a seeded order of the rows into parts: 4 times its spread over orders at N = 160
 

@@ -226,7 +226,7 @@ def test_fewer_samples_than_neighbors_is_an_error_at_once(make, n):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"estimators": ["twonn", "pca"]}, "pca.*twonn, twonn-mle, twonn-loglog, mle"),
+        ({"estimators": ["twonn", "pca"]}, "pca.*twonn, .*mle"),
         ({"estimators": []}, "No estimator"),
         ({"n_neighbors": 1}, "n_neighbors is 1"),
         ({"n_subsamples": 1}, "n_subsamples is 1"),

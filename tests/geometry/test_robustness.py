@@ -5,8 +5,9 @@ import pytest
 
 from gelora.errors import DataError, InputError
 from gelora.geometry import ESTIMATORS, TwoNN, synthetic
+from gelora.geometry.skdim_backend import SkdimEstimator
 
-OWN = ("twonn", "twonn-mle", "twonn-loglog", "mle", "gride", "plateau", "abide", "mind", "danco", "correlation", "ph0", "pca-pr", "pca-ev")
+OWN = tuple(name for name, kind in ESTIMATORS.items() if not isinstance(kind.make(10, 0), SkdimEstimator))
 K = 10
 pytestmark = pytest.mark.filterwarnings("error")
 
