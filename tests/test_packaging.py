@@ -1,12 +1,14 @@
 """What a wheel holds, and the command that opens the dashboard from it."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gelora.cli import main
@@ -62,3 +64,19 @@ def test_without_streamlit_the_command_says_what_to_install(monkeypatch, capsys)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "streamlit" else found(name, *rest))
     assert main(["dashboard"]) == 2
     assert "pip install 'gelora-lab[dashboard]'" in capsys.readouterr().err
+
+
+def test_who_ends_the_command_ends_the_server(tmp_path):
+    code = "import sys; from gelora.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "dashboard", "--no-browser", "--port", "0"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"GELORA_HOME": str(tmp_path)}
+    )
+    for line in process.stdout:
+        if "URL" in line:
+            break
+    servers = psutil.Process(process.pid).children()
+    process.terminate()
+    process.wait(60)
+    gone, left = psutil.wait_procs(servers, timeout=60)
+    assert (len(gone) > 0, left) == (True, [])

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def dashboard(options: argparse.Namespace) -> int:
     command += ["--server.headless", "true"] if options.no_browser else []
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # who ends the command means the server
     while True:
         try:
             return process.wait()
