@@ -72,7 +72,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _existing(folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # texts and labels are its owner's alone
     except OSError as error:
         message = f"Cannot create {folder}: {error.strerror or error}. Set GELORA_HOME to a writable folder."
         raise StoreError(message) from error

@@ -3,7 +3,6 @@
 Draws with Streamlit what `app.shared.run_reading` reads; decides nothing about when to read again (`app.finetune.live`).
 """
 
-import datetime
 import io
 import zipfile
 from pathlib import Path
@@ -20,7 +19,6 @@ from gelora.errors import GeloraError
 from gelora.runs import METHOD_WORDS, RunInfo, examples as read_examples, log_tail, provenance, resume_run, run_info, stop_run
 
 CURVES = {"loss": "Loss · metric", "rate": "Rate · gradient", "speed": "Speed · memory"}
-_SILENT_SECONDS = 20
 
 
 def heading(run: RunInfo, runs: list[RunInfo]) -> None:
@@ -53,9 +51,6 @@ def status_line(run: RunInfo) -> None:
         stage = "" if run.state.stage == "training" else f" · {run.state.stage}"
         words = f"step {run.state.step:,} of {f'{total:,}' if total else '?'}{left}{stage}"
         st.progress(min(1.0, run.state.step / total) if total else 0.0, text=words)
-        silent = _silence(run)
-        if silent > _SILENT_SECONDS:
-            st.caption(f"No sign of life for {duration(silent)}; its process is there. It may be in one long step.")
     metric = main_metric(run)
     shown = {
         metric_word(metric).capitalize(): f"{run.state.metrics[metric]:.4g}" if metric in run.state.metrics else None,
@@ -80,15 +75,6 @@ def _memory(run: RunInfo) -> str | None:
         return None
     share = f" ({run.state.gpu_memory_bytes / run.state.gpu_memory_total_bytes:.0%})" if run.state.gpu_memory_total_bytes else ""
     return size(run.state.gpu_memory_bytes) + share
-
-
-def _silence(run: RunInfo) -> float:
-    """Seconds since the run last wrote its state."""
-    try:
-        written = (run.folder / "state.json").stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-    return datetime.datetime.now().timestamp() - written
 
 
 def controls(run: RunInfo) -> None:

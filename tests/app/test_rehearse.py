@@ -21,5 +21,5 @@ def test_all_that_the_steps_show_is_there_afterwards(tiny, gelora_home, monkeypa
     assert ratios(wanted).n_coordinates == 32
     assert measurements().missing(wanted, Quantity("estimators", tuple(names))) == ()
     said = capsys.readouterr().out
-    assert said.count(" s  ") == 3 + len(names)
+    assert said.count(" s  ") == 2 + len(names)
     assert "The curve of mle" in said

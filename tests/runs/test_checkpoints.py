@@ -1,5 +1,9 @@
 """A checkpoint counts when its seal lists all its files in their sizes; anything else is as if it were not there."""
 
+import json
+
+import pytest
+
 from gelora.runs.training import checkpoints
 
 
@@ -44,3 +48,26 @@ def test_what_is_broken_or_later_is_cleared(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [kept.name, old.name]
     checkpoints.clear(tmp_path, None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_is_garbled_at_its_old_size_is_passed_over_with_a_sentence(tmp_path):
+    for step in (5, 10):
+        make(tmp_path, step)
+    assert checkpoints.last_undamaged(tmp_path, pytest.fail) == tmp_path / "checkpoint-10"
+    file = tmp_path / "checkpoint-10" / "weights.bin"
+    content = bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    said = []
+    assert checkpoints.last_whole(tmp_path) == tmp_path / "checkpoint-10"  # by sizes alone
+    assert checkpoints.last_undamaged(tmp_path, said.append) == tmp_path / "checkpoint-5"
+    assert said == ["checkpoint-10 is damaged (weights.bin is not as it was written) and is passed over"]
+
+
+def test_a_seal_of_an_earlier_version_has_sizes_alone(tmp_path):
+    make(tmp_path, 5)
+    seal = tmp_path / "checkpoint-5" / checkpoints.SEAL
+    listed = json.loads(seal.read_text())
+    del listed["sha256"]
+    seal.write_text(json.dumps(listed))
+    assert checkpoints.last_undamaged(tmp_path, pytest.fail) == tmp_path / "checkpoint-5"

@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,6 +80,20 @@ def test_the_heartbeat_goes_on_while_training_is_silent(run, tmp_path, monkeypat
         time.sleep(0.05)
     assert read_state(tmp_path).step == 5
     run.end("stopped", "asked")
+
+
+def test_the_heartbeat_is_not_taken_for_training_that_goes_on(run, monkeypatch):
+    monkeypatch.setattr(recorder_module, "_SECONDS", 0.05)
+    moments = iter([100.0, 100.5, 101.0, 131.0, 131.5])
+    monkeypatch.setattr(recorder_module, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    for step in (0, 1, 2):
+        run.progress(step, 10, None)
+    assert (run.state.step_seconds, run.state.longest_pause_seconds) == (0.5, 0.5)
+    run.progress(2, 10, None)  # an evaluation's batch
+    run.progress(3, 10, None)
+    assert (run.state.step_seconds, run.state.longest_pause_seconds) == (0.5, 30.0)
+    run.stage("saving the adapter")
+    assert run.state.progressed_at is None
 
 
 def test_training_is_told_that_the_disk_is_full(run, monkeypatch):

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import stat
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
@@ -184,6 +187,31 @@ def test_run_that_says_nothing_is_shown_as_silent_and_not_given_up(folder):
     assert run_info(folder.name).state.reason is None
 
 
+def ago(seconds):
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"progressed_at": ago(90), "step_seconds": 0.41, "longest_pause_seconds": 2.0}, r"no step for 9\d s; usual 0.41 s: .* resume"),
+        ({"progressed_at": ago(90), "step_seconds": 0.41, "longest_pause_seconds": 40.0}, None),  # an evaluation took as long before
+        ({"progressed_at": ago(90), "step_seconds": 30.0, "longest_pause_seconds": 30.0}, None),
+        ({"progressed_at": ago(50), "step_seconds": 0.01}, None),
+        ({"progressed_at": ago(90)}, None),  # the first step may take long
+        ({"heartbeat_at": ago(-3600)}, r"dated 3[56]\d\d s in the future"),
+        ({"heartbeat_at": ago(-5)}, None),
+    ],
+)
+def test_training_that_does_not_go_on_is_said_beyond_what_its_own_pauses_explain(folder, state, said):
+    launched(folder, *me())
+    write_state(folder, RunState(**{"status": "running", "heartbeat_at": now(), "seconds_left": 2194.0} | state))
+    found = run_info(folder.name).state
+    assert found.status == "running"
+    assert (found.reason is None) if said is None else re.search(said, found.reason)
+    assert found.seconds_left == (2194.0 if said is None else None)
+
+
 def test_stop_request_explains_a_process_that_is_gone(folder):
     launched(folder, 2**22 + 1, 0.0)
     write_json(folder / "stop.json", {"killed": True, "grace_seconds": 3.0})
@@ -317,3 +345,8 @@ def test_a_damaged_record_is_not_kept_for_good(folder):
     assert "damaged" in run_info(folder.name).state.reason
     write_state(folder, RunState(status="finished"))
     assert run_info(folder.name).state.status == "finished"
+
+
+def test_the_data_folder_is_its_owners_alone(gelora_home):
+    create_folder(SPEC)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (gelora_home, gelora_home / "runs")] == [0o700, 0o700]

@@ -158,7 +158,7 @@ def test_a_tracker_that_fails_is_a_warning_said_once(folder, said, environment, 
             pass
 
         def on_log(self, *_, **__):
-            raise RuntimeError("no room on the server.\nmore")
+            raise RuntimeError("no room on https://me:secret@server/x.\nmore")
 
         on_train_end = on_log
 
@@ -167,4 +167,4 @@ def test_a_tracker_that_fails_is_a_warning_said_once(folder, said, environment, 
     told.log(1, {"loss": 1.0})
     told.log(2, {"loss": 0.5})
     told.end("finished", None)
-    assert said == ["a tracker failed (no room on the server); metrics.jsonl has all values"]
+    assert said == ["a tracker failed (no room on https://***@server/x); metrics.jsonl has all values"]

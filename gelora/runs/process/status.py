@@ -178,7 +178,7 @@ def _close_in_mlflow(folder: Path, state: RunState, launch: Launch) -> None:
             trackers.close_in_mlflow(str(state.mlflow_run_id), state.status, state.reason)
         except Exception as error:  # noqa: BLE001  (MLflow, SQLAlchemy and requests each have their own base of errors)
             with (folder / "log.txt").open("a", encoding="utf-8") as log:
-                log.write(f"[{now()}] warning: MLflow was not told that the run is {state.status}: {error}\n")
+                log.write(f"[{now()}] warning: MLflow was not told that the run is {state.status}: {trackers.first_line(error)}\n")
 
     if state.mlflow_run_id is not None and "mlflow" in launch.report_to:
         threading.Thread(target=act, name="close in MLflow").start()

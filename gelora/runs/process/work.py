@@ -12,7 +12,7 @@ from gelora.home import local_path
 from gelora.records import RankPlan, RunSpec, resolve_device
 from gelora.runs.records import provenance_record
 from gelora.runs.records.recorder import Recorder
-from gelora.runs.training.checkpoints import check_fits, last_whole, step_of
+from gelora.runs.training.checkpoints import check_fits, last_undamaged, step_of
 
 
 class Stop(Protocol):
@@ -46,7 +46,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
     recorder.notes(device=device)
 
     recorder.stage("loading data and model")
-    checkpoint = last_whole(folder / "checkpoints")
+    checkpoint = last_undamaged(folder / "checkpoints", recorder.warn)
     task = build_task(spec, _progress_lines(recorder))
     n_steps = total_steps(spec.training, len(task.train))
     plan = (plan_in_use(checkpoint) if checkpoint else None) or spec.plan

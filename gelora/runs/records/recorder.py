@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ class Recorder:
         self.state = dataclasses.replace(
             state or RunState(started_at=now()),
             status="running",
+            progressed_at=None,
+            longest_pause_seconds=0.0,
             pid=os.getpid(),
             pid_create_time=psutil.Process().create_time(),
         )
@@ -57,6 +60,7 @@ class Recorder:
         self._lock = threading.RLock()
         self._metrics = begin_metrics_file(folder, self.state)
         self._problem: Exception | None = None
+        self._went_on: tuple[float, int] | None = None  # when training last went on, and its step
         self._ended = threading.Event()
         self._write()
         self._thread = threading.Thread(target=self._beat, name="recorder", daemon=True)
@@ -74,7 +78,7 @@ class Recorder:
     def stage(self, text: str) -> None:
         """The stage that begins now, into log and state."""
         self.say(text)
-        self.notes(stage=text)
+        self.notes(stage=text, progressed_at=None)
 
     def notes(self, **values: Any) -> None:
         """Facts of the run into state.json, at once."""
@@ -89,6 +93,7 @@ class Recorder:
         total = self.state.total_steps or "?"
         self.line(f"step {step}/{total} " + " ".join(f"{name}={value!r}" for name, value in values.items()))
         self._metrics.append(step, values)
+        self._goes_on(self.state.step)
         if self.trackers is not None:
             self.trackers.log(step, {name: value for name, value in values.items() if math.isfinite(value)})
         with self._lock:
@@ -103,8 +108,21 @@ class Recorder:
 
     def progress(self, step: int, total_steps: int, seconds_left: float | None) -> None:
         """How far training is; reaches state.json with the next heartbeat."""
+        self._goes_on(step)
         with self._lock:
             self.state.step, self.state.total_steps, self.state.seconds_left = step, total_steps, seconds_left
+
+    def _goes_on(self, step: int) -> None:
+        """A sign that training goes on, which the heartbeat alone, another thread's, is not."""
+        moment = time.monotonic()
+        with self._lock:
+            state, before = self.state, self._went_on
+            if before is not None:
+                state.longest_pause_seconds = max(state.longest_pause_seconds, moment - before[0])
+                if step > before[1]:
+                    taken = (moment - before[0]) / (step - before[1])
+                    state.step_seconds = taken if state.step_seconds is None else 0.9 * state.step_seconds + 0.1 * taken
+            state.progressed_at, self._went_on = now(), (moment, step)
 
     def examples(self, step: int, shown: list[ShownExample]) -> None:
         """A few held-out examples with the present answers, into examples.json."""
@@ -119,7 +137,9 @@ class Recorder:
         if self.trackers is not None:
             self.trackers.end(status, reason)
         self._metrics.close()
-        self.state = dataclasses.replace(self.state, status=status, reason=reason, stage="ended", ended_at=now(), seconds_left=None)
+        self.state = dataclasses.replace(
+            self.state, status=status, reason=reason, stage="ended", progressed_at=None, ended_at=now(), seconds_left=None
+        )
         self._write()
 
     def keep(self) -> None:

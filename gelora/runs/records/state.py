@@ -24,6 +24,7 @@ from gelora.runs.records.record_file import Launch, read_record, write_json
 LIVE = ("queued", "running")
 STATUSES = (*LIVE, "finished", "failed", "stopped")
 SILENT_SECONDS = 60.0  # a worker writes every few seconds; one that lives and writes nothing for so long hangs or was halted
+_PATIENCE = 5.0  # times the longest pause that training made so far, such as an evaluation
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,79}")
 
 
@@ -34,7 +35,8 @@ class RunState:
     status: queued, running, finished, failed or stopped, with `reason` where it needs one; stage: what the process is doing
     now, in words; metrics: the last finite value of each; main_metric: the name of the task's metric (`eval_accuracy`, say);
     slot: the device it holds (`cpu`, `cuda:0`), None while it waits; queue_place: 1 for the next one to start;
-    attempts: 1, and 1 more for every time it was resumed; gpu_utilisation: from 0 to 1.
+    attempts: 1, and 1 more for every time it was resumed; gpu_utilisation: from 0 to 1; heartbeat_at: when the process last
+    wrote; progressed_at: when training last went on, with the usual seconds of a step and the longest pause so far.
     """
 
     status: str = "queued"
@@ -45,6 +47,9 @@ class RunState:
     started_at: str | None = None
     ended_at: str | None = None
     heartbeat_at: str | None = None
+    progressed_at: str | None = None
+    step_seconds: float | None = None
+    longest_pause_seconds: float = 0.0
     step: int = 0
     total_steps: int | None = None
     seconds_left: float | None = None
@@ -228,13 +233,12 @@ def describe(folder: Path, state: RunState, launch: Launch) -> RunInfo:
     except GeloraError as error:
         if status in LIVE:
             status, reason = "failed", f"damaged: {error}"
-    silent = _silent_seconds(state) if status in LIVE else None
-    if silent is not None and reason is None:
-        reason = f"silent for {silent:.0f} s: the process lives, but says nothing; wait, or stop it and resume"
+    silence = _silence(state) if status in LIVE else None
     seen = dataclasses.replace(
         state,
         status=status,
-        reason=reason,
+        reason=reason or silence,
+        seconds_left=None if silence else state.seconds_left,
         started_at=launch.started_at or state.started_at,
         pid=state.pid or launch.pid,
         metrics=dict(state.metrics),
@@ -242,10 +246,20 @@ def describe(folder: Path, state: RunState, launch: Launch) -> RunInfo:
     return RunInfo(folder.name, seen, spec, folder, launch.fingerprint)
 
 
-def _silent_seconds(state: RunState) -> float | None:
-    try:
-        spoke = datetime.fromisoformat(state.heartbeat_at or "")
-    except ValueError:
-        return None  # it has not written yet
-    seconds = (datetime.now(UTC) - spoke).total_seconds()
-    return seconds if seconds > SILENT_SECONDS else None
+def _silence(state: RunState) -> str | None:
+    """What is to be said of a run that says nothing, or whose training does not go on; None where all is as usual."""
+    since = _seconds_since(state.heartbeat_at)
+    if since is not None and since > SILENT_SECONDS:
+        return f"silent for {since:.0f} s: the process lives, but says nothing; wait, or stop it and resume"
+    if since is not None and since < -SILENT_SECONDS:
+        return f"its last heartbeat is dated {-since:.0f} s in the future: a clock was set, and whether it hangs is not known"
+    still = _seconds_since(state.progressed_at) if state.status == "running" else None
+    if still is not None and state.step_seconds is not None and still > max(SILENT_SECONDS, _PATIENCE * state.longest_pause_seconds):
+        usual = f"usual {state.step_seconds:.2g} s"
+        return f"no step for {still:.0f} s; {usual}: what training waits for (data, disk, GPU) may hang; wait, or stop it and resume"
+    return None
+
+
+def _seconds_since(moment: str | None) -> float | None:
+    """None: it has not written yet."""
+    return None if moment is None else (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()

@@ -7,6 +7,7 @@ a tracker that fails during training is a warning. Does not depend on training.
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -103,7 +104,7 @@ class Trackers:
                 callback.on_train_begin(self._arguments, self._state, self._control, model=None, processing_class=None)
             except Exception as error:  # every tracker has its own base of errors
                 raise StoreError(
-                    f"The tracker {name} cannot be begun: {_first_line(error)}. Check its settings, or leave it out."
+                    f"The tracker {name} cannot be begun: {first_line(error)}. Check its settings, or leave it out."
                 ) from error
             self._callbacks.append(callback)
             if name == "mlflow":
@@ -164,7 +165,7 @@ class Trackers:
 
     def _say_failure(self, call: "Future[None]") -> None:
         error = call.exception()
-        if error is not None and (sentence := f"a tracker failed ({_first_line(error)}); metrics.jsonl has all values") not in self._said:
+        if error is not None and (sentence := f"a tracker failed ({first_line(error)}); metrics.jsonl has all values") not in self._said:
             self._said.add(sentence)
             self._complain(sentence)
 
@@ -207,5 +208,7 @@ def _environment(run_name: str, mlflow_run_id: str | None) -> dict[str, str]:
     } | ({"MLFLOW_RUN_ID": mlflow_run_id} if mlflow_run_id else {})
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+def first_line(error: BaseException) -> str:
+    """What is wrong, in a line; a password in an address is left out."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return re.sub(r"//[^/\s@]+@", "//***@", line)[:300]

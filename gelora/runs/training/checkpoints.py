@@ -3,10 +3,12 @@
 Light until `check_fits` is called, since listing runs asks for checkpoints. Does not depend on the training loop.
 """
 
+import hashlib
 import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,19 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def seal(checkpoint: Path) -> None:
-    """Mark a checkpoint as complete: its files are forced to disk, then listed in complete.json.
+    """Mark a checkpoint as complete: its files are forced to disk, then listed in complete.json with size and SHA-256.
 
     Raises:
         OSError: the disk is full or not writable; the checkpoint does not count then.
     """
-    sizes = {}
+    sizes, digests = {}, {}
     for file in sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != SEAL):
         with file.open("rb") as opened:
             os.fsync(opened.fileno())
-        sizes[file.relative_to(checkpoint).as_posix()] = file.stat().st_size
-    write_atomically(checkpoint / SEAL, json.dumps({"step": step_of(checkpoint), "files": sizes}, indent=1).encode())
+            name = file.relative_to(checkpoint).as_posix()
+            sizes[name], digests[name] = file.stat().st_size, hashlib.file_digest(opened, "sha256").hexdigest()
+    listed = {"step": step_of(checkpoint), "files": sizes, "sha256": digests}
+    write_atomically(checkpoint / SEAL, json.dumps(listed, indent=1).encode())
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -40,6 +44,18 @@ def is_whole(checkpoint: Path) -> bool:
         return bool(listed) and all((checkpoint / name).stat().st_size == size for name, size in listed.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def damaged_file(checkpoint: Path) -> str | None:
+    """The first file of a whole checkpoint whose content is not that of its seal; None where all are, or a seal has sizes alone."""
+    for name, digest in (json.loads((checkpoint / SEAL).read_bytes()).get("sha256") or {}).items():
+        try:
+            with (checkpoint / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    return str(name)
+        except OSError:
+            return str(name)
+    return None
 
 
 def step_of(checkpoint: Path) -> int:
@@ -58,6 +74,16 @@ def all_checkpoints(folder: Path) -> list[Path]:
 def last_whole(folder: Path) -> Path | None:
     """The latest whole checkpoint in `folder`, None when there is none."""
     return next((checkpoint for checkpoint in all_checkpoints(folder) if is_whole(checkpoint)), None)
+
+
+def last_undamaged(folder: Path, warn: Callable[[str], None]) -> Path | None:
+    """The latest whole checkpoint in `folder` whose files are as they were written; `warn` is told of those passed over."""
+    for checkpoint in filter(is_whole, all_checkpoints(folder)):
+        damaged = damaged_file(checkpoint)
+        if damaged is None:
+            return checkpoint
+        warn(f"{checkpoint.name} is damaged ({damaged} is not as it was written) and is passed over")
+    return None
 
 
 def clear(folder: Path, keep: Path | None) -> None:

@@ -36,7 +36,7 @@ class Report(Protocol):
         """The values of one log event, as they are: the same floats go to the log, the store and the page."""
 
     def progress(self, step: int, total_steps: int, seconds_left: float | None) -> None:
-        """How far training is; called after every step."""
+        """How far training is; called after every step, and at every batch of an evaluation."""
 
     def examples(self, step: int, shown: list[ShownExample]) -> None:
         """A few held-out examples with the model's present answers."""
@@ -79,6 +79,9 @@ class Watch(TrainerCallback):
             control.should_evaluate = control.should_save = True
         elif self._stop_requested():
             control.should_training_stop = control.should_save = True
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._tell(state)  # an evaluation may take long: it goes on all the same
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self._stop_requested():
