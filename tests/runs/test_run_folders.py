@@ -194,17 +194,18 @@ def ago(seconds):
 @pytest.mark.parametrize(
     ("state", "said"),
     [
-        ({"progressed_at": ago(90), "step_seconds": 0.41, "longest_pause_seconds": 2.0}, r"no step for 9\d s; usual 0.41 s: .* resume"),
-        ({"progressed_at": ago(90), "step_seconds": 0.41, "longest_pause_seconds": 40.0}, None),  # an evaluation took as long before
-        ({"progressed_at": ago(90), "step_seconds": 30.0, "longest_pause_seconds": 30.0}, None),
-        ({"progressed_at": ago(50), "step_seconds": 0.01}, None),
-        ({"progressed_at": ago(90)}, None),  # the first step may take long
-        ({"heartbeat_at": ago(-3600)}, r"dated 3[56]\d\d s in the future"),
-        ({"heartbeat_at": ago(-5)}, None),
+        ({"progressed_at": 90, "step_seconds": 0.41, "longest_pause_seconds": 2.0}, r"no step for \d+ s; usual 0.41 s: .* resume"),
+        ({"progressed_at": 90, "step_seconds": 0.41, "longest_pause_seconds": 40.0}, None),  # an evaluation took as long before
+        ({"progressed_at": 90, "step_seconds": 30.0, "longest_pause_seconds": 30.0}, None),
+        ({"progressed_at": 50, "step_seconds": 0.01}, None),
+        ({"progressed_at": 90}, None),  # the first step may take long
+        ({"heartbeat_at": -3600}, r"dated 3\d\d\d s in the future"),
+        ({"heartbeat_at": -5}, None),
     ],
 )
 def test_training_that_does_not_go_on_is_said_beyond_what_its_own_pauses_explain(folder, state, said):
     launched(folder, *me())
+    state = {name: ago(value) if name.endswith("_at") else value for name, value in state.items()}
     write_state(folder, RunState(**{"status": "running", "heartbeat_at": now(), "seconds_left": 2194.0} | state))
     found = run_info(folder.name).state
     assert found.status == "running"
