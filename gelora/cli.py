@@ -105,20 +105,10 @@ def _parser() -> argparse.ArgumentParser:
 
     plan = verbs.add_parser("plan", help="profile, or model and data -> LoRA ranks, their budget, a LoraConfig")
     plan.add_argument("--profile", metavar="FILE", help="what `gelora measure --json` wrote; measured now where it is needed and not given")
-    _add_model_and_data(plan, default_model=None, default_dataset=None)
-    _add_sample(plan)
     plan.add_argument(
         "--strategy", choices=(*commands.strategy_names(), "all"), default="gelora", help="all compares every one (default gelora)"
     )
-    plan.add_argument("--offset", type=int, default=1, help="added to every block's rise; with uniform: the rank (default 1)")
-    plan.add_argument("--match", metavar="BUDGET", help="uniform:R, params:N or mb:X; takes the place of the offset")
-    plan.add_argument("--rounding", choices=ROUNDINGS, default="ceil")
-    plan.add_argument("--scale", type=float, default=1.0, help="factor on the rises (default 1, the paper's rule)")
-    plan.add_argument("--estimator", default="twonn")
-    plan.add_argument(
-        "--target-modules", default="attention", help="attention, attention-qv, mlp, all-linear, experts, names; several with commas"
-    )
-    plan.add_argument("--random-seed", type=int, default=0, help="of the strategy random (default 0)")
+    _add_ranks(plan)
     plan.add_argument(
         "--set-rank", metavar="NAME=R", action="append", default=[], help="a block number or a module's name, and its rank; may be repeated"
     )
@@ -126,12 +116,26 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--n-labels", type=int, help="count the head of a classifier of so many labels (1 for regression)")
     plan.add_argument("--batch-size", type=int, default=16, help="for the memory of a training step (default 16)")
     plan.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights in training")
-    plan.add_argument("--again", action="store_true", help=_AGAIN)
     plan.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write the RankPlan, or all's rows (standard output without OUT)")
     plan.add_argument("--csv", metavar="OUT", help="write one row a module")
     plan.add_argument("--budget-json", metavar="OUT", help="write parameters, bytes and memory (- for standard output)")
     plan.add_argument("--lora-config", metavar="DIR", help="write adapter_config.json, as LoraConfig.from_pretrained reads it, into DIR")
     plan.set_defaults(command=commands.plan)
+
+    race = verbs.add_parser("race", help="train several strategies side by side on the same batches, and compare them at one budget")
+    race.add_argument("--profile", metavar="FILE", help="for the rule's ranks, as in plan")
+    race.add_argument("--strategies", default="gelora,uniform,random", help="comma-separated, or all (default gelora,uniform,random)")
+    _add_ranks(race)
+    race.add_argument("--reference", default="uniform", help="the strategy that the others are held against (default uniform)")
+    race.add_argument("--steps", type=int, default=100, help="optimizer steps (default 100)")
+    race.add_argument("--batch-size", type=int, default=16, help="rows a step (default 16)")
+    race.add_argument("--learning-rates", default="5e-4", help="comma-separated; every strategy runs at each (default 5e-4)")
+    race.add_argument("--seeds", default="0", help="comma-separated: of rows, order, head and adapters; a race each (default 0)")
+    race.add_argument("--held-out", metavar="FILE", help="held-out rows: a file with the same columns, or a split of the same dataset")
+    race.add_argument("--held-out-rows", type=int, default=500, help="default 500")
+    race.add_argument("--task", default="auto", help="auto, classification, regression, causal-lm or instruction")
+    race.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write the comparison (standard output without OUT)")
+    race.set_defaults(command=commands.race)
 
     train = verbs.add_parser("train", help="start fine-tuning runs, each in a process of its own")
     train.add_argument("--spec", metavar="FILE", help="a run as it was written (spec.json of a run's folder); other options change it")
@@ -182,6 +186,22 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(command=commands.doctor)
     return parser
+
+
+def _add_ranks(parser: argparse.ArgumentParser) -> None:
+    """What ranks are made from, and how many they may be."""
+    _add_model_and_data(parser, default_model=None, default_dataset=None)
+    _add_sample(parser)
+    parser.add_argument("--offset", type=int, default=1, help="added to every block's rise; with uniform: the rank (default 1)")
+    parser.add_argument("--match", metavar="BUDGET", help="uniform:R, params:N or mb:X; takes the place of the offset")
+    parser.add_argument("--rounding", choices=ROUNDINGS, default="ceil")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the rises (default 1, the paper's rule)")
+    parser.add_argument("--estimator", default="twonn")
+    parser.add_argument(
+        "--target-modules", default="attention", help="attention, attention-qv, mlp, all-linear, experts, names; several with commas"
+    )
+    parser.add_argument("--random-seed", type=int, default=0, help="of the strategy random (default 0)")
+    parser.add_argument("--again", action="store_true", help=_AGAIN)
 
 
 def _add_start(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from gelora.commands.measuring import calibrate, estimators, measure, sensitivit
 from gelora.commands.options import strategy_names
 from gelora.commands.planning import plan
 from gelora.commands.previewing import preview
+from gelora.commands.racing import race
 from gelora.commands.run_specs import training_fields
 from gelora.commands.running import resume, stop, train
 
@@ -24,6 +25,7 @@ __all__ = [
     "measure",
     "plan",
     "preview",
+    "race",
     "resume",
     "runs",
     "sensitivity",

@@ -64,10 +64,23 @@ def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
         return uniform_ranks(sources.structure, options.offset, targets)
     # Without a budget the others get what uniform ranks of the offset would cost.
     budget = budget_params(options.match or f"uniform:{options.offset}", select_modules(sources.structure, targets))
-    return _at_budget(options, sources, options.strategy, budget)
+    return at_budget(options, sources, options.strategy, budget)
 
 
-def _at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, budget: int) -> RankPlan:
+def common_budget(options: argparse.Namespace, sources: PlanSources) -> int:
+    """The parameters that all strategies get: those of --match, or what the rule costs at the offset."""
+    from gelora.ranks import allocate_ranks, budget_params
+    from gelora.sources import select_modules
+
+    if options.match:
+        return budget_params(options.match, select_modules(sources.structure, options.target_modules))
+    targets = options.target_modules
+    rule = allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
+    return rule.n_adapter_params
+
+
+def at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, budget: int) -> RankPlan:
+    """A strategy's plan at a budget; what it needs (profile, scores) is measured where it is not there."""
     from gelora.ranks import STRATEGIES, plan_at_budget
 
     needs = STRATEGIES[strategy].needs
@@ -87,23 +100,17 @@ def _at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str,
 
 def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
     """One row a strategy, all at one budget: that of --match, or what the rule costs at the offset."""
-    from gelora.ranks import STRATEGIES, allocate_ranks, budget_params, same_ranks
-    from gelora.sources import select_modules
+    from gelora.ranks import STRATEGIES, same_ranks
 
     if options.adapter or options.set_rank or options.lora_config or options.csv or options.budget_json:
         raise InputError("--strategy all compares; --adapter, --set-rank, --lora-config, --csv and --budget-json are for one strategy.")
-    if options.match:
-        budget = budget_params(options.match, select_modules(sources.structure, options.target_modules))
-    else:
-        targets = options.target_modules
-        rule = allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
-        budget = rule.n_adapter_params
+    budget = common_budget(options, sources)
     rows: list[dict[str, Any]] = []
     plans: dict[str, RankPlan] = {}
     for strategy in STRATEGIES:
         row: dict[str, Any] = {"strategy": strategy, "target_params": budget}
         try:
-            made = _at_budget(options, sources, strategy, budget)
+            made = at_budget(options, sources, strategy, budget)
         except GeloraError as error:  # what one strategy lacks (labels, say) does not take the others away
             rows.append(row | {"n_adapter_params": None, "shortfall": None, "block_ranks": None, "plan": None, "reason": str(error)})
             continue

@@ -73,7 +73,7 @@ def _data(options: argparse.Namespace, base: RunSpec | None) -> tuple[DataChoice
         held_out = None  # rows of other data than those that are asked for now
         data = dataclasses.replace(data_choice(options), dataset=options.dataset or _bundled_dataset())
     if options.held_out:
-        held_out = _held_out(options.held_out, data)
+        held_out = held_out_choice(options.held_out, data)
     return data, held_out, training
 
 
@@ -83,7 +83,7 @@ def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name in _COLUMNS if (value := getattr(asked, name)) is not None and value != getattr(DataChoice(""), name)}
 
 
-def _held_out(given: str, data: DataChoice) -> DataChoice:
+def held_out_choice(given: str, data: DataChoice) -> DataChoice:
     """A file with the same columns, or a split of the same hub dataset."""
     from gelora.sources import names_a_file
 

@@ -18,13 +18,18 @@ from gelora.runs.records.experiments import (
 )
 from gelora.runs.records.geometry_log import GeometryMeasurement
 from gelora.runs.records.metrics_file import history
+from gelora.runs.records.race_result import Arm, Difference, RaceResult
 from gelora.runs.records.reading import examples, geometry, log_tail, provenance
 from gelora.runs.records.state import RunInfo
 from gelora.runs.records.trackers import installed_trackers
+from gelora.runs.training.race import race
 
 __all__ = [
     "METHOD_WORDS",
+    "Arm",
+    "Difference",
     "GeometryMeasurement",
+    "RaceResult",
     "RunGroup",
     "RunInfo",
     "delete_run",
@@ -40,6 +45,7 @@ __all__ = [
     "log_tail",
     "pareto_front",
     "provenance",
+    "race",
     "resume_run",
     "run_info",
     "settings_of",

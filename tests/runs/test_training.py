@@ -176,7 +176,7 @@ def test_batch_that_does_not_fit_is_taken_in_parts_and_said(make_spec, tmp_path,
             return super().training_step(*args, **kwargs)
 
     monkeypatch.setattr(training, "resolve_device", lambda device: "cuda")
-    monkeypatch.setattr(training, "_in_bfloat16", lambda config, device: False)
+    monkeypatch.setattr(training, "runs_in_bfloat16", lambda config, device: False)
     monkeypatch.setattr(training, "_arguments", on_cpu)
     monkeypatch.setattr(training, "StepTrainer", Full)
     done, _, notes = run(spec, tmp_path)

@@ -76,7 +76,7 @@ def train(
     checkpoints.clear(folder, resume_from)
     part = config.batch_size
     untrained = _trainable(learner.model) if config.auto_batch and device == "cuda" else {}
-    bf16 = _in_bfloat16(config, device)
+    bf16 = runs_in_bfloat16(config, device)
     if bf16 and may_be_held(config.method, config.use_dora, config.init_lora_weights):
         hold_frozen_in_bfloat16(learner.model)
     while True:
@@ -111,7 +111,8 @@ def _check_same_steps(checkpoint: Path, planned: int) -> None:
         )
 
 
-def _in_bfloat16(config: TrainingConfig, device: str) -> bool:
+def runs_in_bfloat16(config: TrainingConfig, device: str) -> bool:
+    """Whether a run computes its matrix products in bfloat16: as asked, or where the GPU can."""
     return config.precision == "bfloat16" or (config.precision == "auto" and device == "cuda" and torch.cuda.is_bf16_supported())
 
 
@@ -203,7 +204,7 @@ def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, devi
         seed=seed,
         data_seed=seed,
         use_cpu=device == "cpu",
-        bf16=_in_bfloat16(config, device),
+        bf16=runs_in_bfloat16(config, device),
         dataloader_pin_memory=device == "cuda",
         dataloader_num_workers=config.loader_workers,
         dataloader_persistent_workers=config.loader_workers > 0,
@@ -231,4 +232,4 @@ def _recomputing() -> dict[str, Any]:
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-__all__ = ["total_steps", "train"]
+__all__ = ["runs_in_bfloat16", "total_steps", "train"]

@@ -90,7 +90,7 @@ class StackedLora(nn.Module):
     def __init__(self, base: nn.Module, scalings: Sequence[float], device: torch.device) -> None:
         super().__init__()
         self.base, self.n_arms = base, len(scalings)
-        self.register_buffer("scaling", torch.tensor(scalings, device=device).view(-1, 1, 1), persistent=False)
+        self._scaling = torch.tensor(scalings, device=device).view(-1, 1, 1)
         self.a: nn.Parameter  # [n_arms, in, r_max]
         self.b: nn.Parameter  # [n_arms, r_max, out]
 
@@ -99,7 +99,7 @@ class StackedLora(nn.Module):
         is_shared = x.shape[0] == 1 and self.n_arms > 1  # the same for all rows: relative positions
         rows = x.expand(self.n_arms, *x.shape[1:]) if is_shared else x
         flat = rows.reshape(self.n_arms, -1, x.shape[-1])
-        update = torch.bmm(torch.bmm(flat, self.a), self.b) * self.scaling
+        update = torch.bmm(torch.bmm(flat, self.a), self.b) * self._scaling
         result = result + update.view(*rows.shape[:-1], result.shape[-1])
         if is_shared:
             result.by_arm = True  # type: ignore[attr-defined]
@@ -208,7 +208,7 @@ def _relative_positions(model: nn.Module, n_arms: int) -> None:
     """DeBERTa projects its relative positions once for all rows and repeats the result: here once for every arm."""
     for module in model.modules():
         if type(module).__name__ == "DisentangledSelfAttention" and hasattr(module, "transpose_for_scores"):
-            module.transpose_for_scores = _by_arm(module.transpose_for_scores, n_arms)  # type: ignore[assignment]
+            module.transpose_for_scores = _by_arm(module.transpose_for_scores, n_arms)  # type: ignore[assignment, arg-type]
 
 
 def _by_arm(usual: Callable[..., torch.Tensor], n_arms: int) -> Callable[..., "torch.Tensor | _PerArm"]:

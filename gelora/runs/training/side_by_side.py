@@ -1,0 +1,214 @@
+"""Adapters of several plans trained side by side on the same batches, each as it would be alone, and evaluated together.
+
+One pass through the frozen model serves all arms; each has its own ranks, modules, learning rate, loss, clipping and AdamW
+state. Dropout is off. Works on a spec and plans; does not depend on processes or on where results go.
+"""
+
+import copy
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_pt_utils import nested_concat
+
+from gelora.errors import InputError
+from gelora.records import Progress, RankPlan, RunSpec, resolve_device
+from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
+from gelora.runs.training.loop import runs_in_bfloat16
+from gelora.runs.training.methods import apply_method
+from gelora.runs.training.precision import hold_frozen_in_bfloat16
+from gelora.runs.training.stacked import ArmWeights, Stack, arm_weights, stack_arms
+from gelora.tasks import IGNORED, Task, build_task
+
+_BETAS, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-8, 1.0  # the Trainer's
+_KINDS = ("classification", "regression", "causal-lm", "instruction")
+_OF_TOKENS = ("causal-lm", "instruction")
+_EVALUATED_ROWS = 256  # rows of all arms in one pass of an evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedOfRace:
+    """What a race of one seed left, as `RaceResult` holds it."""
+
+    task: Task
+    training_losses: np.ndarray  # [n_steps, n_arms]
+    lost: np.ndarray  # [n_arms, n_held_out]
+    counted: np.ndarray  # [n_held_out]
+    metrics: list[dict[str, float]]
+
+
+def race_one_seed(
+    spec: RunSpec, plans: dict[str, RankPlan], arms: Sequence[tuple[str, float]], seed: int, n_steps: int, progress: Progress
+) -> SeedOfRace:
+    """Train all arms with one seed and evaluate them.
+
+    Raises:
+        InputError: a task that arms cannot share.
+        GeloraError: data, model or device do not allow it.
+    """
+    rows = n_steps * spec.training.batch_size
+    training = dataclasses.replace(spec.training, n_train=max(2, min(rows, spec.training.n_train)), method="lora", lora_dropout=0.0)
+    spec = dataclasses.replace(spec, training=training, seed=seed, plan=next(iter(plans.values())))
+    task = build_task(spec, progress)
+    if task.kind not in _KINDS:
+        raise InputError(f"Arms of a race share {', '.join(_KINDS)}; {task.kind} is trained one run at a time (gelora train).")
+    device = torch.device(resolve_device(training.device))
+    beginnings = {name: beginning(task, spec, plan, n_steps) for name, plan in plans.items()}
+    task.model.to(device)
+    losses: list[np.ndarray] = []
+
+    def seen(step: int, of_arms: torch.Tensor) -> None:
+        losses.append(of_arms.cpu().numpy())
+        progress(f"Racing {len(arms)} arms, seed {seed}", step, n_steps)
+
+    bf16 = runs_in_bfloat16(training, device.type)
+    weights, rates = [beginnings[name] for name, _ in arms], [rate for _, rate in arms]
+    train_side_by_side(task, weights, rates, spec, n_steps, seen, bf16)
+    kept, labels = held_out_answers(task, len(arms), bf16)
+    answers = [lost_by_row(task, answer, labels) for answer in kept]
+    return SeedOfRace(
+        task, np.stack(losses), np.stack([lost for lost, _ in answers]), answers[0][1], [task.score(answer, labels) for answer in kept]
+    )
+
+
+def beginning(task: Task, spec: RunSpec, plan: RankPlan, n_steps: int) -> ArmWeights:
+    """What a lone run of the plan would begin with; the task's model stays as it is."""
+    alone = dataclasses.replace(task, model=copy.deepcopy(task.model))
+    learner = apply_method(alone, dataclasses.replace(spec, plan=plan), plan, n_steps)
+    return arm_weights(learner.model, Trainer.get_decay_parameter_names(None, learner.model))  # type: ignore[arg-type]
+
+
+def train_side_by_side(
+    task: Task,
+    arms: Sequence[ArmWeights],
+    learning_rates: Sequence[float],
+    spec: RunSpec,
+    n_steps: int,
+    seen: Callable[[int, torch.Tensor], None],
+    bf16: bool = False,
+) -> Stack:
+    """Train all arms on the rows that a lone run of the spec takes, in its order; the task's model is changed in place.
+
+    Args:
+        task: whose model is on its device, without an adapter; it ends with the arms on it, for row r * B + b of a batch.
+        arms: what each trains, at its beginning.
+        learning_rates: of each, at its peak.
+        spec: batch size, weight decay, warm-up, and the seed of the order.
+        n_steps: of the whole training.
+        seen: told step and losses [n_arms] after every step.
+        bf16: matrix products in bfloat16, frozen weights held in it.
+    """
+    stack = stack_arms(task.model, arms)
+    if bf16:
+        hold_frozen_in_bfloat16(task.model)
+    optimizer = ArmsAdamW(stack, learning_rates, spec.training.weight_decay)
+    warmup = math.ceil(spec.training.warmup_ratio * n_steps)
+    task.model.eval()  # no dropout: arms would differ by its draws
+    for step, batch in enumerate(_batches(task, spec, n_steps, stack.values.device)):
+        with torch.autocast(stack.values.device.type, torch.bfloat16, enabled=bf16):
+            outputs = task.model(**_for_all(batch, len(arms)))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")  # views of a stack
+            (outputs.loss * len(arms)).backward()  # a mean over all rows, of which every arm has as many
+        losses = _losses(task, outputs.logits.detach(), batch["labels"], len(arms))
+        optimizer.step(_share_of_rate(step, warmup, n_steps))
+        seen(step + 1, losses)
+    return stack
+
+
+class ArmsAdamW:
+    """AdamW on a stack: each arm clipped by its own norm and moved at its own rate, as `torch.optim.AdamW` would move it alone."""
+
+    def __init__(self, stack: Stack, learning_rates: Sequence[float], weight_decay: float) -> None:
+        self._stack = stack
+        self._rates = torch.tensor(learning_rates, device=stack.values.device).view(-1, 1)
+        self._decay = weight_decay * stack.decays
+        self._mean, self._square = torch.zeros_like(stack.values), torch.zeros_like(stack.values)
+        self._step = 0
+
+    @torch.no_grad()
+    def step(self, share_of_rate: float) -> None:
+        """One step at a share of each arm's rate; the gradients are zero afterwards."""
+        values, gradients = self._stack.values, self._stack.gradients
+        gradients.mul_((_MAX_NORM / (gradients.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
+        self._step += 1
+        rates = self._rates * share_of_rate
+        values.mul_(1 - rates * self._decay)
+        self._mean.lerp_(gradients, 1 - _BETAS[0])
+        self._square.mul_(_BETAS[1]).addcmul_(gradients, gradients, value=1 - _BETAS[1])
+        root = (self._square.sqrt() / (1 - _BETAS[1] ** self._step) ** 0.5).add_(_EPSILON)
+        values.sub_(rates / (1 - _BETAS[0] ** self._step) * self._mean / root)
+        gradients.zero_()
+
+
+def _batches(task: Task, spec: RunSpec, n_steps: int, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
+    size = spec.training.batch_size
+    order = GroupedByLength([len(row["input_ids"]) for row in task.train], size, spec.seed, lambda: 0)
+    for step in range(n_steps):
+        epoch, within = divmod(step, order.steps_per_epoch)
+        rows = order.order(epoch)[within * size : (within + 1) * size]
+        yield {name: tensor.to(device) for name, tensor in task.collate([task.train[i] for i in rows]).items()}
+
+
+def _for_all(batch: dict[str, torch.Tensor], n_arms: int) -> dict[str, torch.Tensor]:
+    return {name: tensor.repeat(n_arms, *[1] * (tensor.dim() - 1)) for name, tensor in batch.items()}
+
+
+def _share_of_rate(step: int, warmup: int, n_steps: int) -> float:
+    """Linear up, then linear down to 0, as the Trainer's default schedule."""
+    return step / warmup if step < warmup else max(0.0, (n_steps - step) / max(1, n_steps - warmup))
+
+
+def _losses(task: Task, logits: torch.Tensor, labels: torch.Tensor, n_arms: int) -> torch.Tensor:
+    """The mean loss of each arm's rows, [n_arms]; one arm at a time, so that no second copy of all logits is made in float32."""
+    found = []
+    for arm in logits.view(n_arms, -1, *logits.shape[1:]):
+        if task.kind == "regression":
+            found.append(((arm.float().squeeze(-1) - labels) ** 2).mean())
+        elif task.kind in _OF_TOKENS:
+            scores, truth = arm[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten()
+            found.append(nn.functional.cross_entropy(scores, truth, ignore_index=IGNORED))
+        else:
+            found.append(nn.functional.cross_entropy(arm.float(), labels))
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def held_out_answers(task: Task, n_arms: int, bf16: bool = False) -> tuple[list[Any], Any]:
+    """What evaluation keeps of each arm's answers to the held-out rows, in the rows' order, and the rows' labels."""
+    device = next(task.model.parameters()).device
+    size = max(1, _EVALUATED_ROWS // n_arms)
+    lengths = [len(row["input_ids"]) for row in task.held_out]
+    starts = range(0, len(lengths), size)
+    chosen = batches_of_one_length(lengths, size) if task.without_padding else [list(range(len(lengths)))[i : i + size] for i in starts]
+    kept: list[Any] = [None] * n_arms
+    all_labels: Any = None
+    for places in chosen:
+        batch = {name: tensor.to(device) for name, tensor in task.collate([task.held_out[i] for i in places]).items()}
+        labels = batch.pop("labels")
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = task.model(**_for_all(batch, n_arms)).logits
+        for i, arm in enumerate(logits.view(n_arms, -1, *logits.shape[1:])):
+            answer = task.reduce(arm, labels).cpu().numpy()
+            kept[i] = answer if kept[i] is None else nested_concat(kept[i], answer, padding_index=IGNORED)
+        known = labels.cpu().numpy()
+        all_labels = known if all_labels is None else nested_concat(all_labels, known, padding_index=IGNORED)
+    return kept, all_labels
+
+
+def lost_by_row(task: Task, kept: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each held-out row lost, and by how much it counts: nats and tokens, nats and 1, or squared error and 1; [n_rows] each."""
+    if task.kind in _OF_TOKENS:
+        return kept[:, 0].astype(np.float64), kept[:, 1].astype(np.float64)
+    answers = kept.astype(np.float64)
+    if task.kind == "regression":
+        return (answers.reshape(len(labels)) - labels) ** 2, np.ones(len(labels))
+    shifted = answers - answers.max(axis=1, keepdims=True)
+    log_shares = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return -log_shares[np.arange(len(labels)), labels], np.ones(len(labels))

@@ -1,0 +1,69 @@
+"""`gelora race`: strategies at one budget, side by side; a table for a person, JSON for a machine, one sentence for what cannot be."""
+
+import json
+
+import pytest
+from tiny_models import save_tiny_model
+
+from gelora.cli import main
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A model and a file of labelled sentences."""
+    folder = tmp_path_factory.mktemp("race")
+    save_tiny_model("bert", folder / "model")
+    rows = [{"text": f"the film number {i} was {'good' if i % 2 else 'bad'}", "label": i % 2} for i in range(80)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["race", "--model", str(folder / "model"), "--dataset", str(folder / "rows.jsonl"), "--n-samples", "40", "--device", "cpu"]
+
+
+SHORT = ["--steps", "4", "--batch-size", "8", "--held-out-rows", "16"]
+
+
+def test_all_that_it_says_is_in_its_json(tiny, tmp_path, capsys):
+    out = tmp_path / "race.json"
+    arguments = [*tiny, *SHORT, "--strategies", "uniform,random,gelora", "--match", "uniform:2", "--seeds", "0,1", "--json", str(out)]
+    assert main(arguments) == 0
+    said, answer = capsys.readouterr().out, json.loads(out.read_text())
+    assert [arm["arm"] for arm in answer["arms"]] == ["uniform", "random", "gelora"]
+    assert all(arm["n_adapter_params"] <= answer["budget"] for arm in answer["arms"])
+    assert (answer["reference"], answer["seeds"], answer["n_steps"], answer["task"]) == ("uniform", [0, 1], 4, "classification")
+    for arm in answer["arms"]:
+        assert f"{arm['eval_loss']:.4f}" in said
+        assert len(arm["training_losses"]) == 4
+    assert answer["arms"][0]["p_corrected"] is None
+    assert "below 0 is better" in said and "Significant at 5% after correction: " in said
+    assert "Fewer than three seeds" in said
+
+
+def test_json_alone_on_standard_output(tiny, capsys):
+    assert main([*tiny, *SHORT, "--strategies", "uniform,random", "--match", "uniform:1", "--learning-rates", "1e-3,1e-4", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [(arm["arm"], arm["learning_rate"]) for arm in answer["arms"]] == [
+        ("uniform", 1e-3), ("uniform", 1e-4), ("random", 1e-3), ("random", 1e-4),
+    ]  # fmt: skip
+
+
+def test_strategies_of_the_same_ranks_are_said(tiny, capsys):
+    assert main([*tiny, *SHORT, "--strategies", "uniform,depth-increasing", "--match", "uniform:1"]) == 0
+    assert "uniform and depth-increasing have the same ranks here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--strategies", "uniform,nosuch"], "nosuch"),
+        (["--strategies", "random,gelora"], "The reference 'uniform' does not race"),
+        (["--strategies", "uniform", "--match", "uniform:2"], "two arms or more"),
+        (["--learning-rates", "fast"], "'fast' is not a list of numbers"),
+        (["--seeds", ","], "Give numbers with commas"),
+        (["--steps", "0", "--match", "uniform:2", "--strategies", "uniform,random"], "n_steps is 0"),
+        (["--task", "question-answering", "--match", "uniform:2", "--strategies", "uniform,random"], "question"),
+    ],
+)
+def test_what_cannot_race_is_one_sentence(tiny, arguments, said, capsys):
+    assert main([*tiny, *SHORT, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
