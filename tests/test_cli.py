@@ -268,6 +268,7 @@ def test_every_command_is_documented():
         "sensitivity",
         "calibrate",
         "plan",
+        "race",
         "train",
         "runs",
         "stop",

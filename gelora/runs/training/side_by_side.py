@@ -6,8 +6,8 @@ state. Dropout is off. Works on a spec and plans; does not depend on processes o
 
 import copy
 import dataclasses
+import functools
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers.trainer_pt_utils import nested_concat
 from gelora.errors import InputError
 from gelora.records import Progress, RankPlan, RunSpec, resolve_device
 from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
+from gelora.runs.training.graphs import StepGraphs, widened
 from gelora.runs.training.loop import runs_in_bfloat16
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.precision import hold_frozen_in_bfloat16
@@ -92,6 +93,7 @@ def train_side_by_side(
     n_steps: int,
     seen: Callable[[int, torch.Tensor], None],
     bf16: bool = False,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Stack:
     """Train all arms on the rows that a lone run of the spec takes, in its order; the task's model is changed in place.
 
@@ -103,6 +105,7 @@ def train_side_by_side(
         n_steps: of the whole training.
         seen: told step and losses [n_arms] after every step.
         bf16: matrix products in bfloat16, frozen weights held in it.
+        say: gets a sentence where steps are replayed as CUDA graphs, or cannot be.
     """
     stack = stack_arms(task.model, arms)
     if bf16:
@@ -110,15 +113,29 @@ def train_side_by_side(
     optimizer = ArmsAdamW(stack, learning_rates, spec.training.weight_decay)
     warmup = math.ceil(spec.training.warmup_ratio * n_steps)
     task.model.eval()  # no dropout: arms would differ by its draws
-    for step, batch in enumerate(_batches(task, spec, n_steps, stack.values.device)):
-        with torch.autocast(stack.values.device.type, torch.bfloat16, enabled=bf16):
+    device, losses = stack.values.device, torch.zeros(len(arms), device=stack.values.device)
+
+    def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             outputs = task.model(**_for_all(batch, len(arms)))
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="grad and param do not obey the gradient layout contract")  # views of a stack
-            (outputs.loss * len(arms)).backward()  # a mean over all rows, of which every arm has as many
-        losses = _losses(task, outputs.logits.detach(), batch["labels"], len(arms))
+        losses.copy_(_losses(task, outputs.logits.detach(), batch["labels"], len(arms)))
+        loss: torch.Tensor = outputs.loss * len(arms)  # a mean over all rows, of which every arm has as many
+        return loss
+
+    def as_usual(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        loss = loss_of(batch)
+        loss.backward()
+        return loss.detach()
+
+    graphs = StepGraphs(lambda: stack.parameters, loss_of, say) if device.type == "cuda" and not task.without_padding else None
+    for step, batch in enumerate(_batches(task, spec, n_steps, device, graphs is not None)):
+        if graphs is None:
+            as_usual(batch)
+        else:
+            graphs.step(batch, None, functools.partial(as_usual, batch))
+        stack.gather_gradients()
         optimizer.step(_share_of_rate(step, warmup, n_steps))
-        seen(step + 1, losses)
+        seen(step + 1, losses.clone())
     return stack
 
 
@@ -134,7 +151,7 @@ class ArmsAdamW:
 
     @torch.no_grad()
     def step(self, share_of_rate: float) -> None:
-        """One step at a share of each arm's rate; the gradients are zero afterwards."""
+        """One step at a share of each arm's rate."""
         values, gradients = self._stack.values, self._stack.gradients
         gradients.mul_((_MAX_NORM / (gradients.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
         self._step += 1
@@ -144,16 +161,16 @@ class ArmsAdamW:
         self._square.mul_(_BETAS[1]).addcmul_(gradients, gradients, value=1 - _BETAS[1])
         root = (self._square.sqrt() / (1 - _BETAS[1] ** self._step) ** 0.5).add_(_EPSILON)
         values.sub_(rates / (1 - _BETAS[0] ** self._step) * self._mean / root)
-        gradients.zero_()
 
 
-def _batches(task: Task, spec: RunSpec, n_steps: int, device: torch.device) -> Iterator[dict[str, torch.Tensor]]:
-    size = spec.training.batch_size
-    order = GroupedByLength([len(row["input_ids"]) for row in task.train], size, spec.seed, lambda: 0)
+def _batches(task: Task, spec: RunSpec, n_steps: int, device: torch.device, in_few_shapes: bool) -> Iterator[dict[str, torch.Tensor]]:
+    size, lengths = spec.training.batch_size, [len(row["input_ids"]) for row in task.train]
+    order = GroupedByLength(lengths, size, spec.seed, lambda: 0)
+    collate = widened(task.collate, task.tokenizer.pad_token_id, max(lengths)) if in_few_shapes else task.collate
     for step in range(n_steps):
         epoch, within = divmod(step, order.steps_per_epoch)
         rows = order.order(epoch)[within * size : (within + 1) * size]
-        yield {name: tensor.to(device) for name, tensor in task.collate([task.train[i] for i in rows]).items()}
+        yield {name: tensor.to(device) for name, tensor in collate([task.train[i] for i in rows]).items()}
 
 
 def _for_all(batch: dict[str, torch.Tensor], n_arms: int) -> dict[str, torch.Tensor]:

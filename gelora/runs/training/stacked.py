@@ -54,7 +54,7 @@ def arm_weights(peft_model: nn.Module, decayed: Sequence[str]) -> ArmWeights:
 
 
 class Stack:
-    """All that all arms train, as one matrix [n_arms, n_values]: its parameters and their gradients are views of it."""
+    """All that all arms train, as one matrix [n_arms, n_values], of which its parameters are views, and their gradients likewise."""
 
     def __init__(self, n_arms: int, device: torch.device) -> None:
         self.n_arms, self._device = n_arms, device
@@ -71,17 +71,26 @@ class Stack:
         self.gradients = torch.zeros_like(self.values)
         self.decays = torch.zeros(sum(sizes), device=self._device)
         self.parameters: list[nn.Parameter] = []
+        self._places: list[torch.Tensor] = []
         start = 0
         for (tensor, decays, place), size in zip(self._tensors, sizes, strict=True):
             view = self.values[:, start : start + size].view(tensor.shape)
             view.copy_(tensor)
             self.decays[start : start + size] = float(decays)
             parameter = nn.Parameter(view)
-            parameter.grad = self.gradients[:, start : start + size].view(tensor.shape)
             place(parameter)
+            self._places.append(self.gradients[:, start : start + size].view(tensor.shape))
             self.parameters.append(parameter)
             start += size
         self._tensors.clear()
+
+    @torch.no_grad()
+    def gather_gradients(self) -> None:
+        """Take the parameters' gradients over into the matrix; they have none then."""
+        taken = [(place, p.grad) for place, p in zip(self._places, self.parameters, strict=True) if p.grad is not None]
+        torch._foreach_copy_([place for place, _ in taken], [gradient for _, gradient in taken])
+        for parameter in self.parameters:
+            parameter.grad = None
 
 
 class StackedLora(nn.Module):
