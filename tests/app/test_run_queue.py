@@ -113,6 +113,7 @@ def test_the_second_run_waits_and_the_first_is_stopped_resumed_and_compared(dash
     expect(page.get_by_text("2 runs shown, 2 ticked")).to_be_visible()
     overlay = page.locator(".js-plotly-plot").first
     expect(overlay).to_be_visible()
+    page.wait_for_function("() => document.querySelector('.js-plotly-plot').data.length === 2")  # the words stand before the figure
     names = overlay.evaluate("figure => figure.data.map(trace => trace.name)")
     assert sorted(names) == sorted(f"head only, seed {ended[i].spec.seed} · {i[-4:]}" for i in (first, second))
     expect(page.get_by_role("heading", name="Settings that differ")).to_be_visible()
