@@ -52,6 +52,7 @@ class Recorder:
             state or RunState(started_at=now()),
             status="running",
             progressed_at=None,
+            step_seconds=None,
             longest_pause_seconds=0.0,
             pid=os.getpid(),
             pid_create_time=psutil.Process().create_time(),
