@@ -8,7 +8,6 @@ off loaded libraries.
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from benchmarks.made_rows import write_rows
 
 _LOOK_SECONDS = 0.05
 _PATIENCE_SECONDS = 240.0
@@ -47,9 +47,7 @@ def measure(folder: Path, options: argparse.Namespace, n_gpus: int) -> list[dict
     from gelora.runs.process import preloaded
     from gelora.sources import model_structure
 
-    rows = folder / "rows.jsonl"
-    texts = (f"the film number {i} was {'good' if i % 2 else 'bad'}" for i in range(600))
-    rows.write_text("".join(json.dumps({"text": text, "label": i % 2}) + "\n" for i, text in enumerate(texts)))
+    rows = write_rows(folder / "rows.jsonl", 600)
     training = TrainingConfig(n_train=480, n_eval=100, epochs=options.epochs, batch_size=8, device="cuda", probe_size=0)
     spec = RunSpec(options.model, DataChoice(str(rows)), uniform_ranks(model_structure(options.model), 2), training)
     found = [queued("runs load their libraries", spec, options.runs, n_gpus)]

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks import record
 from gelora.ranks import uniform_ranks
-from gelora.records import DataChoice, RunSpec, TrainingConfig
+from gelora.records import DataChoice, RunSpec, TrainingConfig, resolve_device
 from gelora.runs.training.loop import runs_in_bfloat16, total_steps, train
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.side_by_side import beginning, train_side_by_side
@@ -111,7 +111,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         model, DataChoice(str(rows), label_column="" if options.shape else None), uniform_ranks(model_structure(model), 2), config
     )
     found = [check(spec, folder)]
-    alone, device = _alone(spec, folder), _device(spec)
+    alone, device = _alone(spec, folder), resolve_device(spec.training.device)
     for n_arms in map(int, options.arms.split(",")):
         together = _together(spec, n_arms)
         found.append(
@@ -167,13 +167,13 @@ def check(spec: RunSpec, folder: Path) -> dict[str, Any]:
 def _alone(spec: RunSpec, folder: Path) -> float:
     task = build_task(spec)
     learner = apply_method(task, spec, spec.plan, total_steps(spec.training, len(task.train)))
-    clock = Clock(_device(spec))
+    clock = Clock(resolve_device(spec.training.device))
     train(task, learner, spec.training, spec.seed, folder / "alone", clock, lambda: False)
     return clock.rate()
 
 
 def _together(spec: RunSpec, n_arms: int) -> float:
-    task, device = build_task(spec), _device(spec)
+    task, device = build_task(spec), resolve_device(spec.training.device)
     plans = [uniform_ranks(model_structure(spec.model), rank) for rank in _RANKS]
     n_steps = total_steps(spec.training, len(task.train))
     weights = [beginning(task, spec, plan, n_steps) for plan in plans[: min(len(plans), n_arms)]]
@@ -187,11 +187,6 @@ def _together(spec: RunSpec, n_arms: int) -> float:
         task, arms, [_RATES[i % 2] for i in range(n_arms)], spec, n_steps, clock.tick, runs_in_bfloat16(spec.training, device)
     )
     return clock.rate()
-
-
-def _device(spec: RunSpec) -> str:
-    wanted = spec.training.device
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _smollm2(folder: Path) -> str:

@@ -6,7 +6,6 @@ the run's record, and until the run has ended.
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from benchmarks.made_rows import write_rows
 
 _PATIENCE_SECONDS = 300.0
 
@@ -36,10 +36,7 @@ def measure(folder: Path, repeats: int) -> list[dict[str, Any]]:
     from gelora.runs.process import preloaded
     from gelora.sources import model_structure
 
-    rows = folder / "rows.jsonl"
-    rows.write_text(
-        "".join(json.dumps({"text": f"the film number {i} was {'good' if i % 2 else 'bad'}", "label": i % 2}) + "\n" for i in range(200))
-    )
+    rows = write_rows(folder / "rows.jsonl", 200)
     model = "all-MiniLM-L6-v2"
     training = TrainingConfig(n_train=80, n_eval=20, epochs=1.0, batch_size=8, device="cpu")
     spec = RunSpec(model, DataChoice(str(rows)), uniform_ranks(model_structure(model), 2), training, 0)

@@ -44,7 +44,7 @@ class Record:
             InputError: the text is not JSON, not this kind of record, or a field is missing, unknown or illegal.
         """
         try:
-            data = json.loads(text, parse_constant=_no_constant)
+            data = json.loads(text, parse_constant=no_constant)
         except (ValueError, RecursionError) as error:
             raise InputError(f"This is not JSON ({error}); expected the JSON form of {cls.__name__}.") from error
         if not isinstance(data, dict) or data.get("record") != cls.__name__:
@@ -77,7 +77,7 @@ def read_only(array: np.ndarray, dtype: Any) -> np.ndarray:
     return result
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
     """Python's reader takes NaN and Infinity, which JSON does not know and no record writes."""
     raise ValueError(f"{name} is not a JSON number")
 

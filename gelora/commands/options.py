@@ -1,12 +1,15 @@
 """Options that several commands share, as the library takes them."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from gelora.errors import InputError
 from gelora.records import DataChoice, Progress, Sample
 
 if TYPE_CHECKING:
     from gelora.measurements import MeasurementSpec
+
+_N = TypeVar("_N", int, float)
 
 
 def data_choice(options: argparse.Namespace) -> DataChoice:
@@ -60,3 +63,16 @@ def strategy_names() -> tuple[str, ...]:
 def names(text: str) -> list[str]:
     """A comma-separated option as its parts."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def numbers(option: str, text: str, kind: "type[_N]", such_as: str) -> "list[_N]":
+    """A comma-separated option as numbers, each once.
+
+    Raises:
+        InputError: a part is no such number.
+    """
+    try:
+        return list(dict.fromkeys(kind(word) for word in names(text)))
+    except ValueError as error:
+        what = "whole numbers" if kind is int else "numbers"
+        raise InputError(f"{option} {text!r} is not a list of {what} with commas, such as {such_as}.") from error

@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from gelora.commands.options import names, strategy_names
+from gelora.commands.options import names, numbers, strategy_names
 from gelora.commands.plan_sources import PlanSources
 from gelora.commands.planning import at_budget, common_budget
 from gelora.commands.run_specs import held_out_choice
@@ -16,7 +16,13 @@ from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 def race(options: argparse.Namespace) -> int:
     """Plans of all strategies, one race a seed, the comparison."""
-    strategies, rates, seeds = _strategies(options), _numbers(options.learning_rates, float), _numbers(options.seeds, int)
+    strategies, rates, seeds = (
+        _strategies(options),
+        numbers("--learning-rates", options.learning_rates, float, "2e-4,5e-4"),
+        numbers("--seeds", options.seeds, int, "0,1,2"),
+    )
+    if not rates or not seeds:
+        raise InputError("Give numbers with commas: --learning-rates such as 2e-4,5e-4, --seeds such as 0,1,2.")
     sources = PlanSources(options)
     data, model = sources.data, sources.model_id
     held_out = held_out_choice(options.held_out, data) if options.held_out else None
@@ -52,16 +58,6 @@ def _strategies(options: argparse.Namespace) -> list[str]:
     if options.reference not in chosen:
         raise InputError(f"The reference {options.reference!r} does not race; name it among --strategies, or another --reference.")
     return chosen
-
-
-def _numbers(text: str, kind: Any) -> list[Any]:
-    try:
-        found = list(dict.fromkeys(kind(word) for word in names(text)))
-    except ValueError as error:
-        raise InputError(f"{text!r} is not a list of numbers with commas.") from error
-    if not found:
-        raise InputError("Give numbers with commas: learning rates such as 2e-4,5e-4, seeds such as 0,1,2.")
-    return found
 
 
 def _print(answer: dict[str, Any], rate: float, plans: dict[str, RankPlan]) -> None:

@@ -6,7 +6,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from gelora.commands.options import data_choice, names
+from gelora.commands.options import data_choice, names, numbers
 from gelora.errors import InputError
 from gelora.records import METHODS, METHODS_WITH_PLAN, DataChoice, RankPlan, RunSpec, TrainingConfig, check_choice
 from gelora.terminal import read_text
@@ -125,10 +125,7 @@ def _seeds(options: argparse.Namespace, base: RunSpec | None) -> list[int]:
         return [options.seed if options.seed is not None else base.seed if base else 0]
     if options.seed is not None:
         raise InputError("--seed and --seeds both say the seed; give one of them.")
-    try:
-        found = list(dict.fromkeys(int(word) for word in names(options.seeds)))
-    except ValueError as error:
-        raise InputError(f"--seeds {options.seeds!r} is not a list of whole numbers with commas, such as 0,1,2.") from error
+    found = numbers("--seeds", options.seeds, int, "0,1,2")
     if not found:
         raise InputError("--seeds is empty; give whole numbers with commas, such as 0,1,2.")
     return found

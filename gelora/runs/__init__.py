@@ -3,7 +3,8 @@
 The face of the wing. Importing it loads no torch; each function loads what it needs when it is called.
 """
 
-from gelora.runs.process.jobs import delete_run, keep_ready, resume_run, start_run, stop_run
+from gelora.runs.process.deletion import delete_run
+from gelora.runs.process.jobs import keep_ready, resume_run, start_run, stop_run
 from gelora.runs.process.status import list_runs, run_info, wait_for
 from gelora.runs.records.experiments import (
     METHOD_WORDS,

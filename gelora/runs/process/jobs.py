@@ -1,9 +1,8 @@
-"""Start, resume, stop and delete runs.
+"""Start, resume and stop runs.
 
 A run is a process of its own that outlives its starter, waits for its turn and then trains. Does not depend on training.
 """
 
-import contextlib
 import dataclasses
 import os
 import shutil
@@ -186,46 +185,6 @@ def _leave_note(folder: Path, request: StopRequest) -> None:
         write_record(folder / "stop.json", request)
     except StoreError:
         return  # a full disk: the signal alone has to do, for a run that fills a disk is one to stop
-
-
-def delete_run(run_id: str) -> None:
-    """Delete a run that has ended: its folder with log, values, checkpoints and adapter. What was reported to a tracker stays there.
-
-    Raises:
-        RunError: no run has this id, or it is still going.
-        StoreError: the folder cannot be removed.
-    """
-    folder = run_folder(run_id)
-    info = current_run(folder)
-    if info.is_live:
-        raise RunError(f"Run {run_id} is {info.state.status}; stop it first (`gelora stop {run_id}`), then delete it.")
-    queue.drop(run_id)
-    try:
-        _remove_artifacts(info.state.mlflow_run_id)
-        out_of_every_list = folder.rename(folder.with_name(f".deleted-{run_id}"))  # at once, however long the removal takes
-        _remove(out_of_every_list)
-    except FileNotFoundError:
-        return  # another process deletes it at this moment
-    except OSError as error:
-        raise StoreError(f"The folder of {run_id} cannot be removed: {error}.") from error
-    for cut_short in folder.parent.glob(".deleted-*"):
-        with contextlib.suppress(OSError):  # the next deletion tries again
-            _remove(cut_short)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a run's folder; of one that is a symbolic link the link alone."""
-    if folder.is_symlink():
-        folder.unlink()
-    else:
-        shutil.rmtree(folder)
-
-
-def _remove_artifacts(mlflow_run_id: str | None) -> None:
-    """The copy of the adapter that earlier versions made under GELORA_HOME/artifacts."""
-    copies = home() / "artifacts" / str(mlflow_run_id)
-    if mlflow_run_id is not None and mlflow_run_id.isalnum() and copies.is_dir() and not copies.is_symlink():
-        shutil.rmtree(copies)
 
 
 def _with_absolute_paths(spec: RunSpec) -> RunSpec:

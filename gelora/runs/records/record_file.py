@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gelora.errors import InputError, StoreError
 from gelora.home import write_atomically
-from gelora.record_json import build_known
+from gelora.record_json import build_known, no_constant
 
 _R = TypeVar("_R")
 
@@ -63,7 +63,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         StoreError: the file is there, but cannot be read or holds something else.
     """
     try:
-        data = json.loads(path.read_bytes(), parse_constant=_no_constant)
+        data = json.loads(path.read_bytes(), parse_constant=no_constant)
     except FileNotFoundError:
         return None
     except RecursionError as error:
@@ -115,7 +115,3 @@ def _checked(name: str, value: Any) -> Any:
             raise ValueError(f"{name} is {value!r}, no time in ISO 8601") from error
         return value if moment.tzinfo else moment.replace(tzinfo=UTC).isoformat()
     return value
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")

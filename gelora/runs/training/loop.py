@@ -36,6 +36,11 @@ def total_steps(config: TrainingConfig, n_rows: int) -> int:
     return math.ceil(config.epochs * math.ceil(n_rows / (config.batch_size * config.gradient_accumulation)))
 
 
+def warmup_steps(config: TrainingConfig, n_steps: int) -> int:
+    """Of the optimizer steps of a training, those in which the learning rate rises."""
+    return math.ceil(config.warmup_ratio * n_steps)
+
+
 def train(
     task: Task,
     learner: "Learner",
@@ -199,7 +204,7 @@ def _arguments(task: Task, config: TrainingConfig, seed: int, folder: Path, devi
         per_device_eval_batch_size=max(32, part),
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        warmup_steps=math.ceil(config.warmup_ratio * total),
+        warmup_steps=warmup_steps(config, total),
         optim="adamw_torch_fused" if device == "cuda" else "adamw_torch",
         seed=seed,
         data_seed=seed,
@@ -232,4 +237,4 @@ def _recomputing() -> dict[str, Any]:
     return {name: True, f"{name}_kwargs": {"use_reentrant": False}}
 
 
-__all__ = ["runs_in_bfloat16", "total_steps", "train"]
+__all__ = ["runs_in_bfloat16", "total_steps", "train", "warmup_steps"]

@@ -7,12 +7,12 @@ state. Dropout is off. Works on a spec and plans; does not depend on processes o
 import copy
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import log_softmax
 from torch import nn
 from transformers import Trainer
 from transformers.trainer_pt_utils import nested_concat
@@ -21,7 +21,7 @@ from gelora.errors import InputError
 from gelora.records import Progress, RankPlan, RunSpec, resolve_device
 from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
 from gelora.runs.training.graphs import StepGraphs, widened
-from gelora.runs.training.loop import runs_in_bfloat16
+from gelora.runs.training.loop import runs_in_bfloat16, warmup_steps
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.precision import hold_frozen_in_bfloat16
 from gelora.runs.training.stacked import ArmWeights, Stack, arm_weights, stack_arms
@@ -111,7 +111,7 @@ def train_side_by_side(
     if bf16:
         hold_frozen_in_bfloat16(task.model)
     optimizer = ArmsAdamW(stack, learning_rates, spec.training.weight_decay)
-    warmup = math.ceil(spec.training.warmup_ratio * n_steps)
+    warmup = warmup_steps(spec.training, n_steps)
     task.model.eval()  # no dropout: arms would differ by its draws
     device, losses = stack.values.device, torch.zeros(len(arms), device=stack.values.device)
 
@@ -226,6 +226,4 @@ def lost_by_row(task: Task, kept: np.ndarray, labels: np.ndarray) -> tuple[np.nd
     answers = kept.astype(np.float64)
     if task.kind == "regression":
         return (answers.reshape(len(labels)) - labels) ** 2, np.ones(len(labels))
-    shifted = answers - answers.max(axis=1, keepdims=True)
-    log_shares = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return -log_shares[np.arange(len(labels)), labels], np.ones(len(labels))
+    return -log_softmax(answers, axis=1)[np.arange(len(labels)), labels], np.ones(len(labels))
