@@ -12,6 +12,8 @@ This face only forwards; each name is loaded from its wing when it is first used
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gelora.lazy_modules import watch_imports
+
 if TYPE_CHECKING:
     from gelora.geometry import estimate_profile as estimate_profile
     from gelora.opened_layer import open_layer as open_layer
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from gelora.sources import extract_hidden_states as extract_hidden_states, load_sample as load_sample
 
 __version__ = "0.1.0"
+
+watch_imports()  # before anything imports transformers
 
 _WING_OF = {
     "load_sample": "gelora.sources",
