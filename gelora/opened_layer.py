@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gelora.errors import DataError, InputError
-from gelora.geometry import METRICS, PointCloud, Projection, principal_plane
+from gelora.geometry import METRICS, LabelOverlap, PointCloud, Projection, label_overlap, principal_plane
 from gelora.record_json import Record, read_only
 from gelora.records import HiddenStates, NeighborGraph, Progress, Sample, SampleSource, check_choice, check_whole
 from gelora.sources import drawn_tokens
@@ -23,18 +23,6 @@ class Neighbor(NamedTuple):
     row: int
     distance: float
     was_before: bool | None
-
-
-class LabelAgreement(NamedTuple):
-    """How alike the labels of neighbors are, beside those of any two points.
-
-    kind "classification": the share of neighbors with the same label, and its expectation for a random other point;
-    "regression": the mean absolute difference of the two labels, likewise.
-    """
-
-    kind: str
-    near: float
-    chance: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,22 +115,9 @@ class OpenedLayer(Record):
         """The share of all neighbors that were neighbors at the layer before too."""
         return None if self.were_before is None else float(self.were_before.mean())
 
-    def label_agreement(self) -> LabelAgreement | None:
-        """What the labels of neighbors say, over all points; None without labels or neighbors.
-
-        Chance is exact: the mean over all ordered pairs of different points.
-        """
-        if self.labels is None or self.graph is None:
-            return None
-        of_points = np.array(self.labels, dtype=np.float64)[self.graph.rows]
-        n, beside = len(of_points), of_points[self.graph.indices]
-        if self.task == "classification":
-            counts = np.unique(of_points, return_counts=True)[1]
-            chance = float((counts * (counts - 1)).sum() / (n * (n - 1)))
-            return LabelAgreement(self.task, float((beside == of_points[:, None]).mean()), chance)
-        ascending = np.sort(of_points)
-        total = 2 * float((ascending * (2 * np.arange(n) - n + 1)).sum())  # of |a - b| over ordered pairs
-        return LabelAgreement(self.task, float(np.abs(beside - of_points[:, None]).mean()), total / (n * (n - 1)))
+    def label_overlap(self) -> LabelOverlap | None:
+        """What the labels of neighbors say, over all points; None without labels or neighbors."""
+        return None if self.labels is None or self.graph is None else label_overlap(self.graph, self.labels, self.task)
 
 
 def open_layer(

@@ -65,12 +65,12 @@ def test_the_share_of_neighbors_with_the_same_label_is_held_against_chance():
     # neighbors on the line: a-b, b-a, c-b, d-c, e-d, f-e
     layer = opened([0] * 6, LINE, labels=[0, 0, 1, 1, 1, 0], task="classification", n_neighbors=2)
     near = [layer.labels[n.row] == layer.labels[row] for row in range(6) for n in layer.neighbors(row)]
-    agreement = layer.label_agreement()
+    agreement = layer.label_overlap()
     assert agreement == ("classification", np.mean(near), 12 / 30)
     assert [layer.label(row) for row in (0, 2)] == ["even", "odd"]
     two = opened([0] * 4, [0, 1, 10, 11], labels=[0, 0, 1, 1], task="classification", n_neighbors=2)
     # each has its like first and then one of the others; chance: of the 3 other points 1 is alike
-    assert two.label_agreement() == ("classification", 1 / 2, pytest.approx(1 / 3))
+    assert two.label_overlap() == ("classification", 1 / 2, pytest.approx(1 / 3))
 
 
 def test_numbers_as_labels_are_compared_by_their_difference():
@@ -78,14 +78,14 @@ def test_numbers_as_labels_are_compared_by_their_difference():
     layer = opened([0] * 6, LINE, labels=labels, task="regression", n_neighbors=2)
     table = np.abs(np.subtract.outer(labels, labels))
     near = np.mean([table[row, n.row] for row in range(6) for n in layer.neighbors(row)])
-    assert layer.label_agreement() == ("regression", pytest.approx(near), pytest.approx(table.sum() / 30))
+    assert layer.label_overlap() == ("regression", pytest.approx(near), pytest.approx(table.sum() / 30))
     assert layer.label(1) == "0.5"
 
 
 def test_a_layer_of_equal_vectors_has_no_neighbors_and_no_plane_and_says_so_to_the_next():
     layer = opened([2] * 6, LINE, layer=0)
     assert (layer.graph, layer.plane, layer.n_points) == (None, None, 1)
-    assert layer.neighbors(4) == [] and layer.label_agreement() is None
+    assert layer.neighbors(4) == [] and layer.label_overlap() is None
     assert layer.duplicates() == ((0, 1, 2, 3, 4, 5),)
     assert opened([2] * 6, LINE, layer=1).were_before is None
     assert opened([2] * 6, LINE, layer=0, metric="cosine").graph is None  # one direction

@@ -9,7 +9,8 @@ import re
 import pandas as pd
 import streamlit as st
 
-from gelora.opened_layer import LabelAgreement, Neighbor, OpenedLayer
+from gelora.geometry import LabelOverlap
+from gelora.opened_layer import Neighbor, OpenedLayer
 
 _LISTED = 2000  # sentences that the chooser offers; a browser grows slow beyond
 _GROUPS = 40  # groups of copies on the page; the file has all
@@ -63,7 +64,7 @@ def neighbors(opened: OpenedLayer) -> None:
         "CSV", lambda: neighbor_table(opened, row).to_csv(index=False), "neighbors.csv", "text/csv", key="neighbors_csv",
         icon=":material/download:", type="tertiary", on_click="ignore",
     )  # fmt: skip
-    st.markdown(" ".join(filter(None, [_agreement_words(opened.label_agreement(), opened.graph.n_neighbors), _before_words(opened)])))
+    st.markdown(" ".join(filter(None, [_label_words(opened.label_overlap(), opened.graph.n_neighbors), _before_words(opened)])))
 
 
 def _own_words(opened: OpenedLayer, found: list[Neighbor], label: str | None) -> str:
@@ -113,14 +114,14 @@ def _another(n: int) -> None:
     st.session_state["sentence"] = random.randrange(n)
 
 
-def _agreement_words(agreement: LabelAgreement | None, k: int) -> str:
-    if agreement is None:
+def _label_words(overlap: LabelOverlap | None, k: int) -> str:
+    if overlap is None:
         return ""
-    if agreement.kind == "classification":
-        return f"Over all, **{agreement.near:.0%}** of the {k} nearest have the same label; by chance it would be {agreement.chance:.0%}."
+    if overlap.kind == "classification":
+        return f"Over all, **{overlap.near:.0%}** of the {k} nearest have the same label; by chance it would be {overlap.chance:.0%}."
     return (
-        f"Over all, the labels of the {k} nearest differ by **{agreement.near:.3g}** on average; "
-        f"those of a random pair by {agreement.chance:.3g}."
+        f"Over all, the labels of the {k} nearest differ by **{overlap.near:.3g}** on average; "
+        f"those of a random pair by {overlap.chance:.3g}."
     )
 
 

@@ -10,6 +10,7 @@ from gelora.geometry.baselines import BASELINES, add_baselines
 from gelora.geometry.calibration import FIXED_DIMENSIONS, INTERVALS, Case, Trial, calibrate
 from gelora.geometry.calibration_summary import Summary, closest, summarize
 from gelora.geometry.charted import CHARTED, charted_points, needed_width
+from gelora.geometry.cka import linear_cka
 from gelora.geometry.cloud import PointCloud
 from gelora.geometry.comparison import (
     DifferenceSummary,
@@ -39,16 +40,19 @@ from gelora.geometry.danco import DANCo, norms_and_angles
 from gelora.geometry.decimation import add_scale_curves
 from gelora.geometry.estimator import Estimator, Spread, half_sample_spread
 from gelora.geometry.gride import GRIDE, Plateau
+from gelora.geometry.imbalance import information_imbalance
 from gelora.geometry.map_measurement import Bound, MapMeasurement, Measured, measure_map
 from gelora.geometry.maps import MAP_KINDS, RANK_TOLERANCE, MapSpec, SmoothMap, numerical_rank
 from gelora.geometry.mind import MiND
 from gelora.geometry.mle import MLE
 from gelora.geometry.neighbors import METRICS, neighbor_graph
+from gelora.geometry.overlap import LabelOverlap, label_overlap, neighbor_overlap
 from gelora.geometry.pca import PCADimension
 from gelora.geometry.persistence import PersistentHomologyDimension
 from gelora.geometry.profile import estimate_profile, merge_profiles, unlike_layers
 from gelora.geometry.projection import Projection, principal_plane
 from gelora.geometry.registry import ESTIMATORS, EstimatorKind
+from gelora.geometry.similarity import layer_similarity
 from gelora.geometry.skdim_backend import SkdimEstimator
 from gelora.geometry.synthetic import MANIFOLDS
 from gelora.geometry.twonn import TwoNN
@@ -73,6 +77,7 @@ __all__ = [
     "DifferenceSummary",
     "Estimator",
     "EstimatorKind",
+    "LabelOverlap",
     "LayerDifference",
     "MapMeasurement",
     "MapSpec",
@@ -102,12 +107,17 @@ __all__ = [
     "estimate_profile",
     "half_sample_spread",
     "halves_of",
+    "information_imbalance",
     "is_scale_dependent",
+    "label_overlap",
     "layer_difference",
+    "layer_similarity",
+    "linear_cka",
     "measure_map",
     "merge_profiles",
     "needed_width",
     "neighbor_graph",
+    "neighbor_overlap",
     "no_rise_sentence",
     "norms_and_angles",
     "numerical_rank",

@@ -11,7 +11,7 @@ import numpy as np
 
 from gelora.errors import DataError, InputError
 from gelora.geometry.half_samples import half_graph, wide_enough
-from gelora.geometry.neighbors import BLOCK_BYTES, Points, distinct_points, search
+from gelora.geometry.neighbors import BLOCK_BYTES, Points, distinct_points, pairwise_engine, search
 from gelora.geometry.pairwise import NumpyPairwise
 from gelora.geometry.scales import DistanceScales, distance_scales
 from gelora.records import NeighborGraph
@@ -159,6 +159,10 @@ class PointCloud:
             graph = self.graph(min(20, max(1, len(self._settled()) - 1)))
             self._scales = distance_scales(self._settled(), graph, self._device)  # a search can merge points
         return self._scales
+
+    def count_nearer(self, targets: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """How many members of each set are nearer to every point than its target is, by one pass over all pairs; see `Pairwise`."""
+        return pairwise_engine(self._settled(), self._device).count_nearer(targets, members)
 
     def once(self, what: str, make: Callable[[], _Part]) -> _Part:
         """What `make` answers, computed for the first who asks and kept for all who read the same of these points."""

@@ -44,6 +44,18 @@ class Pairwise(Protocol):
             than each radius; float64 [r, p], squared distance to probes[i].
         """
 
+    def count_nearer(self, targets: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """How many members of each set are nearer to row i than row targets[set, i] is, row i itself excluded.
+
+        By a matrix product in float64, with its rounding errors.
+
+        Args:
+            targets: int64 [n_sets, n], -1 where nothing is asked; members: bool [n_sets, n].
+
+        Returns:
+            int64 [n_sets, n], 0 where nothing is asked.
+        """
+
 
 class NumpyPairwise:
     """The engine for the CPU, on as many threads as numpy's own products; needs no torch."""
@@ -95,6 +107,18 @@ class NumpyPairwise:
 
         self._products(rows, precision, read)
         return at_orders, n_nearer, at_probes
+
+    def count_nearer(self, targets: np.ndarray, members: np.ndarray) -> np.ndarray:
+        counts = np.zeros(targets.shape, dtype=np.int64)
+
+        def count(block: np.ndarray, here: slice, _: np.ndarray) -> None:
+            for asked, among, found in zip(targets[:, here], members, counts[:, here], strict=True):
+                own = np.flatnonzero(asked >= 0)
+                nearer = block[own] < block[own, asked[own]][:, None]
+                found[own] = np.count_nonzero(nearer & among, axis=1)
+
+        self._products(np.arange(len(self._values)), np.float64, count)
+        return counts
 
     def _products(self, rows: np.ndarray, precision: Any, read: Callable[[np.ndarray, slice, np.ndarray], None]) -> np.ndarray:
         """Give `read` the values |x_j|^2 - 2 x_i x_j (itself: infinity) of some of `rows`, their place, and all |x_j|^2.
@@ -229,6 +253,22 @@ class TorchPairwise:
         self._products(rows, precision, read, copies=6)
         at_orders, n_nearer, at_probes = (torch.cat(parts).cpu().numpy() for parts in answers)
         return at_orders, n_nearer, at_probes
+
+    def count_nearer(self, targets: np.ndarray, members: np.ndarray) -> np.ndarray:
+        import torch
+
+        device = self._values.device
+        asked, among = torch.from_numpy(np.array(targets)).to(device), torch.from_numpy(np.array(members)).to(device)
+        counts = torch.zeros_like(asked)
+
+        def count(block: Any, here: slice, _: Any) -> None:
+            for i in range(len(asked)):
+                own = asked[i, here]
+                nearer = (block < block.gather(1, own.clamp(min=0)[:, None])) & among[i]
+                counts[i, here] = nearer.sum(dim=1) * (own >= 0)
+
+        self._products(np.arange(len(self._values)), np.float64, count, copies=2)
+        return counts.cpu().numpy()
 
     def _products(self, rows: np.ndarray, precision: Any, read: Callable[[Any, slice, Any], None], copies: int) -> Any:
         """As NumpyPairwise's; `copies` is how many blocks' worth of memory `read` and the product take together."""

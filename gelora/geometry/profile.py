@@ -159,11 +159,16 @@ def measurable_cloud(values: np.ndarray, n_neighbors: int, metric: str, device: 
     """
     cloud = PointCloud(values, metric, device)
     for _ in range(2):  # directions can prove equal only when they are compared
-        if cloud.n_points < _LEAST_DISTINCT * len(values) or cloud.n_points <= n_neighbors + 1:
-            vectors = "vector" if cloud.n_points == 1 else "vectors"
-            raise DataError(f"{cloud.n_points} distinct {vectors} of {len(values)}: too few for a dimension")
+        check_distinct(cloud, n_neighbors)
         cloud.graph(wide_enough(n_neighbors, cloud.n_points))
     return cloud
+
+
+def check_distinct(cloud: PointCloud, n_neighbors: int) -> None:
+    """Raise DataError where fewer than 80% of a layer's vectors are distinct, or no more than n_neighbors + 1."""
+    if cloud.n_points < _LEAST_DISTINCT * cloud.n_samples or cloud.n_points <= n_neighbors + 1:
+        vectors = "vector" if cloud.n_points == 1 else "vectors"
+        raise DataError(f"{cloud.n_points} distinct {vectors} of {cloud.n_samples}: too few for a dimension")
 
 
 def same_layers(states: HiddenStates, profile: IdProfile) -> None:

@@ -30,6 +30,7 @@ from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import AlsoTrained, Budget, RankPlan
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
+from gelora.records.similarity import LayerSimilarity
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
 from gelora.records.training import RunSpec, TrainingConfig
 
@@ -60,6 +61,7 @@ __all__ = [
     "HiddenStates",
     "IdEstimate",
     "IdProfile",
+    "LayerSimilarity",
     "MemoryEstimate",
     "ModelStructure",
     "ModuleScores",
