@@ -22,6 +22,7 @@ from gelora.records import (
     HiddenStates,
     IdEstimate,
     IdProfile,
+    LayerSimilarity,
     MemoryEstimate,
     ModelStructure,
     ModuleScores,
@@ -106,6 +107,7 @@ def one_of_each() -> list[Record]:
         a_scale_curve(),
         a_profile(),
         a_profile(subsamples={"twonn": np.empty((0, 3))}, scale_curves={}),
+        a_similarity(),
         a_plan(),
         Budget(10, 2, 1000, 48, 96),
         AlsoTrained("modules trained whole", ("score",), 64),
@@ -138,6 +140,31 @@ def test_a_scale_curve_needs_tables_of_one_shape():
         ScaleCurve("twonn", "decimation", np.ones(2), np.ones((3, 2)), np.ones((3, 2)), np.ones((3, 1)))
     with pytest.raises(InputError, match="decimation, neighbors"):
         ScaleCurve("twonn", "depth", np.ones(1), *[np.ones((3, 1))] * 3)
+
+
+def a_similarity(**changes) -> LayerSimilarity:
+    matrix, row = np.array([[1.0, 1 / 3], [1 / 3, np.nan]]), np.array([1e-300])
+    tables = {"overlap": matrix, "cka": -matrix, "forward": row, "backward": row, "label_overlap": np.array([0.5, np.nan])}
+    fields = {
+        "layer_names": ("embeddings", "block 1"), "n_rows": 3, "n_neighbors": 1, "metric": "euclidean", "label_kind": "regression",
+        "label_chance": 0.1, "notes": {"block 1": "1 distinct vector of 3"}, "model": MODEL, "sample_source": SOURCE, "pooling": "mean",
+        "max_length": 16, **tables, **{f"{name}_half_width": table / 7 for name, table in tables.items()},
+    }  # fmt: skip
+    return LayerSimilarity(**(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"forward": np.ones(2)}, "forward has the shape \\(2,\\)"),
+        ({"cka_half_width": np.ones((2, 3))}, "cka_half_width"),
+        ({"label_kind": ""}, "2 layers need \\(0,\\)"),
+        ({"label_kind": "colours"}, "classification, regression"),
+    ],
+)
+def test_a_similarity_needs_tables_of_its_layers(changes, says):
+    with pytest.raises(InputError, match=says):
+        a_similarity(**changes)
 
 
 def test_the_list_here_holds_every_kind_of_record():
