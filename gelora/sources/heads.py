@@ -48,7 +48,6 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
         ModelError: the model has no classification form, its weights cannot be read, or the tokenizer cannot pad.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import AutoModelForSequenceClassification
 
     _check_padding(entry, tokenizer)
@@ -57,14 +56,10 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
         labels = {"id2label": dict(enumerate(label_names)), "label2id": {name: i for i, name in enumerate(label_names)}}
         options = {"num_labels": len(label_names), "problem_type": "single_label_classification", **labels}
     torch.default_generator.manual_seed(seed)
-    try:
-        with quiet():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                entry.path, ignore_mismatched_sizes=True, **_always(entry), **options
-            )
-    except (ValueError, KeyError, OSError, SafetensorError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ModelError(f"{entry.model_id} cannot be loaded as a sequence classifier: {reason}") from error
+    with load_errors(entry, "sequence classifier"), quiet():
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            entry.path, ignore_mismatched_sizes=True, **_always(entry), **options
+        )
     model.config.pad_token_id = tokenizer.pad_token_id
     return _headed(entry, model, info)
 

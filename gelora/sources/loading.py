@@ -3,6 +3,7 @@
 Does not depend on which models there are (`gelora.sources.catalog`).
 """
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -97,6 +98,11 @@ def load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
         yield
     except SafetensorError as error:
         raise InputError(f"The weights of {entry.model_id} in {entry.path} are damaged ({error}); fetch them again.") from error
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise InputError(
+            f"The weights of {entry.model_id} in {entry.path} are damaged or hold something else than tensors, and are not loaded; "
+            "fetch them again, as safetensors where there are such."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
         if "trust_remote_code" in str(error):
             raise ModelError(f"{entry.model_id} needs code of its own, which is never run here; choose another model.") from error

@@ -93,7 +93,7 @@ def read_states(key: str, sample: Sample) -> HiddenStates | None:
         os.utime(path)  # the oldest by last use go first
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, GeloraError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error, GeloraError) as error:
         _log.warning("The hidden states kept as %s cannot be read (%s); they are computed again.", key, error)
         return None
     return states

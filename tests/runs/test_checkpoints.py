@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from gelora.runs.training import checkpoints
 
@@ -71,3 +73,20 @@ def test_a_seal_of_an_earlier_version_has_sizes_alone(tmp_path):
     del listed["sha256"]
     seal.write_text(json.dumps(listed))
     assert checkpoints.last_undamaged(tmp_path, pytest.fail) == tmp_path / "checkpoint-5"
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth"])
+def test_a_pickle_of_something_else_than_tensors_is_not_loaded_and_its_checkpoint_passed_over(tmp_path, name):
+    class Creates:
+        def __reduce__(self):
+            return open, (str(tmp_path / "created"), "w")
+
+    state = {"numpy": np.random.default_rng(0).bytes(3), "keys": np.arange(3, dtype=np.uint32), "cpu": torch.zeros(3)}
+    for step, content in ((5, state), (10, state | {"x": Creates()})):
+        checkpoint = make(tmp_path, step, sealed=False)
+        torch.save(content, checkpoint / name)
+        checkpoints.seal(checkpoint)
+    said = []
+    assert checkpoints.last_undamaged(tmp_path, said.append) == tmp_path / "checkpoint-5"
+    assert said == [f"checkpoint-10 is passed over: {name} holds something else than tensors and plain values, and is not loaded"]
+    assert not (tmp_path / "created").exists()

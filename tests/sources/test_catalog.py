@@ -1,6 +1,7 @@
 """Models are found where they are, without the network where they can be; what is wrong with one is said in a sentence."""
 
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -158,6 +159,15 @@ def test_a_damaged_file_is_one_sentence(file, content, load, folder):
     (folder / file).write_bytes(content)
     with pytest.raises((InputError, ModelError), match="bert") as caught:
         load(find_model(str(folder)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(print), b"", b"PK", b"\x80\x02."])
+def test_a_pickle_in_the_place_of_weights_is_one_sentence_and_not_loaded(content, folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises((InputError, ModelError), match="bert") as caught:
+        load_base_model(find_model(str(folder)))
     assert "\n" not in str(caught.value)
 
 

@@ -5,6 +5,7 @@ By PEFT's file names and keys; reads shapes without the numbers behind them. Doe
 
 import json
 import math
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_
 from gelora.ranks.peft.expressions import short
 from gelora.sources import decoded, kind_of, unpacked
 
+_ANOTHER = "save or download the adapter again."
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 # A parameter of a LoRA layer: "base_model.model.layers.0.q_proj.lora_A.weight"; in a checkpoint that PEFT did not write
@@ -182,9 +184,11 @@ def _pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     try:
         # Anybody's pickle could run anything; with weights_only it can only make tensors.
         loaded = torch.load(path, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch advises to load it nevertheless
+        raise InputError(f"{path} is damaged or holds something else than tensors, and is not loaded; {_ANOTHER}") from error
     except Exception as error:  # damaged or hostile bytes end in any error of the unpickler (KeyError, EOFError, …)
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path} is no readable file of tensors ({reason:.200}); save or download the adapter again.") from error
+        raise InputError(f"{path} is no readable file of tensors ({reason:.200}); {_ANOTHER}") from error
     if not isinstance(loaded, dict) or not all(isinstance(key, str) and isinstance(x, torch.Tensor) for key, x in loaded.items()):
         raise InputError(f"{path} holds something else than named tensors; give the {WEIGHT_FILES[1]} that PEFT writes.")
     return {key: tuple(tensor.shape) for key, tensor in loaded.items()}

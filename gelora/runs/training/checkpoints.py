@@ -1,6 +1,6 @@
 """Checkpoints a run can be resumed from: whole ones, whose last file, complete.json, lists all others, and that fit the model.
 
-Light until `check_fits` is called, since listing runs asks for checkpoints. Does not depend on the training loop.
+Light until `last_undamaged` or `check_fits` is called, since listing runs asks for checkpoints. Does not depend on the training loop.
 """
 
 import hashlib
@@ -58,6 +58,23 @@ def damaged_file(checkpoint: Path) -> str | None:
     return None
 
 
+def foreign_file(checkpoint: Path) -> str | None:
+    """The first file of a checkpoint that torch.save did not make of tensors and plain values; None where there is none.
+
+    A pickle could run anything when it is loaded; read here is only what cannot.
+    """
+    import torch
+    from transformers.trainer_pt_utils import safe_globals
+
+    for file in sorted(file for file in checkpoint.iterdir() if file.suffix in (".pt", ".pth")):
+        try:
+            with safe_globals():  # with numpy's arrays, of which random states are made
+                torch.load(file, map_location="meta", weights_only=True)
+        except Exception:  # noqa: BLE001  (damaged or hostile bytes end in any error of the unpickler)
+            return file.name
+    return None
+
+
 def step_of(checkpoint: Path) -> int:
     """The optimizer step at which a checkpoint was made, -1 for a folder that is none."""
     match = _NAME.fullmatch(checkpoint.name)
@@ -77,12 +94,17 @@ def last_whole(folder: Path) -> Path | None:
 
 
 def last_undamaged(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """The latest whole checkpoint in `folder` whose files are as they were written; `warn` is told of those passed over."""
+    """The latest whole checkpoint in `folder` whose files are as they were written and hold tensors and plain values alone.
+
+    warn: told of those that are passed over.
+    """
     for checkpoint in filter(is_whole, all_checkpoints(folder)):
-        damaged = damaged_file(checkpoint)
-        if damaged is None:
+        if damaged := damaged_file(checkpoint):
+            warn(f"{checkpoint.name} is damaged ({damaged} is not as it was written) and is passed over")
+        elif foreign := foreign_file(checkpoint):
+            warn(f"{checkpoint.name} is passed over: {foreign} holds something else than tensors and plain values, and is not loaded")
+        else:
             return checkpoint
-        warn(f"{checkpoint.name} is damaged ({damaged} is not as it was written) and is passed over")
     return None
 
 
