@@ -62,7 +62,7 @@ def queued(how: str, spec: Any, n_runs: int, n_gpus: int) -> dict[str, Any]:
     from gelora.runs import history, run_info, start_run
 
     began = time.perf_counter()
-    ids = [start_run(spec) for _ in range(n_runs)]
+    ids = [start_run(spec, repeat=True) for _ in range(n_runs)]
     on_gpu: dict[str, tuple[float, str]] = {}  # when a run was first seen with a GPU, and which
     left: dict[str, float] = {}
     free_since = {f"cuda:{i}": time.perf_counter() for i in range(n_gpus)}

@@ -155,6 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=float)
     train.add_argument("--device", choices=("auto", "cpu", "cuda"))
     train.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help=f"any of: {', '.join(commands.training_fields())}")
+    train.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
     _add_start(train)
     train.set_defaults(command=commands.train)
 

@@ -39,5 +39,13 @@ class RunError(GeloraError):
     """A fine-tuning run cannot be started, found, stopped or finished."""
 
 
+class RunUnderWay(RunError):
+    """A run of an equal spec is queued or running, and no repeat was asked for; `run_id` says which."""
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
 class Cancelled(GeloraError):
     """The person asked a long computation to stop; raised by progress callbacks."""

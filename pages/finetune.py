@@ -3,15 +3,13 @@
 import streamlit as st
 
 from app import state
-from app.finetune import form, intention, live, task
+from app.finetune import form, intention, live, starting, task
 from app.shared import components, pipeline, run_parts
-from app.shared.run_words import count
 from gelora.errors import GeloraError
-from gelora.records import RunSpec
-from gelora.runs import keep_ready, list_runs, start_run
+from gelora.runs import RunInfo, keep_ready, list_runs
 
 
-def new_run() -> None:
+def new_run(runs: list[RunInfo]) -> None:
     """The form beside what will happen; Start. What cannot be started says why, and the rest of the page goes on."""
     left, right = st.columns([1.4, 1], gap="large")
     with left:
@@ -37,31 +35,13 @@ def new_run() -> None:
             st.info(str(error), icon=":material/info:")
             return
     with start_place:  # however many sentences stand over it
-        words = "Start" if len(specs) == 1 else f"Start {count(len(specs), 'run')}"
-        if st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=not can_start):
-            start(specs, filled)
-
-
-def start(specs: list[RunSpec], filled: form.Form) -> None:
-    """Queue all of them in order; what was queued before an error stays."""
-    started: list[str] = []
-    try:
-        with st.spinner("Starting the run's process ..." if len(specs) == 1 else f"Queueing {len(specs)} runs ..."):
-            for spec in specs:
-                started.append(start_run(spec, filled.runs_at_once, filled.report_to))
-    except GeloraError as error:
-        done = f" {count(len(started), 'run')} of {len(specs)} started." if len(specs) > 1 else ""
-        st.error(f"{error}{done}", icon=":material/error:")
-        if not started:
-            return
-    state.choose("run", started[0])
-    st.session_state.pop("_form_open", None)
-    st.rerun()
+        starting.draw(specs, filled, can_start, runs)
 
 
 st.title("Fine-tune")
 runs = list_runs()
 run_id = live.chosen_run(runs)
+starting.found_under_way()
 form_place = st.container()
 if run_id is None:
     goes_on = "it goes on when this tab or the dashboard is closed, and this page finds it again"
@@ -74,4 +54,4 @@ if run_id is None:
 else:
     live.follow(run_id)  # before the form, whose data may take a while to read
 with form_place, st.expander("A new run", expanded=run_id is None or "_form_open" in st.session_state, icon=":material/tune:"):
-    new_run()
+    new_run(runs)

@@ -29,7 +29,7 @@ def started(gelora_home, monkeypatch):
 
     seen = []
 
-    def start(spec, runs_at_once=1, report_to=()):
+    def start(spec, runs_at_once=1, report_to=(), repeat=False):
         seen.append((spec, runs_at_once))
         return create_folder(spec).name
 
@@ -93,6 +93,19 @@ def test_a_run_a_seed(started, capsys):
     assert [spec.seed for spec in specs] == [0, 2, 1]
     assert [at_once for _, at_once in started] == [4, 4, 4]
     assert len({row["id"] for row in json.loads(capsys.readouterr().out)}) == 3
+
+
+def test_an_equal_run_is_refused_until_a_repeat_is_asked_for(gelora_home, monkeypatch, capsys):
+    monkeypatch.setattr("gelora.runs.process.jobs._launch", lambda *_: None)
+    command = ["train", "--method", "head", "--seeds", "3,4", "--detach", "--json"]
+    assert main(command) == 0
+    first, _ = (row["id"] for row in json.loads(capsys.readouterr().out))
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"Run {first} is queued and trains exactly this" in said and "--repeat" in said
+    assert main([*command, "--repeat"]) == 0
+    assert main(["runs", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out.splitlines()[-1])) == 4
 
 
 @pytest.fixture

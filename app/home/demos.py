@@ -11,11 +11,11 @@ import streamlit as st
 
 from app import state
 from app.shared.cache import measurements, pool
-from gelora.errors import Cancelled, InputError
+from gelora.errors import Cancelled, InputError, RunUnderWay
 from gelora.measurements import Job, MeasurementSpec, Quantity
 from gelora.ranks import allocate_ranks
 from gelora.records import RunSpec, TrainingConfig
-from gelora.runs import keep_ready, list_runs, start_run
+from gelora.runs import keep_ready, start_run
 
 _RISES = {"n": 500, "estimators": ["twonn", "mle"], "offset": 2}  # a sample of the bundled sentences at which some point estimates rise
 TRAINING = TrainingConfig(n_train=1200, n_eval=200, epochs=1.0, max_length=64, probe_size=128)
@@ -103,5 +103,7 @@ def _train(measurement: MeasurementSpec, wanted: Quantity, offset: int, job: Tra
     job.progress("Starting the run's process", 0, 0)
     plan = allocate_ranks(profile, "attention", offset)
     spec = RunSpec(measurement.model, measurement.data, plan, TRAINING)
-    live = next((run.id for run in list_runs() if run.is_live and run.fingerprint == spec.digest()), None)
-    job.run_id = live or start_run(spec)
+    try:
+        job.run_id = start_run(spec)
+    except RunUnderWay as equal:
+        job.run_id = equal.run_id

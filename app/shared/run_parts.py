@@ -13,6 +13,7 @@ import streamlit as st
 from app import state
 from app.charts import training as charts
 from app.shared import components, figures
+from app.shared.press_once import press_once
 from app.shared.run_reading import geometry_of, reference_scores, series_of, short_name
 from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
 from gelora.errors import GeloraError
@@ -89,6 +90,7 @@ def controls(run: RunInfo) -> None:
             with components.errors_as_sentences(), st.spinner("Resuming ..."):
                 resume_run(run.id, runs_at_once=int(st.session_state.get("train_runs_at_once", 1)))
             st.rerun(scope="app")
+        press_once("resume_run")
 
 
 def _stop(run: RunInfo) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.shared.press_once import press_once
 from app.teaching import parts, steps, training
 from gelora.errors import GeloraError
 from gelora.measurements import warm_up
@@ -73,6 +74,7 @@ def _ask(step: int, question: steps.Question, guess: int | None) -> None:
             on_change=_guessed, args=(step, key),
         )  # fmt: skip
         st.button(question.button, key="teach_show", type="primary", disabled=chosen is None, on_click=_show, args=(step,))
+        press_once("teach_show")
 
 
 def _go(step: int) -> None:

@@ -9,13 +9,14 @@ import streamlit as st
 
 from app import state
 from app.charts import large, large_runs
+from app.shared.press_once import press_once
 from app.shared.redraw import in_place, poll
 from app.shared.run_reading import reference_scores, series_of
 from app.shared.run_words import duration, main_metric, metric_word, waits_for
 from app.teaching.parts import draw, profile_or_wait, say
 from app.teaching.recorded_run import ESTIMATOR, Harvest, find_run, harvest, recorded, same_run, tour_spec
 from app.teaching.steps import GAINS, Question, gain_answer, gain_margin, last_layer_move, move_answer, run_finding, signed, verdict
-from gelora.errors import GeloraError
+from gelora.errors import GeloraError, RunUnderWay
 from gelora.records import RunSpec
 from gelora.runs import RunInfo, keep_ready, list_runs, start_run
 
@@ -51,6 +52,7 @@ def training(question: Question, guess: int) -> None:
             _draw_run(run, question.answers[guess])
         if run.state.status != "finished":
             st.button("Start another run", key="teach_start_again", on_click=_clear)
+            press_once("teach_start_again")
 
 
 def _started(runs: list[RunInfo]) -> RunInfo | None:
@@ -65,17 +67,24 @@ def _started(runs: list[RunInfo]) -> RunInfo | None:
         st.rerun()  # with its id in the address
     if not st.session_state.get("_run_asked"):
         keep_ready()
-        st.button("Start the training", key="teach_start", type="primary", on_click=ask_for_run)
+        _start_button()
         return None
     st.session_state["_run_asked"] = False
     try:
         with st.spinner("Starting the run's process ..."):
-            st.session_state["tour_run"] = start_run(spec)  # nothing of Streamlit in between: a second click finds it
+            st.session_state["tour_run"] = start_run(spec)
+    except RunUnderWay as equal:  # of another tab, or of a second press
+        st.session_state["tour_run"] = st.session_state["_joined"] = equal.run_id
     except GeloraError as error:
         st.error(str(error), icon=":material/error:")
-        st.button("Start the training", key="teach_start", type="primary", on_click=ask_for_run)
+        _start_button()
         return None
     st.rerun()
+
+
+def _start_button() -> None:
+    st.button("Start the training", key="teach_start", type="primary", on_click=ask_for_run)
+    press_once("teach_start")
 
 
 def _clear() -> None:

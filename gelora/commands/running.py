@@ -24,7 +24,7 @@ def train(options: argparse.Namespace) -> int:
     from gelora.runs import start_run
 
     specs = run_specs(options)
-    starts = [partial(start_run, spec, options.runs_at_once, names(options.report_to)) for spec in specs]
+    starts = [partial(start_run, spec, options.runs_at_once, names(options.report_to), options.repeat) for spec in specs]
     return _start(options, starts, "Started", specs[0])
 
 

@@ -4,7 +4,7 @@ The face of the wing. Importing it loads no torch; each function loads what it n
 """
 
 from gelora.runs.process.deletion import delete_run
-from gelora.runs.process.jobs import keep_ready, resume_run, start_run, stop_run
+from gelora.runs.process.jobs import keep_ready, resume_run, run_under_way, start_run, stop_run
 from gelora.runs.process.status import list_runs, run_info, wait_for
 from gelora.runs.records.experiments import (
     METHOD_WORDS,
@@ -49,6 +49,7 @@ __all__ = [
     "race",
     "resume_run",
     "run_info",
+    "run_under_way",
     "settings_of",
     "start_run",
     "stop_run",

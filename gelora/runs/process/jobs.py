@@ -10,17 +10,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from gelora.errors import GeloraError, RunError, StoreError
+from gelora.errors import GeloraError, RunError, RunUnderWay, StoreError
 from gelora.home import home, local_path
 from gelora.records import RunSpec, check_range, check_whole
 from gelora.runs.process import preloaded, processes, queue
-from gelora.runs.process.status import current_run, process_of, settle_lock
+from gelora.runs.process.status import current_run, list_runs, process_of, settle_lock
 from gelora.runs.records.record_file import Launch, ProcessExit, StopRequest, write_record
 from gelora.runs.records.state import (
     LIVE,
@@ -41,30 +41,54 @@ from gelora.sources import bundled_models
 _OF_AN_ATTEMPT = ("stop.json", "exit.json", "last_words.json")
 
 
-def start_run(spec: RunSpec, runs_at_once: int = 1, report_to: Sequence[str] = ()) -> str:
+def start_run(spec: RunSpec, runs_at_once: int = 1, report_to: Sequence[str] = (), repeat: bool = False) -> str:
     """Start a fine-tuning run in a detached process and return its id at once; it is queued while its device is busy.
+
+    What is queued or running already is not started a second time, also where several processes start it at one moment.
 
     Args:
         spec: what to train on what, and how; local paths in it are made absolute, so that it can be repeated anywhere.
         runs_at_once: how many runs its device may have when it begins, itself included; at least 1.
         report_to: trackers that are told what it logs (`mlflow`, `tensorboard`, `trackio`, `wandb`, ...), with settings from
             the environment; MLflow also where `$MLFLOW_TRACKING_URI` is set. metrics.jsonl in the run's folder has all of it.
+        repeat: start it although a run of an equal spec is queued or running.
 
     Raises:
         InputError: `runs_at_once` is not legal, or a tracker is unknown or not installed.
+        RunUnderWay: a run of an equal spec (model, data, ranks, settings, seed) is queued or running.
         RunError: the process cannot be started.
         StoreError: the queue or the run's folder cannot be written.
     """
     check_whole("runs_at_once", runs_at_once, 1)
     spec = _with_absolute_paths(spec)
     launch = _by_this_process(Launch(started_at=now(), fingerprint=spec.digest(), report_to=check_trackers(report_to)), runs_at_once)
-    folder = create_folder(spec, launch)
-    try:
-        _launch(folder, spec, launch)
-    except GeloraError:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    with queue.one_start_at_a_time():
+        there = None if repeat else run_under_way(spec)
+        if there is not None:
+            raise RunUnderWay(
+                f"Run {there.id} is {there.state.status} and trains exactly this; follow it with `gelora runs {there.id}`, "
+                "or ask for a repeat (--repeat, in Python repeat=True) to train it once more.",
+                there.id,
+            )
+        folder = create_folder(spec, launch)
+        try:
+            _launch(folder, spec, launch)
+        except GeloraError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return folder.name
+
+
+def run_under_way(spec: RunSpec, runs: Iterable[RunInfo] | None = None) -> RunInfo | None:
+    """The run of an equal spec that is queued or running, the oldest of several; None where there is none.
+
+    Args:
+        spec: what `start_run` would be given.
+        runs: all runs, newest first, as `list_runs` gives them; read now when None.
+    """
+    digest = _with_absolute_paths(spec).digest()
+    equal = [run for run in (list_runs() if runs is None else runs) if run.is_live and run.fingerprint == digest]
+    return equal[-1] if equal else None
 
 
 def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()) -> str:

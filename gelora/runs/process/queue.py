@@ -9,7 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -70,6 +70,15 @@ def hand_over(run_id: str, pid: int, pid_create_time: float) -> None:
         for ticket in _tickets(folder):
             if ticket.run_id == run_id:
                 _write(folder, replace(ticket, pid=pid, pid_create_time=pid_create_time))
+
+
+def one_start_at_a_time() -> AbstractContextManager[Path]:
+    """Held from the look for an equal run until the new one has its ticket, so that of two equal starts the second sees the first.
+
+    Raises:
+        StoreError: the queue cannot be used, or another start holds it for long.
+    """
+    return _locked(name=".start.lock")
 
 
 def drop(run_id: str) -> None:
@@ -158,10 +167,10 @@ class _Busy(StoreError):
 
 
 @contextmanager
-def _locked(seconds: float = _LOCK_SECONDS) -> Iterator[Path]:
+def _locked(seconds: float = _LOCK_SECONDS, name: str = ".lock") -> Iterator[Path]:
     try:
         folder = _folder()
-        with FileLock(folder / ".lock", timeout=seconds):
+        with FileLock(folder / name, timeout=seconds):
             yield folder
     except Timeout as error:
         raise _Busy(f"The queue of runs has been locked for {seconds:g} s ({error.lock_file}); try again.") from error
