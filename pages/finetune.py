@@ -11,6 +11,7 @@ from gelora.runs import RunInfo, keep_ready, list_runs
 
 def new_run(runs: list[RunInfo]) -> None:
     """The form beside what will happen; Start. What cannot be started says why, and the rest of the page goes on."""
+    is_pressed = starting.was_pressed()
     left, right = st.columns([1.4, 1], gap="large")
     with left:
         form_place, task_place = st.container(), st.container()
@@ -35,7 +36,7 @@ def new_run(runs: list[RunInfo]) -> None:
             st.info(str(error), icon=":material/info:")
             return
     with start_place:  # however many sentences stand over it
-        starting.draw(specs, filled, can_start, runs)
+        starting.draw(specs, filled, can_start, is_pressed, runs)
 
 
 st.title("Fine-tune")

@@ -17,16 +17,26 @@ from gelora.records import RunSpec
 from gelora.runs import RunInfo, run_under_way, start_run
 
 
-def draw(specs: Sequence[RunSpec], filled: Form, can_start: bool, runs: Sequence[RunInfo]) -> None:
-    """What is under way already, and the button; runs: all of them, newest first."""
+def draw(specs: Sequence[RunSpec], filled: Form, can_start: bool, is_pressed: bool, runs: Sequence[RunInfo]) -> None:
+    """What is under way already, and the button; is_pressed: it was, before this run; runs: all of them, newest first."""
     there = [run for spec in specs if (run := run_under_way(spec, runs)) is not None]
     repeat = _under_way(there, len(specs))
     n = len(specs) if repeat else len(specs) - len(there)
     words = "Start" if len(specs) == 1 else f"Start {count(n, 'run')}"
     disabled = not can_start or not n
-    if st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=disabled):
+    st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=disabled, on_click=_press)
+    if is_pressed and can_start:
         _start(specs, filled, repeat)
     press_once("start_run")
+
+
+def was_pressed() -> bool:
+    """Whether Start was pressed before this run of the page, once; also a button that another tab's run has disabled meanwhile."""
+    return bool(st.session_state.pop("_start_pressed", False))
+
+
+def _press() -> None:
+    st.session_state["_start_pressed"] = True
 
 
 @in_place
