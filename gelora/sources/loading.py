@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gelora.errors import InputError, ModelError
+from gelora.errors import GeloraError, InputError, ModelError
 from gelora.records import check_choice
 from gelora.sources.catalog import ModelEntry
 
@@ -103,11 +103,13 @@ def load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
             f"The weights of {entry.model_id} in {entry.path} are damaged or hold something else than tensors, and are not loaded; "
             "fetch them again, as safetensors where there are such."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+    except GeloraError:
+        raise
+    except Exception as error:  # a stranger's files end in any error of the libraries that read them
         if "trust_remote_code" in str(error):
             raise ModelError(f"{entry.model_id} needs code of its own, which is never run here; choose another model.") from error
-        if type(error).__name__ == "OutOfMemoryError":
-            raise  # of the device, not of the files; the caller knows what would fit
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            raise  # of the machine, not of the files; the caller knows what would fit
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
             f"The {what} of {entry.model_id} cannot be loaded: {lines[0][:200]} Choose another model or fetch it again."
