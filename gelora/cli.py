@@ -134,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     race.add_argument("--held-out", metavar="FILE", help="held-out rows: a file with the same columns, or a split of the same dataset")
     race.add_argument("--held-out-rows", type=int, default=500, help="default 500")
     race.add_argument("--task", default="auto", help="auto, classification, regression, causal-lm or instruction")
-    race.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write the comparison (standard output without OUT)")
+    race.add_argument("--eval-every", type=int, default=0, help="steps between evaluations with a checkpoint (default: four in all)")
+    race.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
+    _add_start(race, json_out="write the comparison (standard output without OUT)")
     race.set_defaults(command=commands.race)
 
     train = verbs.add_parser("train", help="start fine-tuning runs, each in a process of its own")
@@ -205,13 +207,16 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--again", action="store_true", help=_AGAIN)
 
 
-def _add_start(parser: argparse.ArgumentParser) -> None:
+def _add_start(parser: argparse.ArgumentParser, json_out: str | None = None) -> None:
     parser.add_argument("--runs-at-once", type=int, default=1, help="how many runs its device may have, this one included (default 1)")
     parser.add_argument(
         "--report-to", default="", metavar="A,B", help="trackers told what the run logs: mlflow, tensorboard, trackio, wandb, ..."
     )
     parser.add_argument("--detach", action="store_true", help="return at once; the run goes on without this shell")
-    parser.add_argument("--json", action="store_true")
+    if json_out:
+        parser.add_argument("--json", metavar="OUT", nargs="?", const="-", help=json_out)
+    else:
+        parser.add_argument("--json", action="store_true")
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:

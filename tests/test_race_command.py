@@ -6,10 +6,11 @@ import pytest
 from tiny_models import save_tiny_model
 
 from gelora.cli import main
+from gelora.runs import list_runs, race_result, wait_for
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
+def tiny(tmp_path_factory, libraries_loaded):
     """A model and a file of labelled sentences."""
     folder = tmp_path_factory.mktemp("race")
     save_tiny_model("bert", folder / "model")
@@ -36,6 +37,26 @@ def test_all_that_it_says_is_in_its_json(tiny, tmp_path, capsys):
     assert "below 0 is better" in said and "Significant at 5% after correction: " in said
     assert "Fewer than three seeds" in said
 
+    assert main(["runs", answer["id"]]) == 0
+    shown = capsys.readouterr().out
+    table = said[said.index("arm ") :].partition("\nRepeat")[0]
+    assert table in shown and "uniform, random, gelora" in shown
+    assert main(["runs", answer["id"], "--json"]) == 0
+    in_full = json.loads(capsys.readouterr().out)
+    assert in_full["race"] == answer
+    assert in_full["method"] == "race" and in_full["step"] == in_full["total_steps"] == 8
+    assert [step for step, _ in in_full["history"]["loss/gelora/1"]] == [1, 2, 3, 4]
+    assert in_full["provenance"]["data_digest"] and in_full["provenance"]["spec_digest"]
+    spec = f"{in_full['folder']}/spec.json"
+    assert main(["train", "--spec", spec, "--epochs", "2"]) == 2
+    assert "is a race and is repeated as it is: leave out --epochs" in capsys.readouterr().err
+    assert main(["train", "--spec", spec, "--detach", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["id"]
+    assert wait_for(again).state.status == "finished"
+    assert race_result(again) == race_result(answer["id"])
+    assert main(["runs", again, "--delete"]) == 0
+    assert again not in [info.id for info in list_runs()]
+
 
 def test_json_alone_on_standard_output(tiny, capsys):
     assert main([*tiny, *SHORT, "--strategies", "uniform,random", "--match", "uniform:1", "--learning-rates", "1e-3,1e-4", "--json"]) == 0
@@ -59,11 +80,13 @@ def test_strategies_of_the_same_ranks_are_said(tiny, capsys):
         (["--learning-rates", "fast"], "'fast' is not a list of numbers"),
         (["--seeds", ","], "Give numbers with commas"),
         (["--steps", "0", "--match", "uniform:2", "--strategies", "uniform,random"], "n_steps is 0"),
-        (["--task", "question-answering", "--match", "uniform:2", "--strategies", "uniform,random"], "question"),
+        (["--task", "question-answering", "--match", "uniform:2", "--strategies", "uniform,random"], "question-answering is trained one"),
     ],
 )
 def test_what_cannot_race_is_one_sentence(tiny, arguments, said, capsys):
+    before = len(list_runs())
     assert main([*tiny, *SHORT, *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+    assert len(list_runs()) == before  # nothing has begun

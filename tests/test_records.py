@@ -120,7 +120,13 @@ def one_of_each() -> list[Record]:
         RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig(), 7),
         RunSpec("m", DataChoice("docstrings"), None, TrainingConfig(method="head")),
         RunSpec("m", DataChoice("a.jsonl"), a_plan(), TrainingConfig(reallocate_at=(0.25, 0.5)), 1, DataChoice("b.jsonl")),
+        a_race(),
+        records.race_run(RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig()), a_race()),
     ]
+
+
+def a_race() -> records.RaceSpec:
+    return records.RaceSpec({"b": a_plan(), "a": a_plan()}, (1 / 3000, 2e-3), (7, 0), 100, "a")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gelora.commands.race_table import print_race, race_answer
 from gelora.errors import InputError
 from gelora.records import check_whole
 from gelora.terminal import print_table, write_file
@@ -62,14 +63,19 @@ def runs(options: argparse.Namespace) -> int:
 
 
 def _in_full(info: "RunInfo") -> dict[str, Any]:
-    from gelora.runs import examples, geometry, history, provenance
+    from gelora.runs import examples, geometry, history, provenance, race_result
 
-    return run_json(info) | {
-        "history": history(info.id),
-        "geometry": [asdict(found) for found in geometry(info.id)],
-        "examples": examples(info.id),
-        "provenance": provenance(info.id),
-    }
+    result = race_result(info.id)
+    return (
+        run_json(info)
+        | ({"race": race_answer(info, result)} if result is not None and info.spec is not None else {})
+        | {
+            "history": history(info.id),
+            "geometry": [asdict(found) for found in geometry(info.id)],
+            "examples": examples(info.id),
+            "provenance": provenance(info.id),
+        }
+    )
 
 
 def _print_table(found: "Sequence[RunInfo]") -> None:
@@ -91,11 +97,16 @@ def _main_value(info: "RunInfo") -> str:
 
 def print_run(info: "RunInfo") -> None:
     """A run for a person: its state, last values, and its folder."""
-    from gelora.runs import provenance
+    from gelora.runs import provenance, race_result
 
     rows = [[name, f"{value:.6g}"] for name, value in sorted(info.state.metrics.items())]
     state = info.state.status + (f" ({info.state.reason})" if info.state.reason else "")
-    print_table(f"{info.id}: {state}", ["metric", "last value"], rows)
+    result = race_result(info.id)
+    if result is not None and info.spec is not None:
+        print(f"{info.id}: {state}")
+        print_race(info, result)
+    else:
+        print_table(f"{info.id}: {state}", ["metric", "last value"], rows)
     seed = f", seed {info.spec.seed}" if info.spec else ""
     print(f"{info.model} on {info.dataset}, {info.strategy or info.method}{seed}, step {info.state.step}/{info.state.total_steps or '?'}")
     if info.state.queue_place is not None and info.state.status == "queued":

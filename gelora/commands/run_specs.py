@@ -38,6 +38,8 @@ def run_specs(options: argparse.Namespace) -> list[RunSpec]:
         InputError: an option is not legal, or two of them contradict each other.
     """
     base = _spec_file(options.spec) if options.spec else None
+    if base is not None and base.race is not None:
+        return [_race_as_it_is(base, options)]
     model = options.model or (base.model if base else _bundled_model())
     data, held_out, training = _data(options, base)
     settings = dict(_setting(item) for item in options.set)
@@ -53,6 +55,14 @@ def _spec_file(path: str) -> RunSpec:
         return RunSpec.from_json(read_text(path, "run spec"))
     except InputError as error:
         raise InputError(f"--spec {path}: {error} A run's own is spec.json in its folder.") from error
+
+
+def _race_as_it_is(base: RunSpec, options: argparse.Namespace) -> RunSpec:
+    changes = ("model", "dataset", "preset", "held_out", "plan", "rank", "method", "seed", "seeds", "epochs", "device", "set", "head_only")
+    given = [f"--{name.replace('_', '-')}" for name in changes if getattr(options, name) not in (None, [], False)]
+    if given:
+        raise InputError(f"{options.spec} is a race and is repeated as it is: leave out {', '.join(given)}, or start another: gelora race.")
+    return base
 
 
 def _data(options: argparse.Namespace, base: RunSpec | None) -> tuple[DataChoice, DataChoice | None, TrainingConfig]:

@@ -25,47 +25,69 @@ def train(options: argparse.Namespace) -> int:
 
     specs = run_specs(options)
     starts = [partial(start_run, spec, options.runs_at_once, names(options.report_to), options.repeat) for spec in specs]
-    return _start(options, starts, "Started", specs[0])
+    return _follow_and_report(options, starts, "Started", specs[0])
 
 
 def resume(options: argparse.Namespace) -> int:
     """Resume a run; follow it unless it is detached."""
     from gelora.runs import resume_run
 
-    return _start(options, [partial(resume_run, options.id, options.runs_at_once, names(options.report_to))], "Resumed")
+    starts = [partial(resume_run, options.id, options.runs_at_once, names(options.report_to))]
+    return _follow_and_report(options, starts, "Resumed")
 
 
-def _start(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str, spec: RunSpec | None = None) -> int:
-    """Say of `spec` what it learns, start the runs; unless detached, follow each to its end. Ctrl-C stops them all, with a checkpoint."""
+def _follow_and_report(options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str, spec: RunSpec | None = None) -> int:
+    infos = start_and_follow(options, starts, word, spec, options.json)
+    if infos is None:
+        return 0
+    report(infos, options.json)
+    return exit_status(infos)
+
+
+def start_and_follow(
+    options: argparse.Namespace, starts: Sequence[Callable[[], str]], word: str, spec: RunSpec | None, is_quiet: bool
+) -> "list[RunInfo] | None":
+    """Say of `spec` what it learns, start the runs; unless detached, follow each to its end. Ctrl-C stops them all, with a checkpoint.
+
+    Returns the runs as they ended, None where they are detached. is_quiet: ids as JSON instead of words.
+    """
     from gelora.runs import list_runs
 
     ids: list[str] = []
     ahead = sum(info.is_live for info in list_runs())
-    if spec is not None and not options.json:
+    if spec is not None and not is_quiet:
         print(_task_sentence(spec), file=sys.stdout if options.detach else sys.stderr, flush=True)
     try:
         for start in starts:
             ids.append(start())
-            if not options.json:
+            if not is_quiet:
                 _print_start(ids[-1], options, word, ahead + len(ids) - 1)
-        if options.detach and not options.json:
+        if options.detach and not is_quiet:
             print(f"Follow: gelora runs {' '.join(ids)}\nStop: gelora stop {ids[0] if len(ids) == 1 else 'ID'}")
         if options.detach:
-            if options.json:
+            if is_quiet:
                 _print_json([{"id": run_id} for run_id in ids])
-            return 0
-        infos = [_follow(run_id, options) for run_id in ids]
+            return None
+        return [_follow(run_id, is_quiet) for run_id in ids]
     except KeyboardInterrupt:
-        infos = _stop_all(ids)
+        return _stop_all(ids)
     except GeloraError:
         if ids:
             print(f"Going on nevertheless: {', '.join(ids)}. Stop them: gelora stop ID", file=sys.stderr)
         raise
-    if options.json:
+
+
+def report(infos: "Sequence[RunInfo]", is_json: bool) -> None:
+    """Runs that were followed, as they ended: for a person, or as JSON."""
+    if is_json:
         _print_json([run_json(info) for info in infos])
-    else:
-        for info in infos:
-            print_run(info)
+        return
+    for info in infos:
+        print_run(info)
+
+
+def exit_status(infos: "Sequence[RunInfo]") -> int:
+    """Of a command that followed these runs: 0 all finished, 130 one was stopped, 1 one failed."""
     return max((_EXIT.get(info.state.status, 1) for info in infos), key=(0, 130, 1).index, default=130)
 
 
@@ -101,10 +123,10 @@ def _task_sentence(spec: RunSpec) -> str:
     return f"Task: {found.kind}, from {columns}. {' '.join(found.reasons)}" + (f" To change it: {others}" if others else "")
 
 
-def _follow(run_id: str, options: argparse.Namespace) -> "RunInfo":
+def _follow(run_id: str, is_quiet: bool) -> "RunInfo":
     from gelora.runs import wait_for
 
-    return wait_for(run_id, on_update=None if options.json else _print_update())
+    return wait_for(run_id, on_update=None if is_quiet else _print_update())
 
 
 def _stop_all(ids: Sequence[str], grace_seconds: float = 30.0) -> "list[RunInfo]":

@@ -29,10 +29,11 @@ from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import AlsoTrained, Budget, RankPlan
+from gelora.records.race import RACING_TASKS, RaceSpec, check_task_can_race
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.similarity import LayerSimilarity
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
-from gelora.records.training import RunSpec, TrainingConfig
+from gelora.records.training import RunSpec, TrainingConfig, race_run
 
 __all__ = [
     "DEVICES",
@@ -44,6 +45,7 @@ __all__ = [
     "ONE_DIRECTION",
     "POOLINGS",
     "PRECISIONS",
+    "RACING_TASKS",
     "ROUNDINGS",
     "SCORE_DEFINITIONS",
     "SCORE_STRATEGIES",
@@ -67,6 +69,7 @@ __all__ = [
     "ModuleScores",
     "NeighborGraph",
     "Progress",
+    "RaceSpec",
     "RankPlan",
     "ReadReport",
     "RunSpec",
@@ -78,9 +81,11 @@ __all__ = [
     "TrainingConfig",
     "check_choice",
     "check_range",
+    "check_task_can_race",
     "check_whole",
     "default_sinks",
     "legal_sinks",
+    "race_run",
     "resolve_device",
     "resolved_sinks",
 ]

@@ -1,9 +1,10 @@
 """Records of the last station: what defines a fine-tuning run."""
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 
 from gelora.errors import InputError
-from gelora.record_json import Record
+from gelora.record_json import ADDED, Record
 from gelora.records.checks import (
     DEVICES,
     LORA_INITS,
@@ -18,6 +19,7 @@ from gelora.records.checks import (
 )
 from gelora.records.data import DataChoice
 from gelora.records.plans import RankPlan
+from gelora.records.race import RaceSpec, check_task_can_race
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +93,8 @@ class RunSpec(Record):
     """Everything that defines a run; its `digest()` is the run's fingerprint.
 
     plan: the ranks of lora and adalora (whose final budget is the plan's), None for the other methods. held_out: where the
-    held-out rows are, a validation file or split; None = they are split off `data`.
+    held-out rows are, a validation file or split; None = they are split off `data`. race: of a run that is a race, whose
+    plan and seed are then those of its reference and its first repetition (`race_run` makes such a spec).
     """
 
     model: str
@@ -100,9 +103,42 @@ class RunSpec(Record):
     training: TrainingConfig
     seed: int = 0
     held_out: DataChoice | None = None
+    race: RaceSpec | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         check_whole("The seed", self.seed, 0, MOST_SEED)
         needs_plan = self.training.method in METHODS_WITH_PLAN
         if (self.plan is not None) != needs_plan:
             raise InputError(f"Method {self.training.method!r} {'needs a rank plan' if needs_plan else 'needs no plan'}.")
+        if self.race is not None and (self.seed != self.race.seeds[0] or self.plan != self.race.plans[self.race.reference]):
+            raise InputError("Plan and seed of a race are those of its reference and its first seed; make its spec with race_run.")
+
+
+def race_run(base: RunSpec, race: RaceSpec) -> RunSpec:
+    """The run that is this race; what of `base` a race does not look at is set to one value, so that equal races are equal.
+
+    Args:
+        base: model, data, held-out rows, task, batch size (with its accumulated parts), rows, lengths, weight decay,
+            warm-up, precision, device, and how often is evaluated and logged.
+        race: the arms.
+
+    Raises:
+        InputError: a task that arms cannot share, or a setting that changes the frozen weights, which they share.
+    """
+    given, usual = base.training, TrainingConfig()
+    if given.task != "auto":
+        check_task_can_race(given.task)
+    if given.use_dora or given.init_lora_weights in ("olora", "pissa"):
+        raise InputError("Arms of a race share the frozen weights, which DoRA, OLoRA and PiSSA change: train these one at a time.")
+    batch_size = given.batch_size * given.gradient_accumulation
+    ignored = ("epochs", "lora_dropout", "gradient_accumulation", "gradient_checkpointing", "auto_batch", "loader_workers")
+    training = dataclasses.replace(
+        given,
+        **{name: getattr(usual, name) for name in (*ignored, "probe_estimator", "reallocate_at")},
+        method="lora",
+        probe_size=0,
+        learning_rate=race.learning_rates[0],
+        batch_size=batch_size,
+        n_train=max(2, min(race.n_steps * batch_size, given.n_train)),
+    )
+    return RunSpec(base.model, base.data, race.plans[race.reference], training, race.seeds[0], base.held_out, race)

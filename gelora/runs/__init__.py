@@ -20,7 +20,7 @@ from gelora.runs.records.experiments import (
 from gelora.runs.records.geometry_log import GeometryMeasurement
 from gelora.runs.records.metrics_file import history
 from gelora.runs.records.race_result import Arm, Difference, RaceResult
-from gelora.runs.records.reading import examples, geometry, log_tail, provenance
+from gelora.runs.records.reading import examples, geometry, log_tail, provenance, race_result
 from gelora.runs.records.state import RunInfo
 from gelora.runs.records.trackers import installed_trackers
 from gelora.runs.training.race import race
@@ -47,6 +47,7 @@ __all__ = [
     "pareto_front",
     "provenance",
     "race",
+    "race_result",
     "resume_run",
     "run_info",
     "run_under_way",

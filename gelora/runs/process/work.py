@@ -1,4 +1,4 @@
-"""What a run does once it has a device: load data and model, apply the method, train, save the adapter.
+"""What a run does once it has a device: load data and model, apply the method, train, save the adapter; or race its arms.
 
 Does not depend on processes, queues or signals; called by the worker, and ended by a stop switch.
 """
@@ -28,8 +28,6 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
 
     report_to: the trackers that are told what it logs.
     """
-    from gelora.runs.records.trackers import Trackers
-
     recorder.stage("loading the libraries")
     from gelora.runs.training.adapters import save_learner
     from gelora.runs.training.geometry_probe import GeometryProbe
@@ -46,6 +44,8 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
     recorder.notes(device=device)
 
     recorder.stage("loading data and model")
+    if spec.race is not None:
+        return _race(spec, recorder, stop, report_to)
     checkpoint = last_undamaged(folder / "checkpoints", recorder.warn)
     task = build_task(spec, _progress_lines(recorder))
     n_steps = total_steps(spec.training, len(task.train))
@@ -53,21 +53,7 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
     learner = apply_method(task, spec, plan, n_steps)
     if checkpoint is not None:
         check_fits(checkpoint, learner.model)
-    recorder.notes(
-        task=task.kind,
-        main_metric=task.main_metric,
-        higher_is_better=task.higher_is_better,
-        majority_accuracy=task.majority_accuracy,
-        n_adapter_params=learner.n_adapter_params,
-        n_head_params=learner.n_head_params,
-    )
-    provenance = provenance_record.add(folder, data_digest=task.texts_digest, model_revision=str(task.entry.revision))
-    stop.arm(raises=False)  # a tracker's run that is opened halfway would stay open for ever
-    params = _params(spec) | provenance_record.tags(provenance)
-    recorder.trackers = Trackers(report_to, folder, params, recorder.state.mlflow_run_id, recorder.warn)
-    recorder.notes(mlflow_run_id=recorder.trackers.mlflow_run_id)
-    stop.arm(raises=True)
-    _describe(spec, recorder, task, learner)
+    _introduce(spec, recorder, stop, report_to, task, learner.n_adapter_params, learner.n_head_params, learner.notes)
     probe = GeometryProbe(task, learner.model, spec, plan, folder, recorder.values, recorder.say)
 
     stop.arm(raises=False)
@@ -77,10 +63,53 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
     learner = _with_final_ranks(learner, probe.plan)
     recorder.notes(n_adapter_params=learner.n_adapter_params)
     adapter = save_learner(task, learner, folder / "adapter", recorder.latest())
-    recorder.trackers.keep(adapter, "adapter")
+    if recorder.trackers is not None:
+        recorder.trackers.keep(adapter, "adapter")
     if done:
         return "finished", None
     return "stopped", f"stopped at step {recorder.state.step}; checkpoint and adapter are saved"
+
+
+def _race(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]) -> tuple[str, str | None]:
+    """Race the arms; the result goes to the run's folder."""
+    from gelora.runs.records.race_result import write_result
+    from gelora.runs.training.race_run import RaceTrainer
+
+    def described(task: Any, n_head_params: int) -> None:
+        assert spec.plan is not None and spec.race is not None
+        _introduce(spec, recorder, stop, report_to, task, spec.plan.n_adapter_params, n_head_params, ())
+        recorder.line(f"a race of {', '.join(spec.race.labels)}; the parameters are those of the reference {spec.race.reference}")
+        stop.arm(raises=False)
+
+    result = RaceTrainer(spec, recorder, _progress_lines(recorder), recorder.folder, stop, described).run()
+    if result is None:
+        return "stopped", f"stopped at step {recorder.state.step}; checkpoint is saved"
+    write_result(recorder.folder, result)
+    return "finished", None
+
+
+def _introduce(
+    spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str], task: Any, n_adapter_params: int, n_head_params: int,
+    notes: Sequence[str],
+) -> None:  # fmt: skip
+    """Say what is trained on what, in state, provenance, trackers and log."""
+    from gelora.runs.records.trackers import Trackers
+
+    recorder.notes(
+        task=task.kind,
+        main_metric=task.main_metric,
+        higher_is_better=task.higher_is_better,
+        majority_accuracy=task.majority_accuracy,
+        n_adapter_params=n_adapter_params,
+        n_head_params=n_head_params,
+    )
+    provenance = provenance_record.add(recorder.folder, data_digest=task.texts_digest, model_revision=str(task.entry.revision))
+    stop.arm(raises=False)  # a tracker's run that is opened halfway would stay open for ever
+    params = _params(spec) | provenance_record.tags(provenance)
+    recorder.trackers = Trackers(report_to, recorder.folder, params, recorder.state.mlflow_run_id, recorder.warn)
+    recorder.notes(mlflow_run_id=recorder.trackers.mlflow_run_id)
+    stop.arm(raises=True)
+    _describe(spec, recorder, task, n_adapter_params, n_head_params, notes)
 
 
 def _with_final_ranks(learner: Any, plan: RankPlan | None) -> Any:
@@ -96,13 +125,13 @@ def _with_final_ranks(learner: Any, plan: RankPlan | None) -> Any:
     return dataclasses.replace(learner, plan=plan, n_adapter_params=n_adapter, n_head_params=n_head)
 
 
-def _describe(spec: RunSpec, recorder: Recorder, task: Any, learner: Any) -> None:
+def _describe(spec: RunSpec, recorder: Recorder, task: Any, n_adapter_params: int, n_head_params: int, notes: Sequence[str]) -> None:
     """What a person should know before it begins, into the log."""
     recorder.line(f"{len(task.train):,} rows to train on, {len(task.held_out):,} held out; {task.kind}")
-    recorder.line(f"{learner.n_adapter_params:,} adapter parameters and {learner.n_head_params:,} of the head, on {recorder.state.device}")
+    recorder.line(f"{n_adapter_params:,} adapter parameters and {n_head_params:,} of the head, on {recorder.state.device}")
     for sentence in task.as_read:
         recorder.line(f"data: {sentence}")
-    for note in (*task.notes, *learner.notes):
+    for note in (*task.notes, *notes):
         recorder.line(f"note: {note}")
     if spec.plan is not None and spec.model not in (spec.plan.model_id, str(local_path(spec.plan.model_id).resolve())):
         recorder.line(f"note: the plan was made for {spec.plan.model_id}; every module it names is there in the same shape")
@@ -138,6 +167,8 @@ def _params(spec: RunSpec) -> dict[str, Any]:
     if spec.held_out is not None:
         params |= {f"held_out.{name}": value for name, value in dataclasses.asdict(spec.held_out).items() if value is not None}
     params |= {f"training.{name}": value for name, value in dataclasses.asdict(spec.training).items()}
+    if spec.race is not None:
+        params |= {"race.arms": ", ".join(spec.race.labels), "race.seeds": spec.race.seeds, "race.n_steps": spec.race.n_steps}
     if spec.plan is not None:
         plan = spec.plan
         params |= {"plan.strategy": plan.strategy, "plan.offset": plan.offset, "plan.rounding": plan.rounding}

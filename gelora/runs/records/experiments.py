@@ -15,7 +15,7 @@ from gelora.errors import InputError
 from gelora.records import METHODS, METHODS_WITH_PLAN, RankPlan, RunSpec, TrainingConfig, check_choice
 from gelora.runs.records.state import RunInfo
 
-METHOD_WORDS = {"lora": "LoRA", "adalora": "AdaLoRA", "head": "head only", "bitfit": "BitFit", "full": "full fine-tuning"}
+METHOD_WORDS = {"lora": "LoRA", "adalora": "AdaLoRA", "head": "head only", "bitfit": "BitFit", "full": "full fine-tuning", "race": "race"}
 _LORA_ONLY = ("use_dora", "init_lora_weights", "reallocate_at")
 _DEFAULT = TrainingConfig()
 
@@ -103,22 +103,27 @@ def settings_of(spec: RunSpec) -> dict[str, Any]:
         "ranks by block": " ".join(map(str, plan.block_ranks().values())) if plan else None,
         "adapter parameters": plan.n_adapter_params if plan else None,
     }
+    if spec.race is not None:
+        of_race = {"arms": ", ".join(spec.race.labels), "steps": spec.race.n_steps, "reference": spec.race.reference}
+        return settings | of_race | {"seed": ", ".join(map(str, spec.race.seeds))}
     return settings | {"seed": spec.seed}
 
 
 def differences(specs: Mapping[str, RunSpec]) -> dict[str, dict[str, Any]]:
     """{setting: {run id: value}} for the settings in which the runs differ, in the order of `settings_of`."""
     all_settings = {run_id: settings_of(spec) for run_id, spec in specs.items()}
-    names = next(iter(all_settings.values()), {})
-    table = {name: {run_id: settings[name] for run_id, settings in all_settings.items()} for name in names}
+    names = dict.fromkeys(name for settings in all_settings.values() for name in settings)
+    table = {name: {run_id: settings.get(name) for run_id, settings in all_settings.items()} for name in names}
     return {name: values for name, values in table.items() if len(set(map(str, values.values()))) > 1}
 
 
 def summarise(runs: Iterable[RunInfo], metric: str) -> list[RunGroup]:
-    """The finished runs that have the metric, grouped by everything but the seed, the cheapest group first."""
+    """The finished runs that have the metric, races left out, grouped by everything but the seed, the cheapest group first."""
     groups: dict[str, list[RunInfo]] = {}
     for run in runs:
-        if run.spec is not None and run.state.status == "finished" and math.isfinite(run.state.metrics.get(metric, math.nan)):
+        if run.spec is None or run.spec.race is not None:
+            continue
+        if run.state.status == "finished" and math.isfinite(run.state.metrics.get(metric, math.nan)):
             groups.setdefault(dataclasses.replace(run.spec, seed=0).digest(), []).append(run)
     labels = _labels({key: members[0].spec for key, members in groups.items() if members[0].spec is not None})
     found = [
@@ -136,8 +141,10 @@ def summarise(runs: Iterable[RunInfo], metric: str) -> list[RunGroup]:
 
 
 def describe_method(spec: RunSpec) -> str:
-    """The method and its ranks in a few words: "GeLoRA rule, offset 1", "uniform r = 4", "AdaLoRA, 12,288 parameters"."""
+    """The method and its ranks in a few words: "rule, offset 1", "uniform r = 4", "race of 2: gelora, uniform"."""
     plan = spec.plan
+    if spec.race is not None:
+        return f"race of {len(spec.race.arms)}: {', '.join(spec.race.plans)}"
     if plan is None:
         return METHOD_WORDS[spec.training.method]
     if plan.strategy == "uniform" and len(set(plan.ranks.values())) == 1:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from gelora.runs.records.geometry_log import GeometryMeasurement, read_geometry
+from gelora.runs.records.race_result import RaceResult, read_result
 from gelora.runs.records.record_file import read_json
 from gelora.runs.records.state import run_folder
 
@@ -29,6 +30,16 @@ def provenance(run_id: str) -> dict[str, Any]:
         StoreError: the file is damaged.
     """
     return read_json(run_folder(run_id) / "provenance.json") or {}
+
+
+def race_result(run_id: str) -> RaceResult | None:
+    """What a run that is a race has left; None before its end, and of any other run.
+
+    Raises:
+        RunError: no run has this id.
+        StoreError: the file is damaged.
+    """
+    return read_result(run_folder(run_id))
 
 
 def geometry(run_id: str) -> list[GeometryMeasurement]:

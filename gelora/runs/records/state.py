@@ -99,13 +99,17 @@ class RunInfo:
 
     @property
     def method(self) -> str:
-        """How it is trained (`gelora.records.METHODS`), "?" when the spec is damaged."""
-        return self.spec.training.method if self.spec else "?"
+        """How it is trained: one of `gelora.records.METHODS`, or "race"; "?" when the spec is damaged."""
+        if self.spec is None:
+            return "?"
+        return self.spec.training.method if self.spec.race is None else "race"
 
     @property
     def strategy(self) -> str | None:
-        """The plan's strategy, None for a method without a plan."""
-        return self.spec.plan.strategy if self.spec and self.spec.plan else None
+        """The plan's strategy, of a race those of its arms; None for a method without a plan."""
+        if self.spec is None or self.spec.plan is None:
+            return None
+        return self.spec.plan.strategy if self.spec.race is None else ", ".join(self.spec.race.plans)
 
     @property
     def is_live(self) -> bool:

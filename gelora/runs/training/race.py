@@ -1,15 +1,13 @@
-"""A race: several plans at several learning rates, trained side by side and compared on the same held-out rows.
+"""A race in this process: several plans at several learning rates, side by side, compared on the same held-out rows.
 
-Light until it is called; the training is `side_by_side`'s.
+Light until it is called; a race as a run of its own is started by `start_run` with the spec of `race_run`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-
-from gelora.errors import InputError
-from gelora.records import Progress, RankPlan, RunSpec, check_range, check_whole
-from gelora.runs.records.race_result import Arm, RaceResult
+from gelora.records import Progress, RaceSpec, RankPlan, RunSpec, race_run
+from gelora.runs.records.race_result import RaceResult
 
 
 def race(
@@ -17,9 +15,11 @@ def race(
 ) -> RaceResult:
     """Train every plan at every learning rate, for each seed all side by side, and hold them against the same held-out rows.
 
+    Arms that memory does not hold at one time train in waves, with the same beginnings and the same order of rows.
+
     Args:
         spec: model, data, batch size, weight decay, warm-up and device; its plan, method and epochs are not looked at.
-        plans: by the name of their arm; at least two arms in all.
+        plans: by the name of their arm; at least two arms in all, of one model.
         learning_rates: peaks; each plan runs at each of them.
         seeds: of the rows drawn and their order, the head and the adapters' beginning.
         n_steps: optimizer steps of the whole training, at least 1.
@@ -29,27 +29,24 @@ def race(
         per arm, seed and held-out row what was lost, and the training losses.
 
     Raises:
-        InputError: fewer than two arms, an illegal number, or a task that arms cannot share.
+        InputError: fewer than two arms, an illegal number, plans of two models, or a task that arms cannot share.
         GeloraError: data, model or device do not allow it.
     """
-    check_whole("n_steps", n_steps, 1)
-    for rate in learning_rates:
-        check_range("learning_rate", rate, 1e-8, 1.0)
-    arms = [(name, rate) for name in plans for rate in learning_rates]
-    if len(arms) < 2 or not seeds:
-        raise InputError("A race needs two arms or more (strategies or learning rates) and a seed.")
-    from gelora.runs.training.side_by_side import race_one_seed
+    asked = race_run(spec, RaceSpec(dict(plans), tuple(learning_rates), tuple(seeds), n_steps, next(iter(plans), "")))
+    from gelora.runs.training.race_run import RaceTrainer
 
-    found = [race_one_seed(spec, plans, arms, seed, n_steps, progress) for seed in seeds]
-    return RaceResult(
-        arms=tuple(Arm(name, rate, plans[name]) for name, rate in arms),
-        seeds=tuple(seeds),
-        task=found[0].task.kind,
-        main_metric=found[0].task.main_metric,
-        higher_is_better=found[0].task.higher_is_better,
-        n_steps=n_steps,
-        training_losses=np.stack([one.training_losses for one in found]),
-        lost=tuple(one.lost for one in found),
-        counted=tuple(one.counted for one in found),
-        metrics=tuple(one.metrics for one in found),
-    )
+    result = RaceTrainer(asked, _Unrecorded(), progress).run()
+    assert result is not None  # nobody asks it to stop
+    return result
+
+
+class _Unrecorded:
+    """The report of a race that leaves nothing but its result."""
+
+    def _nothing(self, *_: Any) -> None:
+        pass
+
+    values = progress = examples = say = _nothing
+
+    def keep(self) -> None:
+        pass

@@ -7,7 +7,7 @@ state. Dropout is off. Works on a spec and plans; does not depend on processes o
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,65 +17,18 @@ from torch import nn
 from transformers import Trainer
 from transformers.trainer_pt_utils import nested_concat
 
-from gelora.errors import InputError
-from gelora.records import Progress, RankPlan, RunSpec, resolve_device
+from gelora.records import RankPlan, RunSpec
 from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
 from gelora.runs.training.graphs import StepGraphs, widened
-from gelora.runs.training.loop import runs_in_bfloat16, warmup_steps
+from gelora.runs.training.loop import warmup_steps
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.precision import hold_frozen_in_bfloat16
 from gelora.runs.training.stacked import ArmWeights, Stack, arm_weights, stack_arms
-from gelora.tasks import IGNORED, Task, build_task
+from gelora.tasks import IGNORED, Task
 
 _BETAS, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-8, 1.0  # the Trainer's
-_KINDS = ("classification", "regression", "causal-lm", "instruction")
-_OF_TOKENS = ("causal-lm", "instruction")
+OF_TOKENS = ("causal-lm", "instruction")
 _EVALUATED_ROWS = 256  # rows of all arms in one pass of an evaluation
-
-
-@dataclasses.dataclass(frozen=True)
-class SeedOfRace:
-    """What a race of one seed left, as `RaceResult` holds it."""
-
-    task: Task
-    training_losses: np.ndarray  # [n_steps, n_arms]
-    lost: np.ndarray  # [n_arms, n_held_out]
-    counted: np.ndarray  # [n_held_out]
-    metrics: list[dict[str, float]]
-
-
-def race_one_seed(
-    spec: RunSpec, plans: dict[str, RankPlan], arms: Sequence[tuple[str, float]], seed: int, n_steps: int, progress: Progress
-) -> SeedOfRace:
-    """Train all arms with one seed and evaluate them.
-
-    Raises:
-        InputError: a task that arms cannot share.
-        GeloraError: data, model or device do not allow it.
-    """
-    rows = n_steps * spec.training.batch_size
-    training = dataclasses.replace(spec.training, n_train=max(2, min(rows, spec.training.n_train)), method="lora", lora_dropout=0.0)
-    spec = dataclasses.replace(spec, training=training, seed=seed, plan=next(iter(plans.values())))
-    task = build_task(spec, progress)
-    if task.kind not in _KINDS:
-        raise InputError(f"Arms of a race share {', '.join(_KINDS)}; {task.kind} is trained one run at a time (gelora train).")
-    device = torch.device(resolve_device(training.device))
-    beginnings = {name: beginning(task, spec, plan, n_steps) for name, plan in plans.items()}
-    task.model.to(device)
-    losses: list[np.ndarray] = []
-
-    def seen(step: int, of_arms: torch.Tensor) -> None:
-        losses.append(of_arms.cpu().numpy())
-        progress(f"Racing {len(arms)} arms, seed {seed}", step, n_steps)
-
-    bf16 = runs_in_bfloat16(training, device.type)
-    weights, rates = [beginnings[name] for name, _ in arms], [rate for _, rate in arms]
-    train_side_by_side(task, weights, rates, spec, n_steps, seen, bf16)
-    kept, labels = held_out_answers(task, len(arms), bf16)
-    answers = [lost_by_row(task, answer, labels) for answer in kept]
-    return SeedOfRace(
-        task, np.stack(losses), np.stack([lost for lost, _ in answers]), answers[0][1], [task.score(answer, labels) for answer in kept]
-    )
 
 
 def beginning(task: Task, spec: RunSpec, plan: RankPlan, n_steps: int) -> ArmWeights:
@@ -91,9 +44,10 @@ def train_side_by_side(
     learning_rates: Sequence[float],
     spec: RunSpec,
     n_steps: int,
-    seen: Callable[[int, torch.Tensor], None],
+    seen: Callable[[int, torch.Tensor], bool | None],
     bf16: bool = False,
     say: Callable[[str], None] = lambda sentence: None,
+    begin: "Callable[[Stack, ArmsAdamW], int]" = lambda stack, optimizer: 0,
 ) -> Stack:
     """Train all arms on the rows that a lone run of the spec takes, in its order; the task's model is changed in place.
 
@@ -103,15 +57,16 @@ def train_side_by_side(
         learning_rates: of each, at its peak.
         spec: batch size, weight decay, warm-up, and the seed of the order.
         n_steps: of the whole training.
-        seen: told step and losses [n_arms] after every step.
+        seen: told step and losses [n_arms] after every step; True ends the training there.
         bf16: matrix products in bfloat16, frozen weights held in it.
         say: gets a sentence where steps are replayed as CUDA graphs, or cannot be.
+        begin: may put values and optimizer state of a checkpoint in place; returns the steps that were taken before.
     """
     stack = stack_arms(task.model, arms)
     if bf16:
         hold_frozen_in_bfloat16(task.model)
     optimizer = ArmsAdamW(stack, learning_rates, spec.training.weight_decay)
-    warmup = warmup_steps(spec.training, n_steps)
+    first, warmup = begin(stack, optimizer), warmup_steps(spec.training, n_steps)
     task.model.eval()  # no dropout: arms would differ by its draws
     device, losses = stack.values.device, torch.zeros(len(arms), device=stack.values.device)
 
@@ -128,14 +83,15 @@ def train_side_by_side(
         return loss.detach()
 
     graphs = StepGraphs(lambda: stack.parameters, loss_of, say) if device.type == "cuda" and not task.without_padding else None
-    for step, batch in enumerate(_batches(task, spec, n_steps, device, graphs is not None)):
+    for step, batch in enumerate(_batches(task, spec, range(first, n_steps), device, graphs is not None), first):
         if graphs is None:
             as_usual(batch)
         else:
             graphs.step(batch, None, functools.partial(as_usual, batch))
         stack.gather_gradients()
         optimizer.step(_share_of_rate(step, warmup, n_steps))
-        seen(step + 1, losses.clone())
+        if seen(step + 1, losses.clone()):
+            break
     return stack
 
 
@@ -148,6 +104,16 @@ class ArmsAdamW:
         self._decay = weight_decay * stack.decays
         self._mean, self._square = torch.zeros_like(stack.values), torch.zeros_like(stack.values)
         self._step = 0
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The moments, [n_arms, n_values] each, as they are at present: not a copy."""
+        return {"mean": self._mean, "square": self._square}
+
+    def restore(self, moments: Mapping[str, torch.Tensor], step: int) -> None:
+        """Go on from the moments that `state` gave after `step` steps."""
+        for name, tensor in self.state().items():
+            tensor.copy_(moments[name])
+        self._step = step
 
     @torch.no_grad()
     def step(self, share_of_rate: float) -> None:
@@ -163,11 +129,11 @@ class ArmsAdamW:
         values.sub_(rates / (1 - _BETAS[0] ** self._step) * self._mean / root)
 
 
-def _batches(task: Task, spec: RunSpec, n_steps: int, device: torch.device, in_few_shapes: bool) -> Iterator[dict[str, torch.Tensor]]:
+def _batches(task: Task, spec: RunSpec, steps: range, device: torch.device, in_few_shapes: bool) -> Iterator[dict[str, torch.Tensor]]:
     size, lengths = spec.training.batch_size, [len(row["input_ids"]) for row in task.train]
     order = GroupedByLength(lengths, size, spec.seed, lambda: 0)
     collate = widened(task.collate, task.tokenizer.pad_token_id, max(lengths)) if in_few_shapes else task.collate
-    for step in range(n_steps):
+    for step in steps:
         epoch, within = divmod(step, order.steps_per_epoch)
         rows = order.order(epoch)[within * size : (within + 1) * size]
         yield {name: tensor.to(device) for name, tensor in collate([task.train[i] for i in rows]).items()}
@@ -188,7 +154,7 @@ def _losses(task: Task, logits: torch.Tensor, labels: torch.Tensor, n_arms: int)
     for arm in logits.view(n_arms, -1, *logits.shape[1:]):
         if task.kind == "regression":
             found.append(((arm.float().squeeze(-1) - labels) ** 2).mean())
-        elif task.kind in _OF_TOKENS:
+        elif task.kind in OF_TOKENS:
             scores, truth = arm[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten()
             found.append(nn.functional.cross_entropy(scores, truth, ignore_index=IGNORED))
         else:
@@ -221,7 +187,7 @@ def held_out_answers(task: Task, n_arms: int, bf16: bool = False) -> tuple[list[
 
 def lost_by_row(task: Task, kept: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What each held-out row lost, and by how much it counts: nats and tokens, nats and 1, or squared error and 1; [n_rows] each."""
-    if task.kind in _OF_TOKENS:
+    if task.kind in OF_TOKENS:
         return kept[:, 0].astype(np.float64), kept[:, 1].astype(np.float64)
     answers = kept.astype(np.float64)
     if task.kind == "regression":
