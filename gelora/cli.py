@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+_HELD_OUT = "held-out rows: a file with the same columns, or a split of the same dataset"
 _AGAIN = "measure also what was measured before with the same choices, here or in the dashboard"
 
 
@@ -131,13 +132,31 @@ def _parser() -> argparse.ArgumentParser:
     race.add_argument("--batch-size", type=int, default=16, help="rows a step (default 16)")
     race.add_argument("--learning-rates", default="5e-4", help="comma-separated; every strategy runs at each (default 5e-4)")
     race.add_argument("--seeds", default="0", help="comma-separated: of rows, order, head and adapters; a race each (default 0)")
-    race.add_argument("--held-out", metavar="FILE", help="held-out rows: a file with the same columns, or a split of the same dataset")
-    race.add_argument("--held-out-rows", type=int, default=500, help="default 500")
-    race.add_argument("--task", default="auto", help="auto, classification, regression, causal-lm or instruction")
+    _add_held_out(race)
     race.add_argument("--eval-every", type=int, default=0, help="steps between evaluations with a checkpoint (default: four in all)")
     race.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
     _add_start(race, json_out="write the comparison (standard output without OUT)")
     race.set_defaults(command=commands.race)
+
+    inspect = verbs.add_parser("inspect", help="a trained LoRA adapter -> which directions of every B·A training really used")
+    inspect.add_argument("adapter", metavar="ADAPTER", help="the folder that PEFT saved, or the id of a run")
+    inspect.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write one object a module (standard output without OUT)")
+    inspect.set_defaults(command=commands.inspect)
+
+    compress = verbs.add_parser("compress", help="a trained LoRA adapter -> its largest singular values, as an adapter of fewer parameters")
+    compress.add_argument("adapter", metavar="ADAPTER", help="the folder that PEFT saved, or the id of a run")
+    compress.add_argument("--out", metavar="DIR", required=True, help="where the compressed adapter is written")
+    size = compress.add_mutually_exclusive_group()
+    size.add_argument("--energy", type=float, help="share of the sum of squared singular values to keep (default 0.95)")
+    size.add_argument("--match", metavar="BUDGET", help="uniform:R (on the adapter's modules), params:N or mb:X")
+    size.add_argument("--params", type=int, metavar="N", help="the same as --match params:N")
+    _add_model_and_data(compress, default_model=None, default_dataset=None)
+    _add_held_out(compress)
+    compress.add_argument("--seed", type=int, default=0, help="of the held-out rows (default 0)")
+    compress.add_argument("--max-length", type=int, default=128, help="tokens a text is cut to (default 128)")
+    compress.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    compress.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write norms and scores (standard output without OUT)")
+    compress.set_defaults(command=commands.compress)
 
     train = verbs.add_parser("train", help="start fine-tuning runs, each in a process of its own")
     train.add_argument("--spec", metavar="FILE", help="a run as it was written (spec.json of a run's folder); other options change it")
@@ -145,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--preset", metavar="NAME", help="cola, sst2, ..., squad, alpaca: its data from the hub, or from the folder --dataset"
     )
-    train.add_argument("--held-out", metavar="FILE", help="held-out rows: a file with the same columns, or a split of the same dataset")
+    train.add_argument("--held-out", metavar="FILE", help=_HELD_OUT)
     method = train.add_mutually_exclusive_group()
     method.add_argument("--plan", metavar="FILE", help="what `gelora plan --json` wrote")
     method.add_argument("--rank", type=int, help="uniform rank r of every adapted module")
@@ -205,6 +224,12 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--random-seed", type=int, default=0, help="of the strategy random (default 0)")
     parser.add_argument("--again", action="store_true", help=_AGAIN)
+
+
+def _add_held_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--held-out", metavar="FILE", help=_HELD_OUT)
+    parser.add_argument("--held-out-rows", type=int, default=500, help="default 500")
+    parser.add_argument("--task", default="auto", help="auto, classification, regression, causal-lm or instruction")
 
 
 def _add_start(parser: argparse.ArgumentParser, json_out: str | None = None) -> None:

@@ -269,6 +269,8 @@ def test_every_command_is_documented():
         "calibrate",
         "plan",
         "race",
+        "inspect",
+        "compress",
         "train",
         "runs",
         "stop",

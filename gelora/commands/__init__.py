@@ -4,6 +4,7 @@ Does not depend on how anything is computed or how options are spelled. What a c
 it runs, so that `gelora --help` stays quick.
 """
 
+from gelora.commands.adapters import compress, inspect
 from gelora.commands.comparing import compare
 from gelora.commands.dashboard import dashboard
 from gelora.commands.listing import runs
@@ -19,9 +20,11 @@ from gelora.commands.running import resume, stop, train
 __all__ = [
     "calibrate",
     "compare",
+    "compress",
     "dashboard",
     "doctor",
     "estimators",
+    "inspect",
     "measure",
     "plan",
     "preview",

@@ -7,7 +7,10 @@ first used, so that this face stays light.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gelora.ranks.peft.adapter_factors import AdapterFactors, Factors, read_factors
+from gelora.ranks.peft.compress import CompressedModule, Compression, compress_adapter
 from gelora.ranks.peft.lora_names import lora_arguments, parameter_note
+from gelora.ranks.peft.noise_spectrum import directions_above_noise, noise_edge
 from gelora.ranks.peft.update_spectrum import UpdateSpectrum, adapter_spectra, random_factors, spectrum_of
 from gelora.ranks.rule.agreement import RankAgreement, rank_agreement, same_ranks
 from gelora.ranks.rule.allocation import allocate_ranks, rise_units, uniform_ranks
@@ -97,6 +100,10 @@ __all__ = [
     "BYTES_PER_PARAM",
     "OPTIMIZER_BYTES_PER_PARAM",
     "STRATEGIES",
+    "AdapterFactors",
+    "CompressedModule",
+    "Compression",
+    "Factors",
     "FisherSpectrum",
     "RankAgreement",
     "RankNeed",
@@ -108,18 +115,22 @@ __all__ = [
     "budget_params",
     "check_reallocatable",
     "check_same_model",
+    "compress_adapter",
+    "directions_above_noise",
     "edit_ranks",
     "equivalent_uniform_rank",
     "estimator_shares",
     "lora_arguments",
     "match_budget",
     "memory_estimate",
+    "noise_edge",
     "parameter_note",
     "plan_at_budget",
     "plan_budget",
     "plan_with_ranks",
     "random_factors",
     "rank_agreement",
+    "read_factors",
     "same_ranks",
     "reallocated_plan",
     "rise_shares",

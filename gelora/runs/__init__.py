@@ -23,6 +23,7 @@ from gelora.runs.records.race_result import Arm, Difference, RaceResult
 from gelora.runs.records.reading import examples, geometry, log_tail, provenance, race_result
 from gelora.runs.records.state import RunInfo
 from gelora.runs.records.trackers import installed_trackers
+from gelora.runs.training.evaluation import score_adapters
 from gelora.runs.training.race import race
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "resume_run",
     "run_info",
     "run_under_way",
+    "score_adapters",
     "settings_of",
     "start_run",
     "stop_run",

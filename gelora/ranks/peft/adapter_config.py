@@ -15,6 +15,8 @@ from gelora.ranks.peft.expressions import Expressions, short
 
 CONFIG_FILE = "adapter_config.json"
 
+_OWN_BEGINNINGS = ("default", "gaussian", "eva", "orthogonal")
+"""Ways of starting an adapter, by PEFT's names, that leave the base weights as they are."""
 _NOT_CARRIED = ("use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "kasa_config", "velora_config", "monteclora_config")
 
 
@@ -47,6 +49,7 @@ class AdapterConfig:
     lora_bias: bool
     ensure_weight_tying: bool
     lora_dropout: float
+    init_lora_weights: bool | str | None
     trainable_token_indices: list[int] | dict[str, list[int]] | None
     options: tuple[str, ...]
 
@@ -59,6 +62,11 @@ class AdapterConfig:
     def is_all_linear(self) -> bool:
         """Whether target_modules is PEFT's word for every linear map."""
         return isinstance(self.target_modules, str) and self.target_modules.lower() == "all-linear"
+
+    @property
+    def changes_base_weights(self) -> bool:
+        """Whether it began by taking its factors out of the base weights, so that B·A is not what training added (PiSSA, OLoRA, ...)."""
+        return isinstance(self.init_lora_weights, str) and self.init_lora_weights not in _OWN_BEGINNINGS
 
     def effective_alpha(self, r: int, alpha: float) -> float:
         """The alpha for which alpha / r is the factor on B·A that the adapter's own class uses.
@@ -126,6 +134,9 @@ def config_of(raw: Mapping[str, Any], where: str) -> AdapterConfig:
         lora_bias=field("lora_bias", _is_bool, "true or false", False) and not is_adalora,
         ensure_weight_tying=field("ensure_weight_tying", _is_bool, "true or false", False),
         lora_dropout=field("lora_dropout", _is_number, "a number", 0.0),
+        init_lora_weights=field(
+            "init_lora_weights", lambda given: given is None or isinstance(given, bool | str), "true, false or a text", True
+        ),
         trainable_token_indices=field("trainable_token_indices", _is_tokens, "a list of numbers, an object of such lists, or null"),
         options=tuple(_options(raw, is_adalora)),
     )

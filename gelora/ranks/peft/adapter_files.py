@@ -10,13 +10,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gelora.errors import InputError
 from gelora.home import local_path
 from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_of
 from gelora.ranks.peft.expressions import short
 from gelora.sources import decoded, kind_of, unpacked
+
+if TYPE_CHECKING:
+    import torch
 
 _ANOTHER = "save or download the adapter again."
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -104,7 +107,16 @@ def read_config(path: Path) -> AdapterConfig:
     Raises:
         InputError: it cannot be read, or is no LoRA's.
     """
-    return config_of(_object(str(path), _content(path)), str(path))
+    return config_of(config_fields(path), str(path))
+
+
+def config_fields(path: Path) -> dict[str, Any]:
+    """The fields of an adapter_config.json as they are, also packed with gzip.
+
+    Raises:
+        InputError: it cannot be read, or holds no JSON object.
+    """
+    return _object(str(path), _content(path))
 
 
 def _object(name: str, content: bytes) -> dict[str, Any]:
@@ -179,11 +191,33 @@ def _safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in _pickled(path, "meta").items()}
+
+
+def read_tensors(folder: Path) -> "dict[str, torch.Tensor]":
+    """All weights of an adapter's folder, on the CPU, by the names in its file.
+
+    Raises:
+        InputError: there is no file of weights, or it cannot be read.
+    """
+    path = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), folder / WEIGHT_FILES[0])
+    if path.suffix == ".bin":
+        return _pickled(path, "cpu")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); {_ANOTHER}") from error
+
+
+def _pickled(path: Path, device: str) -> "dict[str, torch.Tensor]":
     import torch
 
     try:
         # Anybody's pickle could run anything; with weights_only it can only make tensors.
-        loaded = torch.load(path, map_location="meta", weights_only=True)
+        loaded = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:  # torch advises to load it nevertheless
         raise InputError(f"{path} is damaged or holds something else than tensors, and is not loaded; {_ANOTHER}") from error
     except Exception as error:  # damaged or hostile bytes end in any error of the unpickler (KeyError, EOFError, …)
@@ -191,4 +225,4 @@ def _pickled_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise InputError(f"{path} is no readable file of tensors ({reason:.200}); {_ANOTHER}") from error
     if not isinstance(loaded, dict) or not all(isinstance(key, str) and isinstance(x, torch.Tensor) for key, x in loaded.items()):
         raise InputError(f"{path} holds something else than named tensors; give the {WEIGHT_FILES[1]} that PEFT writes.")
-    return {key: tuple(tensor.shape) for key, tensor in loaded.items()}
+    return loaded

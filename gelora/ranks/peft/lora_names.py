@@ -35,16 +35,28 @@ def lora_arguments(plan: RankPlan, names: Mapping[str, str] | None = None) -> di
     names = dict(_names_in_plan(plan) if names is None else names)
     active = [module for module in plan.modules if plan.ranks[module.name] > 0]
     names |= {module.name: f"{names[module.name]}.weight" for module in active if module.as_parameter}
-    pairs = {names[m.name]: (plan.ranks[m.name], _whole_if_possible(plan.alphas[m.name])) for m in active}
-    base_r, base_alpha = _most_common(pairs.values())
-    # The patterns are regular expressions of which the first that matches counts, and saving sorts them. No name is the
-    # end of another (checked), so that each module has one pattern at most and the order does not matter.
+    pairs = {names[m.name]: (plan.ranks[m.name], whole_if_possible(plan.alphas[m.name])) for m in active}
     parameters = [names[module.name] for module in active if module.n_experts > 1 or module.as_parameter]
+    arguments = rank_arguments(pairs)
+    return {
+        "r": arguments.pop("r"),
+        "lora_alpha": arguments.pop("lora_alpha"),
+        "target_modules": [name for name in pairs if name not in parameters],
+        **({"target_parameters": parameters} if parameters else {}),
+        **arguments,
+    }
+
+
+def rank_arguments(pairs: Mapping[str, tuple[int, float]]) -> dict[str, Any]:
+    """r, lora_alpha, rank_pattern and alpha_pattern of {full name: (rank, alpha)}, of which no name is the end of another.
+
+    The patterns are regular expressions of which the first that matches counts, and saving sorts them; each module has one at
+    most, so that the order does not matter.
+    """
+    base_r, base_alpha = _most_common(pairs.values())
     return {
         "r": base_r,
         "lora_alpha": base_alpha,
-        "target_modules": [name for name in pairs if name not in parameters],
-        **({"target_parameters": parameters} if parameters else {}),
         "rank_pattern": {re.escape(name): r for name, (r, _) in pairs.items() if r != base_r},
         "alpha_pattern": {re.escape(name): alpha for name, (_, alpha) in pairs.items() if alpha != base_alpha},
     }
@@ -70,11 +82,17 @@ def matches(name: str, key: str) -> bool:
 def _names_in_plan(plan: RankPlan) -> dict[str, str]:
     """Relative names as they are; checked that none is the end of another one, which PEFT could not tell apart."""
     names = [module.name for module in plan.modules]
-    for name in names:
-        clash = [other for other in names if matches(name, other) and other != name]
-        if clash:
-            raise ModelError(f"{name} is also the end of {clash[0]}; give the model, so that full names can be used.")
+    clash = one_inside_another(names)
+    if clash:
+        raise ModelError(f"{clash[0]} is also the end of {clash[1]}; give the model, so that full names can be used.")
     return {name: name for name in names}
+
+
+def one_inside_another(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two names of which PEFT would take one for the other: (the end, the whole name); None where there are none."""
+    known = set(names)
+    endings = ((name[i + 1 :], name) for name in known for i, sign in enumerate(name) if sign == ".")
+    return next(((end, name) for end, name in endings if end in known), None)
 
 
 def _most_common(pairs: Iterable[tuple[int, float]]) -> tuple[int, float]:
@@ -83,7 +101,7 @@ def _most_common(pairs: Iterable[tuple[int, float]]) -> tuple[int, float]:
     return min(counts, key=lambda pair: (-counts[pair], pair))
 
 
-def _whole_if_possible(alpha: float) -> float:
+def whole_if_possible(alpha: float) -> float:
     """64.0 as 64: so people write it, and LoraConfig declares it so."""
     return int(alpha) if float(alpha).is_integer() else alpha
 

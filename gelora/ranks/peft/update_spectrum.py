@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from gelora.errors import InputError
-from gelora.home import local_path
-from gelora.ranks.peft.adapter_config import CONFIG_FILE
-from gelora.ranks.peft.adapter_files import WEIGHT_FILES, factor_of, read_config
-from gelora.ranks.peft.expressions import Expressions
+from gelora.ranks.peft.adapter_factors import AdapterFactors, read_factors
+from gelora.ranks.peft.noise_spectrum import directions_above_noise
 from gelora.records import check_range, check_whole
 
 RANK_TOLERANCE = 1e-6
@@ -38,6 +36,27 @@ class UpdateSpectrum:
     singular_values: np.ndarray
     rank: int
     effective_rank: float
+
+    @property
+    def norm(self) -> float:
+        """Frobenius norm of the update."""
+        return float(np.linalg.norm(self.singular_values))
+
+    @property
+    def stable_rank(self) -> float:
+        """Sum of the squared values over the largest of them (Rudelson & Vershynin 2007); 0.0 for an untrained adapter."""
+        largest = float(self.singular_values[0])
+        return (self.norm / largest) ** 2 if largest > 0 else 0.0
+
+    @property
+    def n_above_noise(self) -> int:
+        """Directions above what noise at these shapes would give (`directions_above_noise`), 0 to r - 1."""
+        return directions_above_noise(self.singular_values, self.in_features, self.out_features)
+
+    def energy_rank(self, share: float = 0.99) -> int:
+        """The fewest values that hold a share (0 to 1) of the sum of squares; 0 for an untrained adapter."""
+        energy = np.cumsum(self.singular_values**2)
+        return int(np.searchsorted(energy, share * energy[-1] * (1 - 1e-12))) + 1 if energy[-1] > 0 else 0
 
 
 def spectrum_of(a: np.ndarray, b: np.ndarray, scaling: float, module: str = "") -> UpdateSpectrum:
@@ -82,45 +101,17 @@ def random_factors(r: int, in_features: int, out_features: int, seed: int = 0, b
     return a, b_share * rng.uniform(-1, 1, (out_features, r)) / math.sqrt(r)
 
 
-def adapter_spectra(folder: str | Path) -> tuple[UpdateSpectrum, ...]:
+def adapter_spectra(adapter: str | Path | AdapterFactors) -> tuple[UpdateSpectrum, ...]:
     """The spectrum of every adapted module of a LoRA or AdaLoRA adapter, in the order of their names, blocks by number.
 
+    Of DoRA these are the spectra of B·A, before the magnitudes scale the changed weight.
+
     Args:
-        folder: with adapter_config.json and adapter_model.safetensors, as PEFT and the runs here save it.
+        adapter: the folder with adapter_config.json and adapter_model.safetensors (or .bin), as PEFT and the runs here save it, or
+            what `read_factors` made of it.
 
     Raises:
-        InputError: a file is missing or unreadable, is no LoRA adapter, or lacks one of a module's two factors.
+        InputError: as `read_factors`.
     """
-    folder = local_path(folder)
-    config, factors = read_config(folder / CONFIG_FILE), _factors(folder / WEIGHT_FILES[0])
-    patterns = Expressions(f"the adapter {folder}").first_fitting("alpha_pattern", config.alpha_pattern, factors)
-    spectra = []
-    for module in sorted(factors, key=_by_number):
-        parts = factors[module]
-        if "A" not in parts or "B" not in parts:
-            raise InputError(f"{folder} has only one factor of {module}; save or download the adapter again.")
-        a = parts["A"] * parts["E"].reshape(-1, 1) if "E" in parts else parts["A"]  # AdaLoRA's singular values between B and A
-        alpha = config.alpha_pattern[patterns[module]] if module in patterns else config.lora_alpha
-        spectra.append(spectrum_of(a, parts["B"], config.effective_alpha(len(a), alpha) / len(a), module))
-    return tuple(spectra)
-
-
-def _by_number(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
-
-
-def _factors(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
-
-    found: dict[str, dict[str, np.ndarray]] = {}
-    try:
-        with safe_open(path, framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 - it is no dict
-                factor = factor_of(key)
-                if factor is not None:
-                    found.setdefault(factor[0], {})[factor[1]] = file.get_tensor(key).astype(np.float64)
-    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a number format that numpy does not have (bfloat16)
-        raise InputError(f"{path} cannot be read ({error}); give an adapter whose weights are float32 safetensors.") from error
-    if not found:
-        raise InputError(f"{path} holds no lora_A and lora_B; give the folder of a LoRA adapter.")
-    return found
+    read = adapter if isinstance(adapter, AdapterFactors) else read_factors(adapter)
+    return tuple(spectrum_of(m.a, m.b, m.scaling, m.module) for m in read.modules)

@@ -163,9 +163,13 @@ def _losses(task: Task, logits: torch.Tensor, labels: torch.Tensor, n_arms: int)
 
 
 @torch.no_grad()
-def held_out_answers(task: Task, n_arms: int, bf16: bool = False) -> tuple[list[Any], Any]:
-    """What evaluation keeps of each arm's answers to the held-out rows, in the rows' order, and the rows' labels."""
-    device = next(task.model.parameters()).device
+def held_out_answers(task: Task, n_arms: int, bf16: bool = False, model: nn.Module | None = None) -> tuple[list[Any], Any]:
+    """What evaluation keeps of each arm's answers to the held-out rows, in the rows' order, and the rows' labels.
+
+    model: that answers in place of the task's own.
+    """
+    model = task.model if model is None else model
+    device = next(model.parameters()).device
     size = max(1, _EVALUATED_ROWS // n_arms)
     lengths = [len(row["input_ids"]) for row in task.held_out]
     starts = range(0, len(lengths), size)
@@ -176,7 +180,7 @@ def held_out_answers(task: Task, n_arms: int, bf16: bool = False) -> tuple[list[
         batch = {name: tensor.to(device) for name, tensor in task.collate([task.held_out[i] for i in places]).items()}
         labels = batch.pop("labels")
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = task.model(**_for_all(batch, n_arms)).logits
+            logits = model(**_for_all(batch, n_arms)).logits
         for i, arm in enumerate(logits.view(n_arms, -1, *logits.shape[1:])):
             answer = task.reduce(arm, labels).cpu().numpy()
             kept[i] = answer if kept[i] is None else nested_concat(kept[i], answer, padding_index=IGNORED)
