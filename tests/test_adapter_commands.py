@@ -1,4 +1,4 @@
-"""`gelora inspect` and `gelora compress`: a table for a person, JSON for a machine, plain PEFT's scores, one sentence for what cannot be."""
+"""`gelora inspect` and `gelora compress`: a table for a person, JSON for a machine, plain PEFT's scores, one sentence for errors."""
 
 import json
 import math
