@@ -30,6 +30,7 @@ COMPARED = (
     "run",
 )  # what Layers compares the present curve with; a run: before and after
 VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
+MATRICES = ("overlap", "cka")  # of every two layers
 UNCERTAINTY_FROM = ("half-samples", "estimators")
 HEADERS = {"yes": True, "no": False}  # whether a file's first row names its columns
 ALWAYS = "twonn"  # the estimator that is always measured: the rule's own
@@ -72,6 +73,7 @@ FIELDS = {
     "baselines": _Field(False, flag),
     "layer": _Field(1, number_in(0, 10_000)),
     "view": _Field(None, one_of(*VIEWS)),
+    "matrix": _Field("overlap", one_of(*MATRICES)),
     "sentence": _Field(0, number_in(0, 10_000_000)),
     "offset": _Field(1, number_in(0, MAX_OFFSET)),
     "rounding": _Field("ceil", one_of(*ROUNDINGS)),

@@ -92,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
     sensitivity.add_argument("--json", metavar="OUT", help="write the Sensitivity here (- for standard output)")
     sensitivity.set_defaults(command=commands.sensitivity)
 
+    similarity = verbs.add_parser("similarity", help="how alike the layers are: shared neighbors, information imbalance, CKA, labels")
+    _add_model_and_data(similarity)
+    _add_sample(similarity)
+    similarity.add_argument("--metric", choices=("euclidean", "cosine"), default="euclidean")
+    similarity.add_argument("--n-subsamples", type=int, default=20, help="halves behind the intervals, in pairs; 0 for none (default 20)")
+    similarity.add_argument("--again", action="store_true", help=_AGAIN)
+    similarity.add_argument("--json", metavar="OUT", help="write the LayerSimilarity here (- for standard output)")
+    similarity.set_defaults(command=commands.similarity)
+
     calibrate = verbs.add_parser("calibrate", help="estimators against manifolds of known dimension")
     calibrate.add_argument("--manifold", default="affine", help="a name, or list to see them all (default affine)")
     calibrate.add_argument("--dimension", type=int, default=5, help="of the manifold, where it can be chosen (default 5)")

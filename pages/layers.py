@@ -1,9 +1,11 @@
 """The Layers page: the intrinsic dimension of every layer, by every chosen estimator, and the rank each would give."""
 
+from functools import partial
+
 import streamlit as st
 
 from app.charts import layers as layer_charts
-from app.layers import comparison, opened_layer, paper, parts
+from app.layers import comparison, opened_layer, paper, parts, similarity
 from app.shared import components, figures, measuring, planning
 
 st.title("Layers")
@@ -44,7 +46,7 @@ figures.show(
     "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
     "The last row of ranks counts the estimators that give the rank most of them give. "
     f"{parts.mark_words(profile)}A click on a marker opens its layer below.",
-    on_select=parts.layer_clicked,
+    on_select=partial(parts.layer_clicked, "id_chart"),
 )
 with st.container():
     parts.hint_of_height(profile)
@@ -64,6 +66,7 @@ with st.container():
 paper.expander(profile, estimator, plans)
 comparison.section(profile, estimator, is_stale)
 opened_layer.section(profile, estimator, is_stale)
+similarity.section(profile, st.session_state["layer"], is_stale)
 parts.sensitivity_section(estimator, is_stale)
 st.subheader("Numbers")
 parts.numbers(profile, estimator, plans)

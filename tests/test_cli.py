@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gelora.cli import _parser, main
-from gelora.records import IdProfile, RankPlan
+from gelora.records import IdProfile, LayerSimilarity, RankPlan
 from gelora.sensitivity import Sensitivity
 
 
@@ -121,6 +121,18 @@ def test_sensitivity_prints_a_table_a_choice(texts, tmp_path, capsys):
     assert list(answer.curves) == ["metric", "discard_fraction"]
     printed = capsys.readouterr().out
     assert "euclidean (present)" in printed and "moves by up to" in printed
+
+
+def test_similarity_prints_a_table_and_finds_again_what_it_measured(texts, tmp_path, capsys):
+    out = tmp_path / "s.json"
+    arguments = ["similarity", "--dataset", texts, "--n-samples", "60", "--n-neighbors", "8", "--seed", "5"]
+    assert main([*arguments, "--json", str(out)]) == 0
+    found = LayerSimilarity.from_json(out.read_text())
+    assert found.overlap.shape == (7, 7) and (found.n_rows, found.n_neighbors, found.label_kind) == (60, 8, "")
+    printed = capsys.readouterr().out
+    assert f"{found.overlap[0, 1]:.4f} -+ {found.overlap_half_width[0, 1]:.4f}" in printed and f"overlap {8 / 59:.3f}" in printed
+    assert main([*arguments, "--json", str(out)]) == 0
+    assert "measured here before" in capsys.readouterr().out and LayerSimilarity.from_json(out.read_text()) == found
 
 
 def test_plan_writes_a_config_whose_trainable_count_is_the_budget(measured, tmp_path):
@@ -266,6 +278,7 @@ def test_every_command_is_documented():
         "compare",
         "estimators",
         "sensitivity",
+        "similarity",
         "calibrate",
         "plan",
         "race",

@@ -14,8 +14,8 @@ def figure_table(figure: go.Figure) -> pd.DataFrame:
     """Every point of every trace as a row; columns that no point fills are left out.
 
     Columns: the panel (the title of its y axis, or its number), the series, x, y, z of heat maps, the lengths of its error
-    bar, and what hovering over it says. Outlines of bands (traces that hover skips and that have no name) are left out: their
-    numbers stand with the curve.
+    bar, and what hovering over it says. Outlines of bands (traces that hover skips and that have no name) and what is laid unseen
+    over a heat map to be clicked on are left out: their numbers stand with the curve or the map.
     """
     rows = [row for trace in figure.data if not _is_outline(trace) for row in _points(figure, trace)]
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
@@ -23,7 +23,7 @@ def figure_table(figure: go.Figure) -> pd.DataFrame:
 
 
 def _is_outline(trace: Any) -> bool:
-    return trace.hoverinfo == "skip" and not trace.name
+    return trace.opacity == 0 or (trace.hoverinfo == "skip" and not trace.name)
 
 
 def _points(figure: go.Figure, trace: Any) -> Iterator[tuple[Any, ...]]:

@@ -23,6 +23,7 @@ from app.charts.lines import (
 )
 from app.charts.look import (
     CELL_INK,
+    CHOSEN,
     GRID,
     RANK_CELLS,
     REFERENCE_COLOUR,
@@ -84,7 +85,7 @@ def id_by_layer(
             figure.add_annotation(x=i, y=0.0, yref="y domain", yanchor="bottom", text="⊘", showarrow=False, hovertext=estimate.note or "")
     _mark_one_direction(figure, profile)
     if layer is not None:
-        figure.add_vline(x=layer, line={"color": REFERENCE_COLOUR, "width": 1}, opacity=0.6, row=1, col=1)
+        figure.add_vline(x=layer, line={"color": CHOSEN, "width": 1.5}, opacity=0.7, row=1, col=1)
     _add_rank_cells(figure, profile, ranks, n_points)
     figure.update_xaxes(**layer_ticks(n_points), gridcolor=GRID, range=[-0.4, n_points - 0.45])
     figure.update_xaxes(title_text=LAYER_AXIS, row=2, col=1)

@@ -55,6 +55,8 @@ STRATEGY_COLOURS = {
     "weight-spectrum": "#A8780A",
 }
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
+PAIR = ("#3B7DD8", "#C2571A")  # two series that no estimator's or strategy's colour stands for
+CHOSEN = "#E5383B"  # the layer looked at, over curves and on cells of any colour
 UNIT_EDGE = "#39424e"  # on a light page; on a dark one the rank allocation takes the text's colour
 RISE_EDGE = "#A8780A"  # round what is filled with RISE_COLOUR, which is too pale on white by itself
 # Cells with a number in them are pale enough for one ink, whatever the theme: ranks, agreement, a change that fell or rose.
@@ -91,12 +93,19 @@ def estimator_glyph(estimator: str) -> str:
 
 def add_band(figure: go.Figure, estimates: Sequence[IdEstimate], x: Sequence[float], colour: str) -> None:
     """The 95% interval as one polygon for every unbroken stretch of the curve, in the figure's first row."""
-    for left, right in _defined_stretches([e.dimension for e in estimates]):
+    add_bounds(figure, [e.ci_low for e in estimates], [e.ci_high for e in estimates], x, colour)
+
+
+def add_bounds(
+    figure: go.Figure, low: Sequence[float | None], high: Sequence[float | None], x: Sequence[float], colour: str, row: int = 1
+) -> None:
+    """The space between two curves as one polygon for every stretch on which both are defined."""
+    for left, right in _defined_stretches(low):
         band = range(left, right)
         figure.add_trace(
             go.Scatter(
                 x=[*(x[i] for i in band), *(x[i] for i in reversed(band))],
-                y=[*(estimates[i].ci_high for i in band), *(estimates[i].ci_low for i in reversed(band))],
+                y=[*(high[i] for i in band), *(low[i] for i in reversed(band))],
                 mode="lines",
                 fill="toself",
                 fillcolor=with_alpha(colour, 0.18),
@@ -104,7 +113,7 @@ def add_band(figure: go.Figure, estimates: Sequence[IdEstimate], x: Sequence[flo
                 hoverinfo="skip",
                 showlegend=False,
             ),
-            row=1,
+            row=row,
             col=1,
         )
 

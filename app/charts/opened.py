@@ -9,14 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import anatomy_laws
-from app.charts.look import GRID, REFERENCE_COLOUR, estimator_style, finish
+from app.charts.look import GRID, PAIR, REFERENCE_COLOUR, estimator_style, finish
 from gelora.geometry import TwoNN
 from gelora.opened_layer import OpenedLayer
 
 HEIGHT = 400
 MOST_POINTS = 5000  # drawn in one picture; a browser grows slow beyond
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-_NEAR, _FAR = "#3B7DD8", "#C2571A"
 # Colour and marker of each label in the order of the classes; where there are more, the rarest share one look.
 _LABEL_LOOKS = (
     ("#0072B2", "circle"), ("#D55E00", "square"), ("#009E73", "diamond"), ("#D6337C", "triangle-up"),
@@ -120,8 +119,8 @@ def distances(opened: OpenedLayer) -> go.Figure | None:
     n_bins = max(16, min(60, round(2 * n ** (1 / 2))))
     edges = np.geomspace(low, high * 1.001, n_bins + 1) if is_log else np.linspace(low, high * 1.001 + 1e-12, n_bins + 1)
     figure = go.Figure()
-    named = [("nearest neighbor, r₁", lengths[:, 0], _NEAR, "solid")]
-    named += [(f"{k}-th neighbor, r{str(k).translate(_SUBSCRIPTS)}", lengths[:, -1], _FAR, "dash")] if k > 1 else []
+    named = [("nearest neighbor, r₁", lengths[:, 0], PAIR[0], "solid")]
+    named += [(f"{k}-th neighbor, r{str(k).translate(_SUBSCRIPTS)}", lengths[:, -1], PAIR[1], "dash")] if k > 1 else []
     for words, values, colour, dash in named:
         counts, _ = np.histogram(values, edges)
         ends = list(pairwise(edges))

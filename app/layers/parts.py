@@ -71,12 +71,15 @@ def _choose(choices: dict[str, str]) -> None:
     st.session_state.update(choices)
 
 
-def layer_clicked() -> None:
-    """A click on a marker of the curve opens its layer."""
-    points = st.session_state["id_chart"].selection.points
+def layer_clicked(figure: str) -> None:
+    """A click on a marker of that figure chooses its layer, which is its customdata or else its place; on the curve it opens it too."""
+    points = st.session_state[figure].selection.points
     if points:
-        st.session_state["layer"] = round(points[0]["x"])
-        st.session_state["view"] = st.session_state["view"] or state.VIEWS[0]
+        data = points[0].get("customdata")
+        data = data[0] if isinstance(data, list | tuple) else data
+        st.session_state["layer"] = round(points[0]["x"] if data is None else data)
+        if figure == "id_chart":
+            st.session_state["view"] = st.session_state["view"] or state.VIEWS[0]
 
 
 _ALTERNATIVES: IdentityCache[dict[str, go.Figure]] = IdentityCache(16)

@@ -178,6 +178,12 @@ def offer(task: Quantity, words: str, key: str, wanted: MeasurementSpec | None =
         _start(task, wanted=wanted)
 
 
+def offer_again(task: Quantity, words: str, key: str) -> None:
+    """A button that measures all of the task again, unless it is under way."""
+    if not is_at(task) and st.button(words, key=key, icon=":material/refresh:"):
+        _start(task, again=True)
+
+
 def measure_button() -> None:
     """The sidebar's button: measure what is chosen and missing, or all of it again."""
     missing = measurements().missing(state.measurement(), chosen_task())

@@ -16,6 +16,7 @@ from gelora.commands.previewing import preview
 from gelora.commands.racing import race
 from gelora.commands.run_specs import training_fields
 from gelora.commands.running import resume, stop, train
+from gelora.commands.similarity import similarity
 
 __all__ = [
     "calibrate",
@@ -32,6 +33,7 @@ __all__ = [
     "resume",
     "runs",
     "sensitivity",
+    "similarity",
     "stop",
     "strategy_names",
     "train",

@@ -7,7 +7,7 @@ from typing import Any
 
 from gelora.commands.options import data_choice, drawn_sample, measurement_spec, names
 from gelora.errors import InputError
-from gelora.records import WITHOUT_PADDING, IdProfile, SinkReport, check_choice, resolve_device
+from gelora.records import WITHOUT_PADDING, IdProfile, Sample, SinkReport, check_choice, resolve_device
 from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 
@@ -25,15 +25,7 @@ def measure(options: argparse.Namespace) -> int:
     choices = {name: getattr(options, name) for name in ("metric", "n_subsamples", "dtype")}
     wanted = measurement_spec(options, options.model, data_choice(options), **choices)
     sample = drawn_sample(wanted, progress)
-    if len(sample) < options.n_samples:
-        kind = "texts" if options.keep_repeats else "different texts"
-        has = f"{sample.source.choice.dataset} has {len(sample):,} {kind}"
-        say(f"{options.n_samples:,} asked for, {has}: all of them are measured.", options.json == "-")
-    if sample.task != "unlabeled":
-        classes = f", {len(sample.label_names)} classes ({', '.join(sample.label_names[:6])})" if sample.label_names else ""
-        say(f"Labels {sample.source.choice.label_column!r}: {sample.task}{classes}. To change it: --label-task", options.json == "-")
-    for sentence in sample.source.report.sentences() if sample.source.report else ():
-        say(sentence, options.json == "-")
+    say_what_was_drawn(sample, options)
     kinds = ["estimators"] + ["baselines"] * options.baselines + ["scales"] * options.scale_curves
     quantities = [Quantity(kind, tuple(chosen)) for kind in kinds]
     profile, was_there = measured(wanted, sample, quantities, again=options.again, device=device, progress=progress)
@@ -44,6 +36,19 @@ def measure(options: argparse.Namespace) -> int:
     if options.json != "-":
         _print_profile(profile, len(sample))
     return 0
+
+
+def say_what_was_drawn(sample: Sample, options: argparse.Namespace) -> None:
+    """How many texts there are where that is fewer than asked for, what the labels are taken for, how the file was read."""
+    if len(sample) < options.n_samples:
+        kind = "texts" if options.keep_repeats else "different texts"
+        has = f"{sample.source.choice.dataset} has {len(sample):,} {kind}"
+        say(f"{options.n_samples:,} asked for, {has}: all of them are measured.", options.json == "-")
+    if sample.task != "unlabeled":
+        classes = f", {len(sample.label_names)} classes ({', '.join(sample.label_names[:6])})" if sample.label_names else ""
+        say(f"Labels {sample.source.choice.label_column!r}: {sample.task}{classes}. To change it: --label-task", options.json == "-")
+    for sentence in sample.source.report.sentences() if sample.source.report else ():
+        say(sentence, options.json == "-")
 
 
 def _print_profile(profile: IdProfile, n_texts: int) -> None:

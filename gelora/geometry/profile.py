@@ -17,11 +17,14 @@ from gelora.geometry.estimator import Estimator, half_sample_interval
 from gelora.geometry.half_samples import check_n_subsamples, draw_halves, wide_enough
 from gelora.geometry.neighbors import METRICS
 from gelora.geometry.registry import ESTIMATORS
-from gelora.records import HiddenStates, IdEstimate, IdProfile, Progress, check_choice, check_whole
+from gelora.records import HiddenStates, IdEstimate, IdProfile, LayerSimilarity, Progress, check_choice, check_whole
 
 _LEAST_DISTINCT = 0.8
 _STAGE = "Estimating the intrinsic dimension"
 _CONFIDENCE = 0.95
+
+OfLayers = HiddenStates | IdProfile | LayerSimilarity
+"""Records that say which layers, rows and pooling they are of."""
 
 
 def estimate_profile(
@@ -178,7 +181,7 @@ def same_layers(states: HiddenStates, profile: IdProfile) -> None:
         raise InputError(f"The states and the profile have different {found[0]}: {found[1]!r} and {found[2]!r}.")
 
 
-def unlike_layers(one: HiddenStates | IdProfile, other: HiddenStates | IdProfile, *more: str) -> tuple[str, object, object] | None:
+def unlike_layers(one: OfLayers, other: OfLayers, *more: str) -> tuple[str, object, object] | None:
     """The first thing in which two records are not of the same layers and rows, and both values; None where they are.
 
     Of attention sinks, what follows from rounding (a norm's last digit on another device) may differ; treatment, ratio and

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         profile_store as profile_store,
     )
     from gelora.measurements.quantity import Quantity as Quantity
+    from gelora.measurements.similarity import measured_similarity as measured_similarity, similarity_store as similarity_store
     from gelora.measurements.spec import MeasurementSpec as MeasurementSpec
     from gelora.measurements.store import ResultStore as ResultStore, file_state as file_state, key_of as key_of
     from gelora.measurements.warming import is_warming_up as is_warming_up, warm_up as warm_up
@@ -30,6 +31,7 @@ _FILE_OF = {
     "IdentityCache": "identity_cache",
     **dict.fromkeys(("device_of_work", "measure", "measured", "only", "profile_store"), "measuring"),
     "Quantity": "quantity",
+    **dict.fromkeys(("measured_similarity", "similarity_store"), "similarity"),
     "MeasurementSpec": "spec",
     **dict.fromkeys(("ResultStore", "file_state", "key_of"), "store"),
     **dict.fromkeys(("is_warming_up", "warm_up"), "warming"),

@@ -13,10 +13,11 @@ from gelora.measurements import durations
 from gelora.measurements.jobs import Job, TaskPool
 from gelora.measurements.measuring import device_of_work, measure, profile_store
 from gelora.measurements.quantity import Quantity
+from gelora.measurements.similarity import measured_similarity, similarity_store
 from gelora.measurements.spec import MeasurementSpec
 from gelora.measurements.store import ResultStore
 from gelora.measurements.warming import warm_up
-from gelora.records import IdProfile
+from gelora.records import IdProfile, LayerSimilarity
 from gelora.sensitivity import Sensitivity, measure_sensitivity
 from gelora.sources import BUNDLED_DATASET
 
@@ -44,6 +45,7 @@ class Measurements:
         self.pool = pool or TaskPool()
         self._profiles = profile_store()
         self._sensitivities = ResultStore("sensitivity", Sensitivity, _merge_sensitivities)
+        self._similarities = similarity_store()
         self._lock = threading.Lock()
         self._numbers = itertools.count()
 
@@ -63,8 +65,14 @@ class Measurements:
         """How one estimator's curve depends on the choices, as far as it is measured, or None."""
         return self._sensitivities.find(wanted.key(estimator))
 
+    def find_similarity(self, wanted: MeasurementSpec) -> LayerSimilarity | None:
+        """How alike the layers are, or None."""
+        return self._similarities.find(wanted.key())
+
     def missing(self, wanted: MeasurementSpec, quantity: Quantity) -> tuple[str, ...]:
         """Those names of the quantity that are not measured yet."""
+        if quantity.kind == "similarity":
+            return quantity.names if self.find_similarity(wanted) is None else ()
         if quantity.kind == "sensitivity":
             return quantity.missing(None, self.find_sensitivity(wanted, quantity.focus))
         return quantity.missing(self.find(wanted), None)
@@ -99,6 +107,10 @@ class Measurements:
         with device_of_work() as device:
             if job.quantity.kind == "sensitivity":
                 self._measure_sensitivity(job, device)
+                return
+            if job.quantity.kind == "similarity":
+                with self._turn(job, job.quantity):
+                    measured_similarity(job.wanted, self._similarities, again=job.again, device=device, progress=job.progress)
                 return
             with durations.noted(job.wanted, job.quantity, lambda: job.read_model):
                 measure(

@@ -14,7 +14,7 @@ from gelora.measurements.identity_cache import IdentityCache
 from gelora.measurements.quantity import Quantity
 from gelora.measurements.spec import MeasurementSpec
 from gelora.measurements.store import ResultStore
-from gelora.records import IdProfile, Progress, Sample, resolve_device
+from gelora.records import HiddenStates, IdProfile, Progress, Sample, resolve_device
 from gelora.sources import extract_hidden_states, load_sample
 
 Turn = Callable[[Quantity | None], AbstractContextManager[None]]
@@ -54,10 +54,7 @@ def measure(
     """
     key, names = wanted.key(), quantity.names
     with turn(None):
-        if sample is None:
-            sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
-        extraction = wanted.extraction() | {"dtype": wanted.dtype}
-        states = extract_hidden_states(wanted.model, sample, **extraction, device=device, progress=progress)
+        _, states = texts_and_states(wanted, sample, device, progress)
     profile = store.find(key)
     if quantity.kind == "scales":
         names = tuple(dict.fromkeys([*names, "plateau"]))  # what is marked on GRIDE's scale curve
@@ -77,6 +74,14 @@ def measure(
             held = store.find(key)
             assert held is not None  # its estimators were added above
             store.add(key, add(states, only(held, step.names), device=device, progress=progress))
+
+
+def texts_and_states(wanted: MeasurementSpec, sample: Sample | None, device: str, progress: Progress | None) -> tuple[Sample, HiddenStates]:
+    """The texts of a measurement, drawn unless given, and their hidden states, from the cache or through the model."""
+    if sample is None:
+        sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
+    extraction = wanted.extraction() | {"dtype": wanted.dtype}
+    return sample, extract_hidden_states(wanted.model, sample, **extraction, device=device, progress=progress)
 
 
 def measured(

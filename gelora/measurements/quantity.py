@@ -1,4 +1,4 @@
-"""What of a measurement can be asked for: dimensions by estimators, their baselines, other scales, sensitivity to the choices.
+"""What of a measurement can be asked for: dimensions, their baselines, other scales, sensitivity to the choices, similarity of layers.
 
 Names them, says which are missing, and in which steps they are shown; measures nothing.
 """
@@ -9,14 +9,15 @@ from gelora.geometry import ESTIMATORS
 from gelora.records import IdProfile
 from gelora.sensitivity import Sensitivity
 
-KINDS = ("estimators", "baselines", "scales", "sensitivity")
+KINDS = ("estimators", "baselines", "scales", "sensitivity", "similarity")
 
 
 @dataclass(frozen=True)
 class Quantity:
     """What is to be measured: a kind out of KINDS, and of which names.
 
-    names: estimators; for "sensitivity" the choices that are made differently, and `focus` the estimator.
+    names: estimators; for "sensitivity" the choices that are made differently, and `focus` the estimator; for "similarity",
+    which is measured whole, any one word.
     """
 
     kind: str
@@ -40,6 +41,8 @@ class Quantity:
         """It in pieces whose results are worth showing before the rest is done, the quickest first."""
         if self.kind == "sensitivity":
             return [Quantity(self.kind, (name,), self.focus) for name in self.names]
+        if self.kind == "similarity":
+            return [self]
         quick = tuple(name for name in self.names if name in ESTIMATORS and ESTIMATORS[name].is_quick)
         slow = [(name,) for name in self.names if name not in quick]
         return [Quantity(self.kind, names) for names in ([quick] if quick else []) + slow]
@@ -48,6 +51,8 @@ class Quantity:
         """What is measured, for the line over the progress bar."""
         if self.kind == "sensitivity":
             return f"Sensitivity of {ESTIMATORS[self.focus].label}"
+        if self.kind == "similarity":
+            return "Similarity of the layers"
         labels = [ESTIMATORS[name].label for name in self.names]
         named = ", ".join(labels[:4]) + (f" and {len(labels) - 4} more" if len(labels) > 4 else "")
         return {"estimators": named, "baselines": f"Baselines of {named}", "scales": f"Other scales of {named}"}[self.kind]

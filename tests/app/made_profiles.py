@@ -1,9 +1,9 @@
-"""A small profile made by hand, for tests of charts and parts."""
+"""A small profile and a similarity of layers made by hand, for tests of charts and parts."""
 
 import numpy as np
 
 from gelora.ranks import allocate_ranks
-from gelora.records import DataChoice, IdEstimate, IdProfile, ModelStructure, SampleSource, TargetModule
+from gelora.records import DataChoice, IdEstimate, IdProfile, LayerSimilarity, ModelStructure, SampleSource, TargetModule
 
 CURVE = [None, 10.0, 12.4, 11.0]
 
@@ -36,3 +36,22 @@ def make_profile(curve=CURVE) -> IdProfile:
 
 def plans_of(profile: IdProfile, offset: int = 1) -> dict:
     return {name: allocate_ranks(profile, "attention", offset, "ceil", name) for name in profile.estimates}
+
+
+def make_similarity(n_layers: int = 4, label_kind: str = "classification", gap: bool = False) -> LayerSimilarity:
+    """Layers that share less the farther they are apart; gap: the embeddings have no distinct vectors."""
+    apart = np.abs(np.subtract.outer(np.arange(n_layers + 1.0), np.arange(n_layers + 1.0)))
+    overlap, depth = np.exp(-apart / 4), np.arange(n_layers + 1.0) / n_layers
+    labels = 0.4 + 0.2 * depth if label_kind else np.empty(0)
+    forward, backward = 0.02 + 0.05 * depth[1:], 0.03 + 0.01 * depth[1:]
+    if gap:
+        overlap[0] = overlap[:, 0] = forward[0] = backward[0] = labels[:1] = np.nan
+    tables = {"overlap": overlap, "cka": overlap**2, "forward": forward, "backward": backward, "label_overlap": labels}
+    return LayerSimilarity(
+        ("embeddings", *(f"block {i}" for i in range(1, n_layers + 1))), 101, 20, "euclidean",
+        *[array for table in tables.values() for array in (table, table / 10)][:8],
+        label_kind, labels, labels / 10, 0.25 if label_kind else None,
+        {"embeddings": "1 distinct vector of 101: too few for a dimension"} if gap else {},
+        ModelStructure("tiny", "rev", "bert", n_layers, 8, 10_000, False, False, ()),
+        SampleSource(DataChoice("texts"), "rev", 0, 101, True, "digest"), "mean", 32,
+    )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from gelora.geometry import estimate_profile
 from gelora.home import cache_dir
-from gelora.measurements import Job, Measurements, MeasurementSpec, MeasuringJob, Quantity, only
+from gelora.measurements import Job, Measurements, MeasurementSpec, MeasuringJob, Quantity, measured_similarity, only
 from gelora.records import DataChoice, IdProfile
 from gelora.sensitivity import Sensitivity
 
@@ -140,6 +140,22 @@ def test_sensitivity_is_kept_one_choice_at_a_time(wanted):
     assert set(known.curves) == {"metric", "discard_fraction"} == set(Sensitivity.from_json(stored("sensitivity").read_text()).curves)
     assert measurements.missing(wanted, Quantity("sensitivity", ("metric", "pooling"), "twonn")) == ("pooling",)
     assert measurements.missing(wanted, Quantity("sensitivity", ("metric",), "mle")) == ("metric",)
+
+
+def test_similarity_of_the_layers_is_kept_and_measured_again_for_other_texts(wanted):
+    from gelora.records import LayerSimilarity
+
+    task = Quantity("similarity", ("layers",))
+    measurements = Measurements()
+    assert measurements.missing(wanted, task) == ("layers",)
+    done(measurements.start(wanted, task))
+    found = Measurements().find_similarity(wanted)
+    assert found.label_kind == "classification" and found.n_rows == 60 and found.notes == {}
+    assert measurements.start(wanted, task) is None
+    stored("similarity").write_text(replace(found, sample_source=replace(found.sample_source, texts_digest="of other texts")).to_json())
+    again, was_there = measured_similarity(wanted)
+    assert again == found and not was_there
+    assert LayerSimilarity.from_json(stored("similarity").read_text()) == found and measured_similarity(wanted)[1]
 
 
 def test_a_full_disk_costs_nothing_but_the_file(wanted, monkeypatch):
