@@ -26,7 +26,8 @@ def matrix(found: LayerSimilarity, which: str, layer: int | None = None) -> go.F
     figure = go.Figure(
         go.Heatmap(
             x=places, y=places, z=[with_gaps(row) for row in values], zmin=0, zmax=1, colorscale="Cividis",
-            name=MATRIX_WORDS[which], hovertext=words, hoverinfo="skip", hoverongaps=False, xgap=1 if n <= 40 else 0, ygap=1 if n <= 40 else 0,
+            name=MATRIX_WORDS[which], hovertext=words, hoverinfo="skip", hoverongaps=False,
+            xgap=int(n <= 40), ygap=int(n <= 40),
             texttemplate="%{z:.2f}" if n <= _NUMBERED else None, textfont={"size": 11},
             colorbar={
                 "title": {"text": MATRIX_WORDS[which], "side": "right", "font": {"size": 12}}, "thickness": 10, "len": 1, "outlinewidth": 0,
