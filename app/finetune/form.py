@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app import state
+from app.finetune import race_form
 from app.finetune.task import TaskChoice
 from app.shared import measuring, planning
 from app.shared.components import estimator_words
@@ -24,7 +25,7 @@ from gelora.runs import installed_trackers, variants
 
 WHAT = {
     "plan": "These ranks", "uniform": "Uniform rank", "adalora": "AdaLoRA", "head": "Head only", "bitfit": "BitFit",
-    "full": "Full fine-tuning",
+    "full": "Full fine-tuning", "race": "Race of strategies",
 }  # fmt: skip
 DEFAULTS = TrainingConfig()
 _KEEP: dict[str, Any] = {"persist_state": "session"}
@@ -55,6 +56,7 @@ class Form:
     settings: dict[str, Any]
     runs_at_once: int
     report_to: tuple[str, ...]
+    race: race_form.RaceChoice | None = None
 
 
 def draw() -> Form:
@@ -74,10 +76,11 @@ def draw() -> Form:
             uniform = st.text_input("Rank", key="train_uniform", help="One run each: 2, 4, 8.", width=160, **_KEEP)
         else:
             uniform = st.session_state["train_uniform"]
+    race = race_form.draw() if "race" in what else None
     offsets, estimators = _sweeps()
     reallocate, at_once, report_to = _more()
     settings = {f.name: st.session_state[f"train_{f.name}"] for f in dataclasses.fields(TrainingConfig) if f.name not in NOT_SETTINGS}
-    return Form(tuple(what), seeds, uniform, offsets, tuple(estimators), reallocate, settings, at_once, report_to)
+    return Form(tuple(what), seeds, uniform, offsets, tuple(estimators), reallocate, settings, at_once, report_to, race)
 
 
 def _defaults() -> None:
@@ -86,7 +89,7 @@ def _defaults() -> None:
         if field.name not in NOT_SETTINGS:
             st.session_state.setdefault(f"train_{field.name}", getattr(DEFAULTS, field.name) if field.name != "max_length" else 0)
     texts = {"train_seeds": "0", "train_uniform": "2", "train_offsets": "", "train_reallocate_at": "", "train_runs_at_once": 1}
-    for key, value in (texts | {"train_what": ["plan"], "train_estimators": [], "train_report_to": []}).items():
+    for key, value in (texts | race_form.DEFAULTS | {"train_what": ["plan"], "train_estimators": [], "train_report_to": []}).items():
         st.session_state.setdefault(key, value)
 
 
@@ -189,7 +192,7 @@ def specs_of(form: Form, task: TaskChoice) -> list[RunSpec]:
         raise InputError("Choose what to train: at least one of the methods.")
     seeds = whole_numbers("Seeds", form.seeds)
     settings = form.settings | {"max_length": form.settings["max_length"] or st.session_state["length"], "task": task.kind}
-    plain = [what for what in form.what if what not in ("plan", "uniform", "adalora")]
+    plain = [what for what in form.what if what not in ("plan", "uniform", "adalora", "race")]
     lora_only = {"use_dora": settings.pop("use_dora"), "init_lora_weights": settings.pop("init_lora_weights")}
     common = RunSpec(state.measurement().model, task.data, None, TrainingConfig(method="head", **settings), held_out=task.held_out)
     found: list[RunSpec] = []
@@ -203,6 +206,9 @@ def specs_of(form: Form, task: TaskChoice) -> list[RunSpec]:
     if "uniform" in form.what:
         uniform = {f"r = {r}": planning.uniform_plan(r) for r in whole_numbers("Rank", form.uniform)}
         found += variants(_like(common, TrainingConfig(**settings, **lora_only), uniform), seeds=seeds, plans=uniform)
+    if form.race is not None:
+        lora = _like(common, TrainingConfig(**settings, **lora_only), {"any": planning.uniform_plan(1)})
+        found.append(race_form.spec_of(form.race, lora, seeds, task))
     if plain:
         found += variants(common, seeds=seeds, methods=plain)
     unique = {spec.digest(): spec for spec in found}

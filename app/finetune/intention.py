@@ -18,7 +18,7 @@ from app.shared.memory import gpu_there
 from app.shared.run_words import count, listed, size
 from gelora.errors import GeloraError
 from gelora.ranks import memory_estimate, plan_budget, same_ranks
-from gelora.records import RankPlan, RunSpec, TrainingConfig
+from gelora.records import RaceSpec, RankPlan, RunSpec, TrainingConfig
 from gelora.runs import describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
@@ -41,7 +41,7 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
     training = first.training
     examples = training.batch_size * training.gradient_accumulation
     n_train, n_held_out = parted(training, task)
-    steps = max(1, math.ceil(math.ceil(n_train / examples) * training.epochs))
+    steps = first.race.n_steps if first.race is not None else max(1, math.ceil(math.ceil(n_train / examples) * training.epochs))
     st.caption(
         f"{n_train:,} rows to train, {n_held_out:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
         f"{_turn(len(specs), runs_at_once)} A run is a process of its own; closing this tab does not end it."
@@ -68,6 +68,9 @@ def parted(training: TrainingConfig, task: TaskChoice) -> tuple[int, int]:
 
 
 def _one(spec: RunSpec) -> None:
+    if spec.race is not None:
+        _race(spec.race)
+        return
     if spec.plan is None:
         words = {"head": "Trains the **head alone**, the plain reference for any adapter.",
                  "bitfit": "Trains the **biases** of the model, and its head.",
@@ -77,6 +80,25 @@ def _one(spec: RunSpec) -> None:
     budget = plan_budget(spec.plan)
     title = "Adapter parameters" if spec.training.method == "lora" else "Adapter parameters at the end"
     st.metric(title, f"{budget.n_adapter_params:,}", f"{budget.share:.3%} of the model", delta_color="off")
+
+
+def _race(race: RaceSpec) -> None:
+    arms, seeds = count(len(race.arms), "arm"), listed([str(seed) for seed in race.seeds])
+    st.markdown(f"**A race of {arms}**, side by side on the same batches, held against {race.reference}; seed {seeds}.")
+    rows = [
+        {"arm": label, "ranks by block": " ".join(map(str, plan.block_ranks().values())), "adapter parameters": plan.n_adapter_params}
+        for label, plan in zip(race.labels, (race.plans[name] for name, _ in race.arms), strict=True)
+    ]
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True, height=min(36 * len(rows) + 38, 290),
+        column_config={"adapter parameters": st.column_config.NumberColumn(format="localized")},
+    )  # fmt: skip
+    for names in same_ranks(race.plans):
+        st.warning(
+            f"**{listed(list(names))}** are the same ranks here: their difference is none of the ranks'.", icon=":material/content_copy:"
+        )
+    if len(race.seeds) < 3:
+        st.caption("With three seeds or more the intervals say what another beginning would have given.")
 
 
 def _several(specs: Sequence[RunSpec]) -> None:
@@ -105,7 +127,7 @@ def same_runs(specs: Sequence[RunSpec]) -> list[tuple[str, ...]]:
     """What the runs of a form call by two names and more although ranks, alphas and settings are the same."""
     groups: dict[tuple[object, ...], dict[str, RankPlan]] = {}
     for spec in specs:
-        if spec.plan is not None:
+        if spec.plan is not None and spec.race is None:
             groups.setdefault((spec.model, spec.data, spec.training), {})[describe_method(spec)] = spec.plan
     return [names for plans in groups.values() for names in same_ranks(plans)]
 
@@ -149,7 +171,8 @@ def _bytes(spec: RunSpec, task: TaskChoice) -> int | None:
 
 def _commands(specs: Sequence[RunSpec]) -> None:
     plans = {spec.plan.digest() for spec in specs if spec.plan is not None and not shell.is_plain_uniform(spec.plan)}
-    if len(plans) <= 1:
+    by_file = len(plans) > 1 or any(spec.race is not None for spec in specs)
+    if not by_file:
         commands = shell.train_commands(specs)
         if len(commands) == 1:
             st.code(commands[0], language="bash", wrap_lines=True)
@@ -158,14 +181,15 @@ def _commands(specs: Sequence[RunSpec]) -> None:
         commands = [f"gelora train --spec {_file_name(i, spec)}" for i, spec in enumerate(specs, start=1)]
     with st.expander("The same from a shell", icon=":material/terminal:"):
         st.code("\n".join(commands), language="bash", wrap_lines=True)
-        if len(plans) > 1:
+        if by_file:
             st.download_button(
                 "These files (zip)", lambda: _zipped(specs), "runs.zip", "application/zip", icon=":material/download:", on_click="ignore"
             )
 
 
 def _file_name(number: int, spec: RunSpec) -> str:
-    return f"run-{number:02d}-{spec.training.method}-seed-{spec.seed}.json"
+    kind = spec.training.method if spec.race is None else "race"
+    return f"run-{number:02d}-{kind}-seed-{spec.seed}.json"
 
 
 def _zipped(specs: Sequence[RunSpec]) -> bytes:

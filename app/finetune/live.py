@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import state
 from app.finetune.live_geometry import geometry, is_measured
-from app.shared import run_parts
+from app.shared import race_parts, run_parts
 from app.shared.redraw import in_place, poll, redraw_page
 from gelora.errors import GeloraError
 from gelora.runs import RunInfo, list_runs
@@ -80,15 +80,20 @@ def _draw(run: RunInfo) -> None:
     runs = list_runs()
     head, numbers, ends, buttons = st.container(), st.container(), st.container(), st.container()
     middle, below, texts = st.container(), st.container(), st.container()
-    left, right = middle.columns(2, gap="large") if is_measured(run) else (middle.container(), middle.container())
+    is_race = run.spec is not None and run.spec.race is not None
+    left, right = middle.columns(2, gap="large") if is_race or is_measured(run) else (middle.container(), middle.container())
     _part(head, run_parts.heading, run, runs)
     _part(numbers, run_parts.status_line, run)
     if not run.is_live:
         _part(ends, run_parts.result, run)
     _part(buttons, run_parts.controls, run)
-    _part(left, run_parts.curves, run, runs)
-    _part(right, geometry, run)
-    _part(below, run_parts.examples, run)
+    if is_race:
+        _part(left, race_parts.curves, run)
+        _part(right, race_parts.differences, run)
+    else:
+        _part(left, run_parts.curves, run, runs)
+        _part(right, geometry, run)
+        _part(below, run_parts.examples, run)
     _part(texts, run_parts.log, run)
     _part(texts, run_parts.origin, run)
 

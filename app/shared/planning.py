@@ -121,6 +121,17 @@ def all_strategies(rule: RankPlan, profile: IdProfile | None) -> tuple[dict[str,
     return plans, reasons
 
 
+def plans_at_one_budget(strategies: Sequence[str]) -> dict[str, RankPlan]:
+    """The plans of these strategies at the cost of the rule's, by strategy.
+
+    Raises:
+        GeloraError: a strategy lacks its profile or its scores, or the choices give no plan.
+    """
+    profile = measuring.current_profile()
+    rule = rule_plan(profile)
+    return {name: rule if name == rule.strategy else strategy_plan(name, rule, profile) for name in strategies}
+
+
 def scores_spec(targets: str) -> ScoresSpec:
     """What scores of the matrices would be measured with, for the present choices."""
     wanted = state.measurement()

@@ -102,7 +102,11 @@ def _stop(run: RunInfo) -> None:
                 st.rerun(scope="app")
             return
         queued = run.state.status == "queued"
-        st.markdown("Take it out of the queue?" if queued else "Stop this run? It saves a checkpoint and its adapter first.")
+        st.markdown(
+            "Take it out of the queue?"
+            if queued
+            else f"Stop this run? It saves a checkpoint{'' if run.method == 'race' else ' and its adapter'} first."
+        )
         if st.button("Stop it", key="stop_confirmed", type="primary"):
             del st.session_state["_stop_asked"]
             with components.errors_as_sentences(), st.spinner("Stopping ..." if queued else "Stopping; the run saves a checkpoint ..."):
@@ -198,7 +202,8 @@ def _flat(values: dict, prefix: str = "") -> dict[str, object]:
 def result(run: RunInfo) -> None:
     """What a run that has ended leaves behind, and where to go from here."""
     if run.state.status == "finished":
-        st.success("Finished. The adapter loads with PEFT alone; its README says how.", icon=":material/check_circle:")
+        what = "The race is over." if run.method == "race" else "Finished. The adapter loads with PEFT alone; its README says how."
+        st.success(what, icon=":material/check_circle:")
     with st.container(horizontal=True):
         adapter_download(run)
         if st.button("Compare on Runs", key="to_runs", icon=components.ICONS["runs"]):

@@ -1,0 +1,76 @@
+"""The part of the form that asks for a race: which strategies at one budget, at which rates, held against which.
+
+Draws with Streamlit; the plans are `app.shared.planning`'s.
+"""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app.finetune.intention import parted
+from app.finetune.task import TaskChoice
+from app.shared import planning
+from gelora.errors import InputError
+from gelora.ranks import STRATEGIES
+from gelora.records import RaceSpec, RunSpec, check_task_can_race, race_run
+
+DEFAULTS: dict[str, Any] = {
+    "train_race_strategies": ["gelora", "uniform", "random"], "train_race_reference": "uniform", "train_race_rates": "",
+}  # fmt: skip
+_KEEP: dict[str, Any] = {"persist_state": "session"}
+
+
+@dataclass(frozen=True)
+class RaceChoice:
+    """What is asked of a race beside the settings of every run; rates: as written, empty for the form's own."""
+
+    strategies: tuple[str, ...]
+    reference: str
+    rates: str
+
+
+def draw() -> RaceChoice:
+    """The fields."""
+    with st.container(horizontal=True):
+        strategies = st.multiselect(
+            "Strategies that race", list(STRATEGIES), key="train_race_strategies", format_func=lambda name: STRATEGIES[name].label,
+            help="Each at the cost of the rule's ranks (the offset or budget on Ranks), on the same batches, side by side.", **_KEEP,
+        )  # fmt: skip
+        if st.session_state["train_race_reference"] not in strategies and strategies:
+            st.session_state["train_race_reference"] = "uniform" if "uniform" in strategies else strategies[0]
+        reference = st.selectbox(
+            "Held against", strategies, key="train_race_reference", format_func=lambda name: STRATEGIES[name].label, width=200, **_KEEP
+        )
+        rates = st.text_input(
+            "Learning rates", key="train_race_rates", placeholder="the one above", width=200,
+            help="Every strategy runs at each: 2e-4, 5e-4. At one rate a comparison of ranks compares rates.", **_KEEP,
+        )  # fmt: skip
+    return RaceChoice(tuple(strategies), str(reference), rates)
+
+
+def spec_of(choice: RaceChoice, base: RunSpec, seeds: list[int], task: TaskChoice) -> RunSpec:
+    """The run that is this race; base: model, data and settings, as of a run by LoRA, whose plan is not looked at.
+
+    Raises:
+        GeloraError: fewer than two arms, a task that cannot race, or a strategy without its profile or scores.
+    """
+    check_task_can_race(task.learned)
+    if len(choice.strategies) < 2:
+        raise InputError("A race needs two strategies or more; choose them under Strategies that race.")
+    plans = planning.plans_at_one_budget(choice.strategies)
+    training = base.training
+    rows, _ = parted(training, task)
+    n_steps = max(1, math.ceil(training.epochs * math.ceil(rows / (training.batch_size * training.gradient_accumulation))))
+    rates = _numbers(choice.rates) or (training.learning_rate,)
+    return race_run(dataclasses.replace(base, race=None), RaceSpec(plans, rates, tuple(seeds), n_steps, choice.reference))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(dict.fromkeys(float(part) for part in re.split(r"[,;\s]+", text.strip()) if part))
+    except ValueError as error:
+        raise InputError(f"Learning rates: {text!r} are no numbers; write 2e-4, 5e-4.") from error
