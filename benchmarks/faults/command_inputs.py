@@ -109,6 +109,8 @@ def _change(rng: random.Random, words: list[str]) -> None:
 
 def prepare(material: Path) -> None:
     """A finished run, its adapter, a plan and a profile."""
+    import gelora.runs  # noqa: F401
+
     small_runs.make(material)
     finished = small_runs.folder_of_finished(material, "lora-0")
     os.environ["GELORA_HOME"] = str(material / "home")

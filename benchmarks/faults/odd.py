@@ -23,8 +23,8 @@ TEXTS = (
     "mb:-1", "gelora", "lora", "auto", "cuda", "cuda:99", "cpu",
 )  # fmt: skip
 NUMBERS: tuple[Any, ...] = (
-    0, 1, -1, 2, 3, 5, 255, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, -(2**63) - 1, 10**30, 0.0, -0.0, 0.5, 1.5, 1e-320, 1e300, -1e300,
-    float("nan"), float("inf"), float("-inf"), True, False,
+    0, 1, -1, 2, 3, 5, 255, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63, -(2**63) - 1, 10**30, 10**400, 0.0, -0.0, 0.5, 1.5, 1e-320, 1e300,
+    -1e300,     float("nan"), float("inf"), float("-inf"), True, False,
 )  # fmt: skip
 LIMIT_SECONDS = 20.0  # of one input
 _BYTES = (b"\0", b"\xff", b"\n", b'"', b"'", b",", b"\xed\xa0\x80", b"\x80", b"{", b"]", b"\r", b"\x1a", b"\xef\xbb\xbf")

@@ -123,7 +123,7 @@ def _zeros(name: str, content: bytes, may_be_wide: bool) -> str:
 
 def _checked(encoding: str) -> str:
     try:
-        "".encode(encoding)
+        bytes(range(256)).decode(encoding, errors="replace")
     except (LookupError, TypeError, ValueError, UnicodeError) as error:
         raise InputError(f"The encoding {encoding!r} is unknown; choose one such as {', '.join(ENCODINGS)}.") from error
     return encoding

@@ -370,6 +370,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 134\n"
         ("adapter_config.json", json.dumps(GOOD | {"target_modules": []}).encode(), "target_modules is an empty list"),
         ("adapter_config.json", json.dumps(GOOD | {"layers_pattern": "h"}).encode(), "layers_pattern stands without layers_to_transform"),
         ("adapter_config.json", json.dumps(GOOD | {"task_type": "POETRY"}).encode(), "task_type is 'POETRY'"),
+        ("adapter_config.json", json.dumps(GOOD | {"task_type": {"a": 1}}).encode(), "task_type is {'a': 1}"),
+        ("adapter_config.json", json.dumps(GOOD | {"lora_alpha": 10**400}).encode(), "it must be a number"),
         ("adapter_config.json", json.dumps(GOOD | {"bias": "some"}).encode(), "bias is 'some'; it must be none, all or lora_only"),
         ("adapter_config.json", json.dumps(GOOD | {"trainable_token_indices": ["a"]}).encode(), "trainable_token_indices is ['a']"),
     ],

@@ -66,7 +66,18 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_line(folder, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "line", [b"{}", b"[1]", b"3", b'{"step": "x"}', b'{"step": 1, "loss": null}', b'{"step": 1, "loss": [1]}', b"\xff"]
+    "line",
+    [
+        b"{}",
+        b"[1]",
+        b"3",
+        b'{"step": "x"}',
+        b'{"step": 1, "loss": null}',
+        b'{"step": 1, "loss": [1]}',
+        b"\xff",
+        b'{"step": 1e999}',
+        b"[" * 100_000,
+    ],
 )
 def test_a_damaged_line_is_named(folder, line):
     MetricsFile(folder).append(1, {"loss": 2.0})

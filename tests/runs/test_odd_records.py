@@ -6,8 +6,9 @@ import json
 import pytest
 
 from gelora.cli import main
+from gelora.errors import StoreError
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import delete_run, list_runs
+from gelora.runs import delete_run, examples, geometry, list_runs, provenance
 from gelora.runs.process import queue
 from gelora.runs.records.record_file import Launch, ProcessExit, StopRequest
 from gelora.runs.records.state import RunState, create_folder, write_state
@@ -80,6 +81,32 @@ def test_a_file_of_other_content_is_one_row_that_says_so(good, odd, name):
         if name in ("state.json", "launch.json"):
             assert (state.status, state.reason.startswith("damaged: ")) == ("failed", True), content[:20]
         write_state(odd, RunState(status="running", step=3))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"dimensions": [1.0]}, {"intervals": [[1.0], [1.0, 2.0]]}, {"intervals": ["", None]}, {"layer_names": [1, 2]}, {"wanted": [1]},
+     {"dimensions": ["x", None]}, {"step": "x"}, {"estimator": ["twonn"]}, {"note": {}}],
+    ids=str,
+)  # fmt: skip
+def test_a_line_of_geometry_that_is_no_measurement_is_left_out(good, changes):
+    line = {"step": 3, "estimator": "twonn", "layer_names": ["a", "b"], "dimensions": [1.0, None], "intervals": [[0.5, 1.5], None]}
+    (good / "geometry.jsonl").write_text(
+        "\n".join(json.dumps(found) for found in (line, line | {"step": 4} | changes)) + "\n" + "[" * 100_000
+    )
+    assert [found.step for found in geometry(good.name)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "content"),
+    [(examples, "examples.json", {"step": 1, "rows": [{"given": 1}]}), (examples, "examples.json", {"rows": 3}),
+     (provenance, "provenance.json", {"command": [1]}), (provenance, "provenance.json", {"torch": "\ud800"})],
+    ids=str,
+)  # fmt: skip
+def test_what_else_is_read_of_a_run_is_checked(good, read, name, content):
+    (good / name).write_text(json.dumps(content))
+    with pytest.raises(StoreError, match=f"{name} is damaged"):
+        read(good.name)
 
 
 def test_the_command_line_lists_the_others(good, odd, capsys):

@@ -200,7 +200,8 @@ def test_another_encoding_is_asked_for_by_name_and_never_guessed(table_of, encod
 def test_a_byte_order_mark_says_the_encoding(table_of):
     assert table_of(lines("\t").encode("utf-16")).columns["text"] == TEXTS
     assert table_of(lines(",").encode("utf-8-sig"), encoding="utf-8").columns["text"] == TEXTS
-    assert "is unknown; choose one such as utf-8" in refused(table_of, lines(","), encoding="klingon")
+    for encoding in ("klingon", "idna", "undefined", "zlib"):
+        assert "is unknown; choose one such as utf-8" in refused(table_of, lines(","), encoding=encoding)
     assert "has no choice of encoding" not in refused(table_of, b"text\xff", encoding="utf-8")
 
 

@@ -4,7 +4,6 @@ Does not depend on files or a model.
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -179,6 +178,9 @@ def _pruned(masks: Mapping[str, list[bool]]) -> dict[str, int]:
     return {re.sub(r"\.lora_E(\..*)?$", "", name): sum(mask) for name, mask in masks.items()}
 
 
+_MOST = 1e300  # what floats can still be multiplied by
+
+
 def _is_bool(given: Any) -> bool:
     return isinstance(given, bool)
 
@@ -186,7 +188,7 @@ def _is_bool(given: Any) -> bool:
 def _is_task(given: Any) -> bool:
     from peft import TaskType
 
-    return given is None or given in {kind.value for kind in TaskType}
+    return given is None or given in [kind.value for kind in TaskType]
 
 
 def _is_tokens(given: Any) -> bool:
@@ -199,7 +201,7 @@ def _is_int(given: Any) -> bool:
 
 
 def _is_number(given: Any) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+    return isinstance(given, int | float) and not isinstance(given, bool) and abs(given) < _MOST
 
 
 def _is_dict_of(is_legal: Callable[[Any], bool]) -> Callable[[Any], bool]:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gelora.errors import StoreError
+from gelora.errors import InputError, StoreError
 from gelora.home import write_atomically
+from gelora.record_json import build_known
 from gelora.records import IdEstimate
 
 FILE = "geometry.jsonl"
@@ -48,12 +49,13 @@ class GeometryMeasurement:
         """The record that a line of the file, as JSON gives it, was written from; unknown keys are left out.
 
         Raises:
-            KeyError, TypeError, ValueError: the entry is not a measurement.
+            InputError: a field is missing or of another type, or there is not one dimension and interval a layer.
         """
-        known = {name: entry[name] for name in _FIELDS & entry.keys()}
-        known |= {"step": int(entry["step"])} | {name: tuple(entry[name]) for name in ("layer_names", "dimensions")}
-        intervals = tuple(None if ends is None else (ends[0], ends[1]) for ends in entry.get("intervals", ()))
-        return cls(**known | {"intervals": intervals})
+        found = build_known(cls, dict(entry))
+        n_layers, ends = len(found.layer_names), found.intervals
+        if len(found.dimensions) != n_layers or len(ends) not in (0, n_layers) or any(pair is not None and len(pair) != 2 for pair in ends):
+            raise InputError(f"A measurement of {n_layers} layers needs a dimension and an interval, or null, for each.")
+        return found
 
     @property
     def estimates(self) -> list[IdEstimate]:
@@ -66,13 +68,10 @@ class GeometryMeasurement:
         ]
 
 
-_FIELDS = {f.name for f in dataclasses.fields(GeometryMeasurement)}
-
-
 def read_geometry(folder: Path) -> list[GeometryMeasurement]:
     """The measurements in a run's folder, in the order of their steps, one for each; [] when there is none.
 
-    A line that is cut short (the process was killed while it wrote) is left out.
+    A line that is cut short (the process was killed while it wrote), or is no measurement, is left out.
 
     Raises:
         StoreError: the file cannot be read.
@@ -87,7 +86,7 @@ def read_geometry(folder: Path) -> list[GeometryMeasurement]:
     for line in text.splitlines():
         try:
             measurement = GeometryMeasurement.of_entry(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, TypeError, RecursionError, InputError):
             continue
         found[measurement.step] = measurement
     return [found[step] for step in sorted(found)]

@@ -135,7 +135,7 @@ def read_history(folder: Path) -> dict[str, list[tuple[int, float]]]:
             for name, value in event.items():
                 if name not in _RESERVED:
                     found.setdefault(name, {})[step] = float(value)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise StoreError(f"{NAME} is damaged in line {number} ({error}); log.txt has the same values") from error
     return {name: sorted(values.items()) for name, values in sorted(found.items())}
 

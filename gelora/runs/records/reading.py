@@ -4,12 +4,33 @@ Does not depend on how the files are written.
 """
 
 import os
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from gelora.errors import StoreError
+from gelora.record_json import Record
 from gelora.runs.records.geometry_log import GeometryMeasurement, read_geometry
 from gelora.runs.records.race_result import RaceResult, read_result
-from gelora.runs.records.record_file import read_json
+from gelora.runs.records.record_file import read_json, read_record
 from gelora.runs.records.state import run_folder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Example(Record):
+    """A row of examples.json."""
+
+    given: str
+    truth: str
+    prediction: str
+    right: bool | None = None
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """examples.json."""
+
+    step: int
+    rows: tuple[_Example, ...]
 
 
 def examples(run_id: str) -> dict[str, Any] | None:
@@ -19,7 +40,8 @@ def examples(run_id: str) -> dict[str, Any] | None:
         RunError: no run has this id.
         StoreError: the file is damaged.
     """
-    return read_json(run_folder(run_id) / "examples.json")
+    found = read_record(run_folder(run_id) / "examples.json", _Examples)
+    return asdict(found) if found is not None else None
 
 
 def provenance(run_id: str) -> dict[str, Any]:
@@ -29,7 +51,11 @@ def provenance(run_id: str) -> dict[str, Any]:
         RunError: no run has this id.
         StoreError: the file is damaged.
     """
-    return read_json(run_folder(run_id) / "provenance.json") or {}
+    found = read_json(run_folder(run_id) / "provenance.json") or {}
+    words = found.get("command") or ""
+    if not isinstance(words, str) and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
+        raise StoreError("provenance.json is damaged (its command is no text)")
+    return found
 
 
 def race_result(run_id: str) -> RaceResult | None:

@@ -64,6 +64,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     try:
         data = json.loads(path.read_bytes(), parse_constant=no_constant)
+        json.dumps(data, ensure_ascii=False).encode()  # a lone surrogate could be neither shown nor written
     except FileNotFoundError:
         return None
     except RecursionError as error:
@@ -104,8 +105,6 @@ def _checked(name: str, value: Any) -> Any:
     """The value; numbers within it are finite, and a time has its zone."""
     if isinstance(value, dict):
         return {key: _checked(f"{name}.{key}", item) for key, item in value.items()}
-    if isinstance(value, str):
-        value.encode()  # a lone surrogate could be neither shown nor written
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is not finite")
     if name.endswith("_at") and isinstance(value, str):
