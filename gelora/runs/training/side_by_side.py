@@ -4,9 +4,11 @@ One pass through the frozen model serves all arms; each has its own ranks, modul
 state. Dropout is off. Works on a spec and plans; does not depend on processes or on where results go.
 """
 
+import contextlib
 import copy
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import nested_concat
 
 from gelora.records import RankPlan, RunSpec
+from gelora.runs.training.compiled import compiled_blocks
 from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
 from gelora.runs.training.graphs import StepGraphs, widened
 from gelora.runs.training.loop import warmup_steps
@@ -28,6 +31,7 @@ from gelora.tasks import IGNORED, Task
 
 _BETAS, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-8, 1.0  # the Trainer's
 OF_TOKENS = ("causal-lm", "instruction")
+_STEPS_WORTH_COMPILING = 300  # compiling takes as long as 100 to 200 of a race's steps on a GPU
 _EVALUATED_ROWS = 256  # rows of all arms in one pass of an evaluation
 
 
@@ -59,39 +63,45 @@ def train_side_by_side(
         n_steps: of the whole training.
         seen: told step and losses [n_arms] after every step; True ends the training there.
         bf16: matrix products in bfloat16, frozen weights held in it.
-        say: gets a sentence where steps are replayed as CUDA graphs, or cannot be.
+        say: gets a sentence where steps are replayed as CUDA graphs, or cannot be, and where blocks cannot be compiled.
         begin: may put values and optimizer state of a checkpoint in place; returns the steps that were taken before.
     """
     stack = stack_arms(task.model, arms)
     if bf16:
         hold_frozen_in_bfloat16(task.model)
     optimizer = ArmsAdamW(stack, learning_rates, spec.training.weight_decay)
-    first, warmup = begin(stack, optimizer), warmup_steps(spec.training, n_steps)
+    n_before, warmup = begin(stack, optimizer), warmup_steps(spec.training, n_steps)
     task.model.eval()  # no dropout: arms would differ by its draws
     device, losses = stack.values.device, torch.zeros(len(arms), device=stack.values.device)
+    on_gpu = device.type == "cuda"
+    is_long = on_gpu and n_steps >= _STEPS_WORTH_COMPILING
+    losses_of = torch.compile(_losses) if is_long else _losses
 
     def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            outputs = task.model(**_for_all(batch, len(arms)))
-        losses.copy_(_losses(task, outputs.logits.detach(), batch["labels"], len(arms)))
-        loss: torch.Tensor = outputs.loss * len(arms)  # a mean over all rows, of which every arm has as many
-        return loss
+            logits = task.model(**_for_all(batch, len(arms))).logits
+        found = losses_of(task.kind, logits, batch["labels"], len(arms))
+        losses.copy_(found.detach())
+        return found.sum()
 
     def as_usual(batch: dict[str, torch.Tensor]) -> torch.Tensor:
         loss = loss_of(batch)
         loss.backward()
         return loss.detach()
 
-    graphs = StepGraphs(lambda: stack.parameters, loss_of, say) if device.type == "cuda" and not task.without_padding else None
-    for step, batch in enumerate(_batches(task, spec, range(first, n_steps), device, graphs is not None), first):
-        if graphs is None:
-            as_usual(batch)
-        else:
-            graphs.step(batch, None, functools.partial(as_usual, batch))
-        stack.gather_gradients()
-        optimizer.step(_share_of_rate(step, warmup, n_steps))
-        if seen(step + 1, losses.clone()):
-            break
+    graphs = StepGraphs(lambda: stack.parameters, loss_of, say) if on_gpu and not task.without_padding else None
+    batches = _batches(task, spec, range(n_before, n_steps), device, graphs is not None)
+    first = next(batches)
+    with compiled_blocks(task.model, functools.partial(as_usual, first), say) if is_long else contextlib.nullcontext():
+        for step, batch in enumerate(itertools.chain([first], batches), n_before):
+            if graphs is None:
+                as_usual(batch)
+            else:
+                graphs.step(batch, None, functools.partial(as_usual, batch))
+            stack.gather_gradients()
+            optimizer.step(_share_of_rate(step, warmup, n_steps))
+            if seen(step + 1, losses.clone()):
+                break
     return stack
 
 
@@ -133,14 +143,18 @@ def _batches(task: Task, spec: RunSpec, steps: range, device: torch.device, in_f
     size, lengths = spec.training.batch_size, [len(row["input_ids"]) for row in task.train]
     order = GroupedByLength(lengths, size, spec.seed, lambda: 0)
     collate = widened(task.collate, task.tokenizer.pad_token_id, max(lengths)) if in_few_shapes else task.collate
+    is_padded = min(lengths) < max(lengths)
     for step in steps:
         epoch, within = divmod(step, order.steps_per_epoch)
         rows = order.order(epoch)[within * size : (within + 1) * size]
-        yield {name: tensor.to(device) for name, tensor in collate([task.train[i] for i in rows]).items()}
+        batch = collate([task.train[i] for i in rows])
+        if not is_padded:
+            del batch["attention_mask"]  # a mask that hides nothing costs the faster kernels of attention
+        yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _for_all(batch: dict[str, torch.Tensor], n_arms: int) -> dict[str, torch.Tensor]:
-    return {name: tensor.repeat(n_arms, *[1] * (tensor.dim() - 1)) for name, tensor in batch.items()}
+    return {name: tensor.repeat(n_arms, *[1] * (tensor.dim() - 1)) for name, tensor in batch.items() if name != "labels"}
 
 
 def _share_of_rate(step: int, warmup: int, n_steps: int) -> float:
@@ -148,18 +162,15 @@ def _share_of_rate(step: int, warmup: int, n_steps: int) -> float:
     return step / warmup if step < warmup else max(0.0, (n_steps - step) / max(1, n_steps - warmup))
 
 
-def _losses(task: Task, logits: torch.Tensor, labels: torch.Tensor, n_arms: int) -> torch.Tensor:
-    """The mean loss of each arm's rows, [n_arms]; one arm at a time, so that no second copy of all logits is made in float32."""
-    found = []
-    for arm in logits.view(n_arms, -1, *logits.shape[1:]):
-        if task.kind == "regression":
-            found.append(((arm.float().squeeze(-1) - labels) ** 2).mean())
-        elif task.kind in OF_TOKENS:
-            scores, truth = arm[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten()
-            found.append(nn.functional.cross_entropy(scores, truth, ignore_index=IGNORED))
-        else:
-            found.append(nn.functional.cross_entropy(arm.float(), labels))
-    return torch.stack(found)
+def _losses(kind: str, logits: torch.Tensor, labels: torch.Tensor, n_arms: int) -> torch.Tensor:
+    """The mean loss of each arm's rows, [n_arms]."""
+    if kind == "regression":
+        return ((logits.float().view(n_arms, -1) - labels) ** 2).mean(dim=1)
+    if kind in OF_TOKENS:
+        labels = nn.functional.pad(labels[:, 1:], (0, 1), value=IGNORED)  # what each token is to be followed by
+    truth = labels.flatten().repeat(n_arms)
+    each = nn.functional.cross_entropy(logits.reshape(len(truth), -1).float(), truth, ignore_index=IGNORED, reduction="none")
+    return each.view(n_arms, -1).sum(dim=1) / (labels != IGNORED).sum()
 
 
 @torch.no_grad()

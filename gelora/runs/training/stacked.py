@@ -15,6 +15,7 @@ from torch import nn
 from gelora.errors import ModelError
 
 _ADAPTER = "default"
+_RANKS_A_TILE = 8  # on a GPU: its matrix units take that many values of 16 bits at once
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,9 @@ class StackedLora(nn.Module):
         is_shared = x.shape[0] == 1 and self.n_arms > 1  # the same for all rows: relative positions
         rows = x.expand(self.n_arms, *x.shape[1:]) if is_shared else x
         flat = rows.reshape(self.n_arms, -1, x.shape[-1])
-        update = torch.bmm(torch.bmm(flat, self.a), self.b) * self._scaling
-        result = result + update.view(*rows.shape[:-1], result.shape[-1])
+        result = result.expand(*rows.shape[:-1], -1)
+        by_arm = result.reshape(self.n_arms, -1, result.shape[-1])
+        result = torch.baddbmm(by_arm, torch.bmm(flat, self.a), self.b * self._scaling).view(result.shape)
         if is_shared:
             result.by_arm = True  # type: ignore[attr-defined]
         return result
@@ -175,6 +177,8 @@ def _adapt(model: nn.Module, name: str, arms: Sequence[ArmWeights], stack: Stack
     base = model.get_submodule(name)
     there = [arm.factors[name] for arm in arms if name in arm.factors]
     r_max = max(a.shape[0] for a, _, _ in there)
+    if next(base.parameters()).device.type == "cuda":
+        r_max += -r_max % _RANKS_A_TILE
     n_in, n_out = there[0][0].shape[1], there[0][1].shape[0]
     a, b = torch.zeros(len(arms), n_in, r_max), torch.zeros(len(arms), r_max, n_out)
     scalings = [0.0] * len(arms)
