@@ -1,9 +1,10 @@
 """Arms side by side against one after another by our own loop: `python -m benchmarks.race [--arms 8] [--steps 40] [--json FILE]`.
 
 Correctness first, in float32 on the processor: after 20 steps two arms of other ranks and rates end within 1e-5 of their lone
-runs. Then throughput, both as a person would run them (bfloat16 and recorded steps on a GPU): arm-steps a second of the race,
-after its first quarter, against steps a second of the loop alone, after its first quarter. `--shape smollm2` takes a Llama
-of SmolLM2-135M's shape with random weights in place of the model, on made-up sentences, for language modelling.
+runs (under `--shape` on two blocks of it). Then throughput, both as a person would run them (bfloat16 and recorded steps on a
+GPU, compiled blocks in a long race): arm-steps a second of the race, after its first quarter, against steps a second of the
+loop alone, after its first quarter. `--shape` takes a model of a known shape with random weights, on made-up sentences: `smollm2`
+a Llama as SmolLM2-135M, for language modelling; `minilm` a BERT as all-MiniLM-L6-v2, for classification.
 """
 
 import argparse
@@ -29,6 +30,16 @@ from gelora.sources import model_structure
 from gelora.tasks import build_task
 
 _RANKS, _RATES, _TOLERANCE = (1, 2, 4, 8), (5e-4, 1e-3), 1e-5
+_SHAPES: dict[str, dict[str, Any]] = {
+    "smollm2": {
+        "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "tie_word_embeddings": True, "max_position_embeddings": 2048,
+    },
+    "minilm": {
+        "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "intermediate_size": 1536, "num_hidden_layers": 6,
+        "num_attention_heads": 12, "max_position_embeddings": 512,
+    },
+}  # fmt: skip
 _WORDS = [
     "return",
     "the",
@@ -86,7 +97,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--model", default="all-MiniLM-L6-v2")
-    parser.add_argument("--shape", choices=("smollm2",))
+    parser.add_argument("--shape", choices=tuple(_SHAPES))
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -97,20 +108,22 @@ def main() -> None:
 
 def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """One row a number of arms, the check first."""
-    model = _smollm2(folder / "model") if options.shape else options.model
-    n_texts = options.steps * options.batch_size * (6 if options.shape else 1)  # six of them make a block of 64 tokens
+    model = _made(options.shape, folder / "model") if options.shape else options.model
+    checked = _made(options.shape, folder / "checked", num_hidden_layers=2, vocab_size=4096) if options.shape else model
+    is_decoder = options.shape == "smollm2"
+    n_texts = options.steps * options.batch_size * (6 if is_decoder else 1)  # six of them make a block of 64 tokens
     rng, rows = random.Random(0), folder / "rows.jsonl"
     texts = (" ".join(rng.choice(_WORDS) for _ in range(rng.randint(6, 14))) + f" {i}" for i in range(n_texts + 100))
     rows.write_text("".join(json.dumps({"text": text, "label": i % 2}) + "\n" for i, text in enumerate(texts)))
-    kind = "causal-lm" if options.shape else "classification"
+    kind = "causal-lm" if is_decoder else "classification"
     config = TrainingConfig(
         task=kind, n_train=n_texts, n_eval=32, epochs=1.0, batch_size=options.batch_size, max_length=64,
         device=options.device, probe_size=0, log_every=1000, eval_every=100_000,
     )  # fmt: skip
-    spec = RunSpec(
-        model, DataChoice(str(rows), label_column="" if options.shape else None), uniform_ranks(model_structure(model), 2), config
-    )
-    found = [check(spec, folder)]
+    spec = RunSpec(model, DataChoice(str(rows), label_column="" if is_decoder else None), uniform_ranks(model_structure(model), 2), config)
+    of_check = dataclasses.replace(spec, model=checked, plan=uniform_ranks(model_structure(checked), 2))
+    found = [check(of_check, folder)]
+    print(found[0], flush=True)
     alone, device = _alone(spec, folder), resolve_device(spec.training.device)
     for n_arms in map(int, options.arms.split(",")):
         together = _together(spec, n_arms)
@@ -189,19 +202,16 @@ def _together(spec: RunSpec, n_arms: int) -> float:
     return clock.rate()
 
 
-def _smollm2(folder: Path) -> str:
-    """A Llama of SmolLM2-135M's shape, its weights drawn at random, with a tokenizer of words."""
+def _made(shape: str, folder: Path, **smaller: int) -> str:
+    """A model of a known shape, or with fewer blocks, its weights drawn at random, with a tokenizer of words."""
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     words = ["<unk>", "<s>", "</s>", "<pad>", *_WORDS, *map(str, range(4000))]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    config = LlamaConfig(
-        vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
-        tie_word_embeddings=True, max_position_embeddings=2048, bos_token_id=1, eos_token_id=2, pad_token_id=3,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
+    config = AutoConfig.for_model(**_SHAPES[shape] | smaller, bos_token_id=1, eos_token_id=2, pad_token_id=3)
+    (AutoModelForCausalLM if config.model_type == "llama" else AutoModel).from_config(config).save_pretrained(folder)
     special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
     return str(folder)
