@@ -30,6 +30,7 @@ from gelora.sources import model_structure
 from gelora.tasks import build_task
 
 _RANKS, _RATES, _TOLERANCE = (1, 2, 4, 8), (5e-4, 1e-3), 1e-5
+_SAFE_RATE = 1e-5  # random weights in bfloat16 diverge at the usual ones
 _SHAPES: dict[str, dict[str, Any]] = {
     "smollm2": {
         "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
@@ -118,7 +119,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     kind = "causal-lm" if is_decoder else "classification"
     config = TrainingConfig(
         task=kind, n_train=n_texts, n_eval=32, epochs=1.0, batch_size=options.batch_size, max_length=64,
-        device=options.device, probe_size=0, log_every=1000, eval_every=100_000,
+        device=options.device, learning_rate=_SAFE_RATE, probe_size=0, log_every=1000, eval_every=100_000,
     )  # fmt: skip
     spec = RunSpec(model, DataChoice(str(rows), label_column="" if is_decoder else None), uniform_ranks(model_structure(model), 2), config)
     of_check = dataclasses.replace(spec, model=checked, plan=uniform_ranks(model_structure(checked), 2))
@@ -196,9 +197,7 @@ def _together(spec: RunSpec, n_arms: int) -> float:
         torch.cuda.reset_peak_memory_stats()
     clock = Clock(device)
     arms = [weights[i % len(weights)] for i in range(n_arms)]
-    train_side_by_side(
-        task, arms, [_RATES[i % 2] for i in range(n_arms)], spec, n_steps, clock.tick, runs_in_bfloat16(spec.training, device)
-    )
+    train_side_by_side(task, arms, [_SAFE_RATE] * n_arms, spec, n_steps, clock.tick, runs_in_bfloat16(spec.training, device))
     return clock.rate()
 
 
