@@ -22,9 +22,12 @@ import torch
 from benchmarks import record
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig, resolve_device
+from gelora.runs.training.compiled import compiled_blocks
+from gelora.runs.training.graphs import StepGraphs
 from gelora.runs.training.loop import runs_in_bfloat16, total_steps, train
 from gelora.runs.training.methods import apply_method
-from gelora.runs.training.side_by_side import beginning, train_side_by_side
+from gelora.runs.training.precision import hold_frozen_in_bfloat16
+from gelora.runs.training.side_by_side import beginning, mean_losses, train_side_by_side
 from gelora.runs.training.stacked import StackedLora, arm_weights
 from gelora.sources import model_structure
 from gelora.tasks import build_task
@@ -133,6 +136,8 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
                 "case": f"{n_arms} arms, {options.shape or model}, {kind}, {device}",
                 "ours": round(together * n_arms, 2), "peer": round(alone, 2), "peer_name": "our own loop, one arm after another",
                 "ratio": round(together * n_arms / alone, 2), "unit": "arm-steps/s",
+                "floor": _bare(spec, n_arms) if device == "cuda" else None,
+                "floor_name": "the frozen model alone on as many rows: forward pass and backward to its embeddings, compiled, replayed",
                 "peak_memory_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None,
             }
         )  # fmt: skip
@@ -199,6 +204,36 @@ def _together(spec: RunSpec, n_arms: int) -> float:
     arms = [weights[i % len(weights)] for i in range(n_arms)]
     train_side_by_side(task, arms, [_SAFE_RATE] * n_arms, spec, n_steps, clock.tick, runs_in_bfloat16(spec.training, device))
     return clock.rate()
+
+
+def _bare(spec: RunSpec, n_arms: int) -> float:
+    """Arm-steps a second if adapters, their optimizer and the data cost nothing."""
+    task = build_task(spec)
+    model = task.model.to("cuda").eval().requires_grad_(False)
+    hold_frozen_in_bfloat16(model)
+    size = n_arms * spec.training.batch_size
+    batch = {name: tensor.to("cuda") for name, tensor in task.collate([task.train[i % len(task.train)] for i in range(size)]).items()}
+    embedded = torch.nn.Parameter(model.get_input_embeddings()(batch["input_ids"]))
+
+    def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
+        with torch.autocast("cuda", torch.bfloat16):
+            logits = model(inputs_embeds=embedded).logits
+        loss: torch.Tensor = losses_of(task.kind, logits, batch["labels"], 1).sum()
+        return loss
+
+    def as_usual() -> torch.Tensor:
+        loss = loss_of(batch)
+        loss.backward()
+        return loss.detach()
+
+    losses_of = torch.compile(mean_losses)
+    graphs, clock = StepGraphs(lambda: [embedded], loss_of, print), Clock("cuda")
+    with compiled_blocks(model, as_usual, print):
+        for _ in range(40):
+            graphs.step(batch, None, as_usual)
+            embedded.grad = None
+            clock.tick()
+    return round(clock.rate() * n_arms, 2)
 
 
 def _made(shape: str, folder: Path, **smaller: int) -> str:

@@ -75,7 +75,7 @@ def train_side_by_side(
     device, losses = stack.values.device, torch.zeros(len(arms), device=stack.values.device)
     on_gpu = device.type == "cuda"
     is_long = on_gpu and n_steps >= _STEPS_WORTH_COMPILING
-    losses_of = torch.compile(_losses) if is_long else _losses
+    losses_of = torch.compile(mean_losses) if is_long else mean_losses
 
     def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -162,8 +162,8 @@ def _share_of_rate(step: int, warmup: int, n_steps: int) -> float:
     return step / warmup if step < warmup else max(0.0, (n_steps - step) / max(1, n_steps - warmup))
 
 
-def _losses(kind: str, logits: torch.Tensor, labels: torch.Tensor, n_arms: int) -> torch.Tensor:
-    """The mean loss of each arm's rows, [n_arms]."""
+def mean_losses(kind: str, logits: torch.Tensor, labels: torch.Tensor, n_arms: int) -> torch.Tensor:
+    """The mean loss of each arm's rows, [n_arms]; logits [n_arms * n_rows, ...], labels of one arm's rows."""
     if kind == "regression":
         return ((logits.float().view(n_arms, -1) - labels) ** 2).mean(dim=1)
     if kind in OF_TOKENS:
