@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch._dynamo
 from torch import nn
 
 from gelora.errors import ModelError
 from gelora.sources import find_blocks
+
+_VARIANTS = 64  # of a block: with and without a mask, at other widths, where ranks are laid out otherwise
 
 
 @contextmanager
@@ -29,6 +32,7 @@ def compiled_blocks(model: nn.Module, trial: Callable[[], object], say: Callable
     for block in blocks:
         block.compile()
     try:
+        torch._dynamo.config.recompile_limit = max(_VARIANTS, torch._dynamo.config.recompile_limit)
         try:
             trial()
         except torch.OutOfMemoryError:

@@ -190,7 +190,7 @@ def held_out_answers(task: Task, n_arms: int, bf16: bool = False, model: nn.Modu
     for places in chosen:
         batch = {name: tensor.to(device) for name, tensor in task.collate([task.held_out[i] for i in places]).items()}
         labels = batch.pop("labels")
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = model(**_for_all(batch, n_arms)).logits
         for i, arm in enumerate(logits.view(n_arms, -1, *logits.shape[1:])):
             answer = task.reduce(arm, labels).cpu().numpy()
