@@ -122,7 +122,6 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--set-rank", metavar="NAME=R", action="append", default=[], help="a block number or a module's name, and its rank; may be repeated"
     )
-    plan.add_argument("--adapter", metavar="PATH", help="take the ranks of a LoRA adapter: its folder, adapter_config.json or weights")
     plan.add_argument("--n-labels", type=int, help="count the head of a classifier of so many labels (1 for regression)")
     plan.add_argument("--batch-size", type=int, default=16, help="for the memory of a training step (default 16)")
     plan.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), default="float32", help="of the weights in training")
@@ -230,6 +229,11 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--estimator", default="twonn")
     parser.add_argument(
         "--target-modules", default="attention", help="attention, attention-qv, mlp, all-linear, experts, names; several with commas"
+    )
+    parser.add_argument(
+        "--adapter",
+        metavar="PATH",
+        help="of look-back: a trained adapter, its folder or a run's id; of plan without a strategy: take an adapter's ranks as they are",
     )
     parser.add_argument("--random-seed", type=int, default=0, help="of the strategy random (default 0)")
     parser.add_argument("--again", action="store_true", help=_AGAIN)

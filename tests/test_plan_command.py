@@ -59,7 +59,8 @@ def test_all_strategies_at_one_budget_one_row_each(bench, capsys):
     _, model, data, profile = bench
     rows = planned(capsys, "--profile", profile, "--model", model, "--dataset", data, "--strategy", "all", "--match", "uniform:2")
     assert [row["strategy"] for row in rows] == list(STRATEGIES)
-    for row in rows:
+    assert rows[-1]["strategy"] == "look-back" and "--adapter" in rows[-1]["reason"]
+    for row in rows[:-1]:
         assert row["reason"] is None and row["n_adapter_params"] == row["target_params"] == 2 * N_BLOCKS * UNIT and row["shortfall"] == 0
         plan = RankPlan.from_json(json.dumps(row["plan"]))
         assert plan.n_adapter_params == row["n_adapter_params"] and plan.strategy == row["strategy"]
@@ -71,7 +72,8 @@ def test_what_one_strategy_lacks_is_its_reason_and_takes_nothing_from_the_others
     plain.write_text("".join(json.dumps({"text": f"a plain text without a label, number {i}"}) + "\n" for i in range(40)))
     rows = planned(capsys, "--profile", profile, "--model", model, "--dataset", str(plain), "--strategy", "all", "--offset", "2")
     lacking = {row["strategy"]: row["reason"] for row in rows if row["plan"] is None}
-    assert set(lacking) == {"gradient", "fisher"} and all("label" in reason for reason in lacking.values())
+    assert set(lacking) == {"gradient", "fisher", "look-back"} and "adapter" in lacking.pop("look-back")
+    assert all("label" in reason for reason in lacking.values())
     assert len(rows) == len(STRATEGIES)
 
 

@@ -53,6 +53,7 @@ STRATEGY_COLOURS = {
     "fisher": "#D6337C",
     "eva": "#8A5CF0",
     "weight-spectrum": "#A8780A",
+    "look-back": "#0E7C86",
 }
 OFFSET_COLOUR, RISE_COLOUR, REFERENCE_COLOUR, GRID = "#8b95a3", "#E69F00", "#7f7f7f", "rgba(128,128,128,0.22)"
 PAIR = ("#3B7DD8", "#C2571A")  # two series that no estimator's or strategy's colour stands for

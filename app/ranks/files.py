@@ -9,18 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app import state
 from app.ranks.tables import module_rows
-from app.shared import components, measuring, planning, shell
+from app.shared import components, measuring, module_scores, planning, shell
 from app.shared.cache import measurements, store
+from app.shared.run_reading import short_name
 from gelora.errors import GeloraError, InputError
 from gelora.home import local_path
 from gelora.measurements import MeasurementSpec, ResultStore
-from gelora.ranks import export_lora_config, plan_from_adapter
-from gelora.records import IdProfile, RankPlan
+from gelora.ranks import UpdateSpectrum, export_lora_config, look_back_scores, plan_from_adapter
+from gelora.records import METHODS_WITH_PLAN, IdProfile, ModuleScores, RankPlan
+from gelora.runs import list_runs
 from gelora.sources import decoded, kind_of, unpacked
 
 KINDS = ["json", "gz", "safetensors", "bin"]
@@ -125,6 +128,7 @@ def import_section(plan: RankPlan) -> None:
         _uploader("page")
         path = st.text_input("Or a LoRA adapter's folder on this machine", key="adapter_path", persist_state="session")
         st.button("Read it", key="read_adapter", disabled=not path, on_click=_read_folder, args=(path,))
+        _finished_runs(plan.model_id)
         _said()
         beside = plan_beside(plan)
         if beside is None:
@@ -140,9 +144,41 @@ def import_section(plan: RankPlan) -> None:
             st.caption(f"In all PEFT trains {other.n_trained_params:,} parameters of it.")
         for block, note in other.block_notes.items():
             st.caption(f"{f'Block {block}' if block else 'The whole'}: {note}")
+        used = module_scores.look_back_of(other.digest())
+        if used is not None:
+            _used(used, plan)
         with st.container(horizontal=True):
             st.button("Use its ranks as edits", key="take_ranks", on_click=_take_ranks, args=(plan, other))
             st.button("Remove", key="leave_beside", on_click=_set, args=("beside", ""))
+
+
+def _finished_runs(model_id: str) -> None:
+    """The adapters that runs of this model have left."""
+    runs = {
+        run.id: run
+        for run in list_runs()
+        if run.state.status == "finished" and run.spec and run.spec.model == model_id and run.method in METHODS_WITH_PLAN
+    }
+    if runs:
+        chosen = st.selectbox("Or the adapter of a finished run", list(runs), format_func=lambda run_id: short_name(runs[run_id]))
+        st.button("Read the run's adapter", key="read_run", on_click=_read_folder, args=(str(runs[chosen].folder / "adapter"),))
+
+
+def _used(scores: ModuleScores, plan: RankPlan) -> None:
+    """What training used of an imported adapter, beside the ranks on the page."""
+    modules = {module.name: module for module in _structure().modules}
+    rows = []
+    for name, shares in scores.components.items():
+        found = UpdateSpectrum(name, len(shares), modules[name].in_features, modules[name].out_features, 1.0, np.sqrt(shares))
+        rows.append(
+            {"module": name, "r": found.r, "effective rank": found.effective_rank, "stable rank": found.stable_rank,
+             "rank of 99% energy": found.energy_rank(), "above noise": found.n_above_noise, "rank on this page": plan.ranks.get(name)}
+        )  # fmt: skip
+    numbers = {name: st.column_config.NumberColumn(format="%.2f") for name in ("effective rank", "stable rank")}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)
+    st.caption(
+        "What training used of each module, beside the rank that this page gives it; the strategy Look-back has ranks of it at this budget."
+    )
 
 
 def _uploader(where: str) -> None:
@@ -174,7 +210,7 @@ def _uploaded(key: str) -> None:
 
 def _read_folder(path: str) -> None:
     try:
-        st.session_state["_upload_said"] = (True, _compare_with(plan_from_adapter(local_path(path), _structure())))
+        st.session_state["_upload_said"] = (True, _take_adapter(local_path(path)))
     except GeloraError as error:
         st.session_state["_upload_said"] = (False, str(error))
 
@@ -206,7 +242,19 @@ def _take_in(files: Mapping[str, bytes]) -> str:
     with tempfile.TemporaryDirectory(prefix="gelora-adapter-") as folder:
         for name, content in files.items():
             (Path(folder) / Path(name).name).write_bytes(content)
-        return _compare_with(plan_from_adapter(folder, _structure()))
+        return _take_adapter(Path(folder))
+
+
+def _take_adapter(path: Path) -> str:
+    """The ranks of an adapter, and where it has weights, what of them training used."""
+    structure = _structure()
+    plan = plan_from_adapter(path, structure)
+    said = _compare_with(plan)
+    try:
+        module_scores.keep_look_back(plan.digest(), look_back_scores(path, structure))
+    except GeloraError as error:  # a config alone has ranks too
+        return f"{said} What training used of them is not read: {error}"
+    return f"{said} What training used of them is the strategy Look-back."
 
 
 def _structure():  # type: ignore[no-untyped-def]

@@ -33,6 +33,20 @@ def scores_of(wanted: ScoresSpec, strategy: str) -> ModuleScores | None:
     return _scores().find(_key(wanted, strategy))
 
 
+def look_back_of(plan_digest: str) -> ModuleScores | None:
+    """What the trained adapter used whose ranks were imported as the plan of that digest, or None."""
+    return _scores().find(_look_back_key(plan_digest)) if plan_digest else None
+
+
+def keep_look_back(plan_digest: str, scores: ModuleScores) -> None:
+    """Keep what an imported adapter used, so that a link to its plan has it too."""
+    _scores().add(_look_back_key(plan_digest), scores)
+
+
+def _look_back_key(plan_digest: str) -> str:
+    return key_of(SCORE_DEFINITIONS["look-back"], "look-back", plan_digest)
+
+
 def missing(wanted: ScoresSpec) -> list[str]:
     """The strategies whose scores are not measured."""
     return [strategy for strategy in SCORE_STRATEGIES if scores_of(wanted, strategy) is None]

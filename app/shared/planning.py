@@ -94,9 +94,17 @@ def strategy_plan(strategy: str, rule: RankPlan, profile: IdProfile | None) -> R
     Raises:
         InputError: it needs what is not measured, or cannot meet the budget.
     """
-    scores = scores_of(strategy, rule.target_modules) if STRATEGIES[strategy].needs == "scores" else None
-    if STRATEGIES[strategy].needs == "scores" and scores is None:
-        raise InputError(f"{STRATEGIES[strategy].label} needs scores of the matrices; measure them under Strategies.")
+    needs, label, scores = STRATEGIES[strategy].needs, STRATEGIES[strategy].label, None
+    if needs == "scores":
+        scores = scores_of(strategy, rule.target_modules)
+        if scores is None:
+            raise InputError(f"{label} needs scores of the matrices; measure them under Strategies.")
+    if needs == "adapter":
+        scores = module_scores.look_back_of(st.session_state["beside"])
+        if scores is None:
+            raise InputError(
+                f"{label} needs a trained adapter with its weights; import one, or that of a finished run, at the end of the page."
+            )
     return plan_at_budget(
         strategy,
         rule.n_adapter_params,

@@ -73,6 +73,8 @@ def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> s
         words += ["--match", chosen["match"]]
     else:
         words += ["--offset", str(chosen["offset"])]
+    if plan.strategy == "look-back":
+        words += ["--adapter", "ADAPTER_FOLDER"]
     if plan.strategy == "gelora":
         words += ["--estimator", str(plan.estimator), "--rounding", str(plan.rounding)]
         words += ["--scale", str(plan.scale)] if plan.scale != 1.0 else []

@@ -57,7 +57,18 @@ def drawn_sample(wanted: "MeasurementSpec", progress: Progress) -> Sample:
 
 def strategy_names() -> tuple[str, ...]:
     """What `gelora plan --strategy` takes; spelled here so that `gelora --help` loads no wing (a test holds it to STRATEGIES)."""
-    return ("gelora", "uniform", "depth-increasing", "depth-decreasing", "random", "gradient", "fisher", "eva", "weight-spectrum")
+    return (
+        "gelora",
+        "uniform",
+        "depth-increasing",
+        "depth-decreasing",
+        "random",
+        "gradient",
+        "fisher",
+        "eva",
+        "weight-spectrum",
+        "look-back",
+    )
 
 
 def names(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 import argparse
 from functools import cached_property
 
+from gelora.commands.adapters import adapter_folder
 from gelora.commands.options import data_choice, drawn_sample, measurement_spec
 from gelora.errors import InputError
 from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores, resolve_device
@@ -84,13 +85,21 @@ class PlanSources:
         self._options.dataset = BUNDLED_DATASET
         return data_choice(self._options)
 
-    def scores(self, strategy: str, target_modules: str) -> ModuleScores:
-        """The scores of the targeted matrices, measured now.
+    def scores(self, strategy: str, target_modules: str) -> ModuleScores | None:
+        """The scores of the targeted matrices: measured now, read from --adapter for look-back, None where there is no need of any.
 
         Raises:
-            GeloraError: model or data do not allow it.
+            GeloraError: model, data or adapter do not allow it.
         """
-        from gelora.ranks import module_scores
+        from gelora.ranks import STRATEGIES, look_back_scores, module_scores
+
+        needs = STRATEGIES[strategy].needs
+        if needs == "adapter":
+            if not self._options.adapter:
+                raise InputError(f"{strategy} needs an adapter trained at a high rank: --adapter, its folder or a run's id.")
+            return look_back_scores(adapter_folder(self._options.adapter), self.structure)
+        if needs != "scores":
+            return None
         from gelora.sources import select_modules
 
         progress = TerminalProgress()

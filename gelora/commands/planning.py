@@ -50,7 +50,7 @@ def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
     from gelora.sources import select_modules
 
     targets = options.target_modules
-    if options.adapter:
+    if options.adapter and options.strategy != "look-back":
         if options.match or (options.strategy, options.offset, options.scale, targets) != ("gelora", 1, 1.0, "attention"):
             raise InputError(
                 "--adapter takes the ranks as they are; --strategy, --offset, --scale, --match and --target-modules make new ones."
@@ -90,7 +90,7 @@ def at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, 
         sources.structure,
         options.target_modules,
         profile=sources.profile if needs == "profile" else None,
-        scores=sources.scores(strategy, options.target_modules) if needs == "scores" else None,
+        scores=sources.scores(strategy, options.target_modules),
         estimator=options.estimator,
         rounding=options.rounding,
         scale=options.scale,
@@ -102,8 +102,8 @@ def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:
     """One row a strategy, all at one budget: that of --match, or what the rule costs at the offset."""
     from gelora.ranks import STRATEGIES, same_ranks
 
-    if options.adapter or options.set_rank or options.lora_config or options.csv or options.budget_json:
-        raise InputError("--strategy all compares; --adapter, --set-rank, --lora-config, --csv and --budget-json are for one strategy.")
+    if options.set_rank or options.lora_config or options.csv or options.budget_json:
+        raise InputError("--strategy all compares; --set-rank, --lora-config, --csv and --budget-json are for one strategy.")
     budget = common_budget(options, sources)
     rows: list[dict[str, Any]] = []
     plans: dict[str, RankPlan] = {}

@@ -58,7 +58,9 @@ def _spec(options: argparse.Namespace) -> RunSpec:
 
 def _strategies(options: argparse.Namespace) -> list[str]:
     legal = strategy_names()
-    chosen = list(legal) if options.strategies == "all" else list(dict.fromkeys(names(options.strategies)))
+    chosen = list(dict.fromkeys(names(options.strategies)))
+    if options.strategies == "all":
+        chosen = [name for name in legal if name != "look-back" or options.adapter]
     for strategy in (*chosen, options.reference):
         check_choice("strategy", strategy, legal)
     if options.reference not in chosen:

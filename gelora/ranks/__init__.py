@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     )
     from gelora.ranks.peft.adapter_import import plan_from_adapter as plan_from_adapter
     from gelora.ranks.peft.initial_adapter import InitialAdapter as InitialAdapter
+    from gelora.ranks.peft.look_back import look_back_scores as look_back_scores
     from gelora.ranks.peft.lora import (
         INITS_OF_BASE as INITS_OF_BASE,
         apply_plan as apply_plan,
@@ -79,6 +80,7 @@ _LATE = {
         ),
         "peft.adapter_import": ("plan_from_adapter",),
         "peft.initial_adapter": ("InitialAdapter",),
+        "peft.look_back": ("look_back_scores",),
         "peft.lora": ("INITS_OF_BASE", "apply_plan", "dora_params", "export_lora_config", "to_lora_config"),
         "peft.resize": ("Resized", "resize_adapters"),
         "peft.trained_parts": (

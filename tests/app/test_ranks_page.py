@@ -106,7 +106,7 @@ def test_every_strategy_stands_at_the_same_budget_once_the_matrices_are_scored(r
     app.run()
     assert not app.exception and not app.error
     unspent = rows_of(app, "unspent")
-    assert set(unspent) == {strategy.label for strategy in STRATEGIES.values()}
+    assert set(unspent) == {strategy.label for strategy in STRATEGIES.values()} - {"Look-back"}  # which needs an adapter
     assert all(0 <= left < UNIT for name, left in unspent.items() if name != "Uniform")
     app.selectbox(key="strategy").set_value("gradient").run()
     assert not app.exception and not app.warning
@@ -200,6 +200,37 @@ def test_what_an_adapter_trains_beside_its_ranks_and_above_a_side_is_said(ranks,
     app.button(key="take_ranks").click().run()
     assert app.session_state["edits"]["encoder.layer.1.attention.self.query"] == 32
     assert "3 ranks above the smaller side of their matrix" in sentences(app.success)
+
+
+def test_what_training_used_of_an_imported_adapter_is_a_strategy_and_a_table(ranks, tiny, tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    from app.ranks import files
+
+    assert "Look-back: Look-back needs a trained adapter with its weights" in sentences(ranks().caption)
+    model = get_peft_model(
+        AutoModel.from_pretrained(tiny[0]),
+        LoraConfig(r=8, lora_alpha=16, target_modules=["query", "key", "value", "attention.output.dense"]),
+    )
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if ".lora_B." in name:  # blocks use 2, 4 and 6 directions alike
+                weights[:, : 2 * (1 + int(name.partition("encoder.layer.")[2].partition(".")[0]))].normal_()
+    model.save_pretrained(tmp_path / "adapter")
+    app = ranks()
+    app.text_input(key="adapter_path").set_value(str(tmp_path / "adapter")).run()
+    app.button(key="read_adapter").click().run()
+    assert not app.exception and "What training used of them is the strategy Look-back" in sentences(app.success)
+    app.number_input(key="offset").set_value(4).run()
+    assert "Look-back" in rows_of(app, "unspent")
+    app.selectbox(key="strategy").set_value("look-back").run()
+    assert not app.exception and not app.warning
+    used = next(frame.value for frame in app.dataframe if "above noise" in frame.value.columns)
+    shown = used[used["module"].str.contains("attention.self")]
+    assert [sorted(set(shown[shown["module"].str.contains(f"layer.{i}")]["rank of 99% energy"])) for i in range(3)] == [[2], [4], [6]]
+    assert set(used["rank on this page"].dropna()) <= {1, 2, 3, 4, 5, 6} and files._plans().find(app.session_state["beside"]) is not None
 
 
 def test_modules_that_peft_takes_for_experts_are_a_note_of_the_plan(monkeypatch):
@@ -394,7 +425,7 @@ def test_strategies_side_by_side_draw_each_plan():
     plans = {
         name: plan_at_budget(name, budget, profile.model, profile=profile)
         for name, strategy in STRATEGIES.items()
-        if strategy.needs != "scores"
+        if strategy.needs in ("profile", "structure")
     }
     figure = rank_charts.ranks_by_strategy(plans)
     assert len(figure.data) == len(plans) == 5

@@ -18,7 +18,7 @@ def scores_of(structure, strategy, weights=None, components=None) -> ModuleScore
     names = [module.name for module in structure.modules]
     weights = weights or {name: 1.0 + i for i, name in enumerate(names)}
     total = sum(weights.values())
-    if strategy == "eva" and components is None:
+    if strategy in ("eva", "look-back") and components is None:
         components = {name: np.array([0.5, 0.3, 0.1, 0.05, 0.02]) * (1 + i / 100) for i, name in enumerate(names)}
     return ModuleScores(
         strategy,
@@ -34,12 +34,12 @@ def scores_of(structure, strategy, weights=None, components=None) -> ModuleScore
 
 
 def plan_of(strategy, budget, structure, profile=None, **options) -> RankPlan:
-    scores = scores_of(structure, strategy) if strategy in SCORE_STRATEGIES else None
+    scores = scores_of(structure, strategy) if strategy in SCORE_DEFINITIONS else None
     return plan_at_budget(strategy, budget, structure, profile=profile, **({"scores": scores} | options))
 
 
-def test_there_are_nine_and_those_that_need_scores_are_those_that_can_be_scored():
-    assert len(STRATEGIES) == 9
+def test_there_are_ten_and_those_that_need_scores_are_those_that_can_be_scored():
+    assert len(STRATEGIES) == 10
     assert {name for name, strategy in STRATEGIES.items() if strategy.needs == "scores"} == set(SCORE_STRATEGIES)
 
 
@@ -53,7 +53,7 @@ def test_no_strategy_exceeds_the_budget_and_all_but_uniform_leave_less_than_a_st
     assert min(plan.ranks.values()) >= 1 and set(a / plan.ranks[n] for n, a in plan.alphas.items()) == {32.0}
     if strategy == "uniform":
         assert len(set(plan.ranks.values())) == 1 and plan.shortfall < 4 * BLOCK
-    elif strategy != "eva" or units <= 20:  # the components made here end after five
+    elif strategy not in ("eva", "look-back") or units <= 20:  # the components made here end after five
         assert plan.shortfall == 0
     assert RankPlan.from_json(plan.to_json()) == plan
 

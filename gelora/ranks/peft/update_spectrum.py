@@ -23,9 +23,7 @@ class UpdateSpectrum:
     """One module's update scaling * B A.
 
     r: rows of A, which the rank cannot exceed; scaling: alpha / r, or alpha / sqrt(r) under rsLoRA; singular_values:
-    float64 [min(r, in_features, out_features)], descending; rank: how many of them are above RANK_TOLERANCE times the largest, 0 for an
-    untrained adapter; effective_rank: exp of the entropy of the values' shares of their sum (Roy & Vetterli, EUSIPCO
-    2007), 0.0 for an untrained one.
+    float64 [min(r, in_features, out_features)], descending.
     """
 
     module: str
@@ -34,8 +32,18 @@ class UpdateSpectrum:
     out_features: int
     scaling: float
     singular_values: np.ndarray
-    rank: int
-    effective_rank: float
+
+    @property
+    def rank(self) -> int:
+        """How many of the values are above RANK_TOLERANCE times the largest; 0 for an untrained adapter."""
+        return int(np.sum(self.singular_values > RANK_TOLERANCE * self.singular_values[0]))
+
+    @property
+    def effective_rank(self) -> float:
+        """Exp of the entropy of the values' shares of their sum (Roy & Vetterli, EUSIPCO 2007); 0.0 for an untrained adapter."""
+        positive = self.singular_values[self.singular_values > 0]
+        shares = positive / positive.sum()
+        return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
 
     @property
     def norm(self) -> float:
@@ -73,18 +81,7 @@ def spectrum_of(a: np.ndarray, b: np.ndarray, scaling: float, module: str = "") 
     left: np.ndarray = np.asarray(np.linalg.qr(b.astype(np.float64), mode="r"))
     right: np.ndarray = np.asarray(np.linalg.qr(a.T.astype(np.float64), mode="r"))
     values = abs(scaling) * np.linalg.svd(left @ right.T, compute_uv=False)
-    shares = values / values.sum() if values.sum() > 0 else np.zeros(0)
-    shares = shares[shares > 0]
-    return UpdateSpectrum(
-        module=module,
-        r=len(a),
-        in_features=a.shape[1],
-        out_features=len(b),
-        scaling=float(scaling),
-        singular_values=values,
-        rank=int(np.sum(values > RANK_TOLERANCE * values[0])) if values[0] > 0 else 0,
-        effective_rank=float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0,
-    )
+    return UpdateSpectrum(module, len(a), a.shape[1], len(b), float(scaling), values)
 
 
 def random_factors(r: int, in_features: int, out_features: int, seed: int = 0, b_share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from gelora.sources import select_modules
 
 @dataclass(frozen=True)
 class Strategy:
-    """A strategy of rank allocation. needs: "profile" (a measured curve), "structure" (the config alone) or "scores"."""
+    """A strategy of rank allocation. needs: "profile" (measured), "structure" (the config alone), "scores" or "adapter" (a trained one)."""
 
     name: str
     label: str
@@ -57,6 +57,7 @@ _ALL = (
     Strategy("fisher", "Fisher", "scores", "Rank in proportion to each matrix's mean Fisher information.", "EWC, arXiv 1612.00796"),
     Strategy("eva", "EVA", "scores", "Rank to the input directions that explain most variance.", "EVA, arXiv 2410.07170"),
     Strategy("weight-spectrum", "Spectrum", "scores", "Rank in proportion to each matrix's stable rank.", "Rudelson & Vershynin 2007"),
+    Strategy("look-back", "Look-back", "adapter", "Rank to the directions that an adapter trained at a high rank used.", "SVD of its B·A"),
 )
 STRATEGIES = {strategy.name: strategy for strategy in _ALL}
 
@@ -85,7 +86,7 @@ def plan_at_budget(
     """The plan of any strategy that comes as near to `budget` as whole units of rank do, and never over it.
 
     gelora, depth-increasing, depth-decreasing and random give a block's matrices one rank; uniform gives one rank to all
-    (the largest that fits); gradient, fisher, weight-spectrum and eva rank every matrix by itself. All give at least 1,
+    (the largest that fits); gradient, fisher, weight-spectrum, eva and look-back rank every matrix by itself. All give at least 1,
     but gelora under a budget too small for that (see `match_budget`). The plan's `shortfall` is what stays unspent.
 
     Args:
@@ -94,7 +95,8 @@ def plan_at_budget(
         structure: the model.
         target_modules: as in `allocate_ranks`.
         profile: for gelora, of the same model.
-        scores: for gradient, fisher, eva and weight-spectrum: what `module_scores` measured of this model.
+        scores: for gradient, fisher, eva and weight-spectrum: what `module_scores` measured of this model; for look-back: what
+            `look_back_scores` read of an adapter.
         estimator, rounding, scale: for gelora, as in `allocate_ranks`.
         scaling: alpha / r, positive.
         seed: for random.
@@ -116,10 +118,20 @@ def plan_at_budget(
         ranks = _FROM_STRUCTURE[strategy](block_groups(modules), budget, seed)
         return build_plan(structure, modules, ranks, scaling, **identity, seed=seed if strategy == "random" else None)
     if scores is None:
-        raise InputError(f"The strategy {strategy} needs the scores of this model's matrices; measure them with module_scores.")
+        is_read = STRATEGIES[strategy].needs == "adapter"
+        what = (
+            "a trained adapter of this model; give one"
+            if is_read
+            else "the scores of this model's matrices; measure them with module_scores"
+        )
+        raise InputError(f"The strategy {strategy} needs {what}.")
     if scores.strategy != strategy:
         raise InputError(f"These scores are of {scores.strategy}; the strategy is {strategy}.")
     missing = [module.name for module in modules if module.name not in scores.scores]
+    if strategy == "look-back" and missing:
+        raise InputError(
+            f"The adapter does not adapt {missing[0]}, so what it would use there is not known; choose the adapter's own target modules."
+        )
     check_same_model("The scores", scores.model_id, not missing, structure)
     return build_plan(structure, modules, _by_score(modules, scores, budget), scaling, **identity)
 
@@ -139,8 +151,12 @@ def _by_score(modules: tuple[TargetModule, ...], scores: ModuleScores, budget: i
         return proportional(groups, scores.scores, budget)
     check_budget(budget, groups)
 
+    costs = {
+        module.name: module.n_params_per_rank if scores.strategy == "look-back" else 1 for module in modules
+    }  # EVA's own rule has no cost
+
     def next_component(name: str, rank: int) -> float:
         ratios = scores.components[name]
-        return float(ratios[rank]) if rank < len(ratios) else float("-inf")
+        return float(ratios[rank]) / costs[name] if rank < len(ratios) else float("-inf")
 
     return spend(groups, {group.key: 1 for group in groups}, budget, next_component)
