@@ -23,6 +23,7 @@ FACES = {
     "gelora.tasks": "Tasks: what a run learns",
     "gelora.runs": "Runs: start, watch, compare",
     "gelora.measurements": "Measurements: specs, store, work in the background",
+    "gelora.block_predictors": "Predictors of what rank is worth in a block",
     "gelora.errors": "Errors",
 }
 

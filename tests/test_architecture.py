@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "gelora/doctor.py": VOCABULARY | WINGS,
     "gelora/opened_layer.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
+    "gelora/block_predictors.py": VOCABULARY | {"gelora.geometry", "gelora.runs"},
     "gelora/measurements": VOCABULARY | {"gelora.sources", "gelora.geometry", "gelora.sensitivity", "gelora.measurements", "gelora.runs"},
     "gelora/commands": VOCABULARY
     | WINGS

@@ -19,7 +19,7 @@ from gelora.runs.records.experiments import (
 )
 from gelora.runs.records.geometry_log import GeometryMeasurement
 from gelora.runs.records.metrics_file import history
-from gelora.runs.records.race_result import Arm, Difference, RaceResult
+from gelora.runs.records.race_result import Arm, Difference, RaceResult, holm
 from gelora.runs.records.reading import examples, geometry, log_tail, provenance, race_result
 from gelora.runs.records.state import RunInfo
 from gelora.runs.records.trackers import installed_trackers
@@ -40,6 +40,7 @@ __all__ = [
     "examples",
     "geometry",
     "history",
+    "holm",
     "installed_trackers",
     "is_significant",
     "keep_ready",
