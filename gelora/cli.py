@@ -194,6 +194,8 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--csv", metavar="OUT", help="write the table, or every logged value of the given runs (- for standard output)")
     runs.add_argument("--log", metavar="N", type=int, nargs="?", const=40, help="the last lines of the log (default 40)")
     runs.add_argument("--delete", action="store_true", help="delete the given runs: log, checkpoints, adapter, metrics")
+    runs.add_argument("--export-arm", nargs=2, metavar=("ARM", "DIR"), help="write one arm of a race as a PEFT adapter into the folder DIR")
+    runs.add_argument("--seed", type=int, help="of the exported arm (default: the race's first)")
     runs.set_defaults(command=commands.runs)
 
     stop = verbs.add_parser("stop", help="stop a run; it saves a checkpoint first")

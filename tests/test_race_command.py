@@ -6,7 +6,7 @@ import pytest
 from tiny_models import save_tiny_model
 
 from gelora.cli import main
-from gelora.runs import list_runs, race_result, wait_for
+from gelora.runs import history, list_runs, race, race_result, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,11 @@ def test_all_that_it_says_is_in_its_json(tiny, tmp_path, capsys):
     again = json.loads(capsys.readouterr().out)["id"]
     assert wait_for(again).state.status == "finished"
     assert race_result(again) == race_result(answer["id"])
+    out = tmp_path / "adapter"
+    assert main(["runs", again, "--export-arm", "random", str(out), "--seed", "1"]) == 0
+    assert f"Wrote {out}" in capsys.readouterr().out and (out / "adapter_model.safetensors").is_file()
+    assert main(["runs", again, answer["id"], "--export-arm", "random", str(tmp_path / "new")]) == 2
+    assert "takes one run" in capsys.readouterr().err
     assert main(["runs", again, "--delete"]) == 0
     assert again not in [info.id for info in list_runs()]
 
@@ -69,6 +74,27 @@ def test_json_alone_on_standard_output(tiny, capsys):
 def test_strategies_of_the_same_ranks_are_said(tiny, capsys):
     assert main([*tiny, *SHORT, "--strategies", "uniform,depth-increasing", "--match", "uniform:1"]) == 0
     assert "uniform and depth-increasing have the same ranks here" in capsys.readouterr().out
+
+
+def test_a_race_is_stopped_and_resumed_as_every_run(tiny, capsys):
+    steps = ["--steps", "150", "--batch-size", "8", "--held-out-rows", "400", "--strategies", "uniform,random", "--match", "uniform:1"]
+    assert main([*tiny, *steps, "--detach", "--json"]) == 0
+    run_id = json.loads(capsys.readouterr().out)["id"]
+
+    def stop_once_it_trains(info):
+        if info.state.step >= 3 and info.is_live:
+            assert main(["stop", run_id]) == 0
+
+    stopped = wait_for(run_id, stop_once_it_trains, poll_seconds=0.05)
+    assert stopped.state.status == "stopped" and stopped.state.reason.startswith("stopped at step ")
+    assert stopped.can_resume and 0 < stopped.state.step < 150 and race_result(run_id) is None
+    capsys.readouterr()
+    assert main(["resume", run_id]) == 0
+    assert "below 0 is better" in capsys.readouterr().out
+    spec, found = stopped.spec, race_result(run_id)
+    whole = race(spec, spec.race.plans, spec.race.learning_rates, spec.race.seeds, spec.race.n_steps, lambda *_: None)
+    assert found == whole
+    assert [step for step, _ in history(run_id)["eval_loss/random/0"]] == [38, 76, 114, 150]
 
 
 @pytest.mark.parametrize(

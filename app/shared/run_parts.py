@@ -4,6 +4,7 @@ Draws with Streamlit what `app.shared.run_reading` reads; decides nothing about 
 """
 
 import io
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from app.shared.press_once import press_once
 from app.shared.run_reading import geometry_of, reference_scores, series_of, short_name
 from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
 from gelora.errors import GeloraError
-from gelora.runs import METHOD_WORDS, RunInfo, examples as read_examples, log_tail, provenance, resume_run, run_info, stop_run
+from gelora.runs import METHOD_WORDS, RunInfo, examples as read_examples, export_arm, log_tail, provenance, resume_run, run_info, stop_run
 
 CURVES = {"loss": "Loss · metric", "rate": "Rate · gradient", "speed": "Speed · memory"}
 
@@ -206,6 +207,8 @@ def result(run: RunInfo) -> None:
         st.success(what, icon=":material/check_circle:")
     with st.container(horizontal=True):
         adapter_download(run)
+        if run.method == "race":
+            arm_download(run)
         if st.button("Compare on Runs", key="to_runs", icon=components.ICONS["runs"]):
             st.session_state["_ticked"] = [run.id]
             st.switch_page(components.page_path("runs"))
@@ -219,6 +222,26 @@ def adapter_download(run: RunInfo) -> None:
             "Adapter (zip)", lambda: _zipped(adapter), f"{run.id}-adapter.zip", "application/zip", icon=":material/download:",
             on_click="ignore", key=f"adapter_{run.id}",
         )  # fmt: skip
+
+
+def arm_download(run: RunInfo) -> None:
+    """One arm of a race as an adapter's folder in a zip file, made when it is asked for."""
+    if run.spec is None or run.spec.race is None or run.state.status != "finished":
+        return
+    race = run.spec.race
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        arm = st.selectbox("Arm", race.labels, key=f"arm_{run.id}", width=220)
+        seed = st.selectbox("Seed", race.seeds, key=f"arm_seed_{run.id}", width=100)
+        st.download_button(
+            "Adapter (zip)", lambda: _exported(run.id, arm, seed), f"{run.id}-{arm.replace(' ', '-')}-seed-{seed}.zip", "application/zip",
+            icon=":material/download:", on_click="ignore", key=f"adapter_{run.id}",
+            help="What this arm has learned, as a plain PEFT adapter; model and data are loaded once more for it.",
+        )  # fmt: skip
+
+
+def _exported(run_id: str, arm: str, seed: int) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="gelora-arm-") as folder:
+        return _zipped(export_arm(run_id, arm, Path(folder) / "adapter", seed))
 
 
 def _zipped(folder: Path) -> bytes:

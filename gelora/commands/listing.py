@@ -43,6 +43,8 @@ def runs(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps({"deleted": options.id}))
         return 0
+    if options.export_arm:
+        return _export_arm(options)
     found = [run_info(run_id) for run_id in options.id] if options.id else list_runs()
     if options.csv:
         _write(_history_csv(found) if options.id else _table_csv(found), options.csv)
@@ -59,6 +61,21 @@ def runs(options: argparse.Namespace) -> int:
         print("No runs yet. Start one: gelora train --rank 2")
     else:
         _print_table(found)
+    return 0
+
+
+def _export_arm(options: argparse.Namespace) -> int:
+    """One arm of a race as a PEFT adapter."""
+    from gelora.runs import export_arm
+
+    arm, folder = options.export_arm
+    if len(options.id) != 1:
+        raise InputError("--export-arm takes one run: gelora runs ID --export-arm ARM DIR.")
+    written = export_arm(options.id[0], arm, folder, options.seed)
+    if options.json:
+        print(json.dumps({"id": options.id[0], "arm": arm, "folder": str(written)}))
+    else:
+        print(f"Wrote {written}: it loads with PEFT alone; its README says how.")
     return 0
 
 

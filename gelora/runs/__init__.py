@@ -25,6 +25,7 @@ from gelora.runs.records.state import RunInfo
 from gelora.runs.records.trackers import installed_trackers
 from gelora.runs.training.evaluation import score_adapters
 from gelora.runs.training.race import race
+from gelora.runs.training.race_export import export_arm
 
 __all__ = [
     "METHOD_WORDS",
@@ -38,6 +39,7 @@ __all__ = [
     "describe_method",
     "differences",
     "examples",
+    "export_arm",
     "geometry",
     "history",
     "holm",

@@ -111,6 +111,8 @@ def test_at_its_end_the_table_and_the_intervals_of_the_whole_are_shown(gelora_ho
     assert "Significant at 5% after Holm's correction: gelora." in sentences(app.markdown)
     table = next(frame.value for frame in app.dataframe if "p (Holm)" in frame.value.columns)
     assert list(table["arm"]) == list(STRATEGIES) and table["accuracy"].tolist() == [0.6, 0.7, 0.65]
+    assert app.selectbox(key=f"arm_{folder.name}").options == list(STRATEGIES)
+    assert app.get("download_button")
     runs = open_app("runs")
     assert not runs.exception
     listed = next(frame.value for frame in runs.dataframe if "run" in frame.value.columns)

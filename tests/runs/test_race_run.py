@@ -5,12 +5,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from gelora.errors import InputError, RunError, StoreError
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, RaceSpec, RunSpec, TrainingConfig, race_run
+from gelora.runs import export_arm
 from gelora.runs.records.race_result import read_result, write_result
+from gelora.runs.records.state import create_folder
 from gelora.runs.training import race_leg, race_run as race_run_module, side_by_side
 from gelora.runs.training.race_run import RaceTrainer
 from gelora.runs.training.race_waves import arms_bytes, waves
@@ -192,6 +195,45 @@ def test_what_cannot_race_is_refused_before_anything_is_loaded(race_spec):
         race_run(dataclasses.replace(spec, training=dataclasses.replace(spec.training, use_dora=True)), spec.race)
     with pytest.raises(InputError, match="make its spec with race_run"):
         dataclasses.replace(spec, seed=5)
+
+
+def test_an_exported_arm_is_a_plain_adapter_with_the_arm_s_own_logits(race_spec, gelora_home, tmp_path, monkeypatch):
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    spec, answers = race_spec(rates=(1e-3, 4e-3), ranks=(1, 2)), []
+
+    def held_out_answers(task, n_arms, bf16):
+        answers.append((task, *side_by_side.held_out_answers(task, n_arms, bf16)))
+        return answers[-1][1:]
+
+    monkeypatch.setattr(race_leg, "held_out_answers", held_out_answers)
+    folder = create_folder(spec)
+    result, _ = carried_out(spec, folder)
+    write_result(folder, result)
+    task, kept, _ = answers[-1]  # of the second seed, at its end
+    exported = export_arm(folder.name, "r2 0.004", tmp_path / "adapter", SEEDS[1])
+    base = AutoModelForSequenceClassification.from_pretrained(spec.model, num_labels=2)
+    model = PeftModel.from_pretrained(base, exported).eval()
+    batch = task.collate(task.held_out)
+    del batch["labels"]
+    with torch.no_grad():
+        logits = model(**batch).logits
+    np.testing.assert_allclose(logits.numpy(), kept[3], atol=1e-5)
+    assert np.abs(kept[3] - kept[2]).max() > 1e-3  # the other rate is another arm
+    assert AutoTokenizer.from_pretrained(exported).vocab_size
+    assert f"- eval_loss: {result.losses()[1, 3]:.6g}" in (exported / "README.md").read_text()
+
+    for arm, seed, target, message in (
+        ("r2", None, "new", "Unknown arm 'r2'; choose one of: r1 0.001"),
+        ("r1 0.001", 5, "new", "Unknown seed '5'; choose one of: 0, 3"),
+        ("r1 0.001", 0, "adapter", "is not empty; name a new folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_arm(folder.name, arm, tmp_path / target, seed)
+    lone = create_folder(dataclasses.replace(spec, race=None))
+    with pytest.raises(InputError, match="is no race"):
+        export_arm(lone.name, "r1", tmp_path / "new")
 
 
 def test_an_arm_that_is_not_there_is_one_sentence(tmp_path):

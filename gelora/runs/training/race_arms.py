@@ -6,12 +6,14 @@ Does not depend on how arms are trained.
 from pathlib import Path
 
 import torch
+from peft.tuners.lora import LoraLayer
+from peft.utils import ModulesToSaveWrapper
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gelora.errors import RunError, StoreError
-from gelora.runs.training.stacked import ArmWeights
+from gelora.runs.training.stacked import ADAPTER, ArmWeights
 
 
 def arm_file(folder: Path, seed: int, arm: int) -> Path:
@@ -60,3 +62,21 @@ def read_arm(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be read ({error}); the arm is damaged. Repeat the race.") from error
+
+
+@torch.no_grad()
+def put_arm(peft_model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a PEFT model of the arm's plan what the arm has learned.
+
+    Args:
+        peft_model: as `apply_method` makes it of the arm's plan.
+        tensors: from `read_arm`.
+    """
+    for full, module in peft_model.named_modules():
+        name = full.removeprefix("base_model.model.")
+        if isinstance(module, LoraLayer):
+            module.lora_A[ADAPTER].weight.copy_(tensors[f"{name}.lora_A"])
+            module.lora_B[ADAPTER].weight.copy_(tensors[f"{name}.lora_B"])
+        elif isinstance(module, ModulesToSaveWrapper):
+            for key, parameter in module.modules_to_save[ADAPTER].named_parameters():
+                parameter.copy_(tensors[f"{name}.{key}"])

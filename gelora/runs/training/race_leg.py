@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from gelora.errors import StoreError
 from gelora.records import RaceSpec, RunSpec, resolve_device
 from gelora.runs.records.paired_looks import best_arm, paired_look
 from gelora.runs.records.race_progress import Leg
@@ -83,6 +84,8 @@ class LegTrainer:
         self._stack, self._optimizer = stack, optimizer
         if resume is None:
             return 0
+        if resume.tensors["values"].shape != stack.values.shape:
+            raise StoreError("The checkpoint's arms are laid out for another kind of device; resume the race where it began, or repeat it.")
         stack.values.copy_(resume.tensors["values"])
         optimizer.restore(resume.tensors, resume.step)
         self._losses = list(resume.tensors["losses"])
@@ -136,7 +139,7 @@ class LegTrainer:
             short = metric.removeprefix("eval_")
             values |= {f"{metric}/{self._name(i)}": found[short] for i, found in enumerate(metrics) if short in found}
         names = [self.race.arms[i][0] for i in self.places]
-        if self.race.reference in names:
+        if self.race.reference in names and len(counted) > 1:
             every = evaluates_every(self.spec, self.race)
             look = self.number * -(-self.race.n_steps // every) + -(-step // every)
             reference = best_arm(names, means, self.race.reference)

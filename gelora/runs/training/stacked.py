@@ -14,7 +14,7 @@ from torch import nn
 
 from gelora.errors import ModelError
 
-_ADAPTER = "default"
+ADAPTER = "default"
 _RANKS_A_TILE = 8  # on a GPU: its matrix units take that many values of 16 bits at once
 
 
@@ -43,14 +43,14 @@ def arm_weights(peft_model: nn.Module, decayed: Sequence[str]) -> ArmWeights:
     for full, module in peft_model.named_modules():
         name = full.removeprefix("base_model.model.")
         if isinstance(module, LoraLayer):
-            a, b = module.lora_A[_ADAPTER].weight, module.lora_B[_ADAPTER].weight
-            factors[name] = (a.detach().clone(), b.detach().clone(), float(module.scaling[_ADAPTER]))
-            if f"{full}.lora_A.{_ADAPTER}.weight" in wanted:
+            a, b = module.lora_A[ADAPTER].weight, module.lora_B[ADAPTER].weight
+            factors[name] = (a.detach().clone(), b.detach().clone(), float(module.scaling[ADAPTER]))
+            if f"{full}.lora_A.{ADAPTER}.weight" in wanted:
                 marked.add(name)
         elif isinstance(module, ModulesToSaveWrapper):
-            saved = module.modules_to_save[_ADAPTER]
+            saved = module.modules_to_save[ADAPTER]
             heads[name] = {key: value.detach().clone() for key, value in saved.named_parameters()}
-            marked |= {f"{name}.{key}" for key in heads[name] if f"{full}.modules_to_save.{_ADAPTER}.{key}" in wanted}
+            marked |= {f"{name}.{key}" for key in heads[name] if f"{full}.modules_to_save.{ADAPTER}.{key}" in wanted}
     return ArmWeights(factors, heads, frozenset(marked))
 
 
