@@ -81,6 +81,8 @@ FIELDS = {
     "scale": _Field(1.0, real_in(0, 100)),
     "match": _Field("", budget),
     "strategy": _Field("gelora", one_of(*STRATEGIES)),
+    "floor": _Field(1, number_in(0, 4096)),
+    "cap": _Field(0, number_in(0, 4096)),
     "doubt": _Field("half-samples", one_of(*UNCERTAINTY_FROM)),
     "edits": _Field({}, ranks_by_hand),
     "plan_only": _Field(False, flag),

@@ -227,6 +227,8 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offset", type=int, default=1, help="added to every block's rise; with uniform: the rank (default 1)")
     parser.add_argument("--match", metavar="BUDGET", help="uniform:R, params:N or mb:X; takes the place of the offset")
     parser.add_argument("--rounding", choices=ROUNDINGS, default="ceil")
+    parser.add_argument("--floor", type=int, default=1, help="least rank, for all strategies but gelora and uniform (default 1)")
+    parser.add_argument("--cap", type=int, help="highest rank, for the same (default: as high as the budget goes)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the rises (default 1, the paper's rule)")
     parser.add_argument("--estimator", default="twonn")
     parser.add_argument(

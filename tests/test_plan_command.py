@@ -210,6 +210,8 @@ def test_bad_input_is_one_sentence_that_says_what_is_legal(bench, capsys, tmp_pa
         (["--profile", profile, "--match", "params:10"], "below one rank"),
         (["--profile", profile, "--match", "rank:2"], "uniform:R"),
         (["--profile", profile, "--offset", "-1"], "offset is -1"),
+        (["--profile", profile, "--cap", "2"], "gelora has an offset in their place"),
+        (["--model", model, "--strategy", "random", "--floor", "3", "--cap", "2"], "cap is 2"),
         (["--profile", profile, "--scale", "-2"], "scale"),
         (["--profile", profile, "--model", other], "which has other matrices than"),
         (["--profile", profile, "--estimator", "danco"], "'danco'"),

@@ -16,6 +16,11 @@ from app.shared.run_words import listed
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
 from gelora.records import SCORE_STRATEGIES, IdProfile, RankPlan
 
+_BOUNDS_HELP = (
+    "The least and the highest rank of a block (of a matrix, where matrices are ranked by themselves), for all strategies but GeLoRA and "
+    "Uniform. No published rule has a cap; without one a single matrix can take a fifth of the budget."
+)
+
 
 @in_place
 def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
@@ -28,6 +33,8 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
+        st.number_input("Floor", 0, 4096, key="floor", width=110, help=_BOUNDS_HELP)
+        st.number_input("Cap (0: none)", 0, 4096, key="cap", width=130, help=_BOUNDS_HELP)
         if missing and at_work is None and st.button(
             "Compute module scores", key="score_matrices", icon=":material/play_arrow:",
             help="Gradient, Fisher, EVA and weight spectrum read the model itself, the first three on 64 rows of the data.",

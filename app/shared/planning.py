@@ -115,6 +115,8 @@ def strategy_plan(strategy: str, rule: RankPlan, profile: IdProfile | None) -> R
         estimator=rule.estimator or "twonn",
         rounding=rule.rounding or "ceil",
         scale=1.0 if rule.scale is None else rule.scale,
+        floor=st.session_state["floor"],
+        cap=st.session_state["cap"] or None,
     )
 
 

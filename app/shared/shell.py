@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import state
+from gelora.ranks import UNBOUNDED
 from gelora.records import SINK_RATIO, DataChoice, IdProfile, RankPlan, RunSpec, TrainingConfig
 
 
@@ -73,6 +74,9 @@ def plan_command(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) -> s
         words += ["--match", chosen["match"]]
     else:
         words += ["--offset", str(chosen["offset"])]
+    if plan.strategy not in UNBOUNDED:
+        words += ["--floor", str(chosen["floor"])] if chosen["floor"] != 1 else []
+        words += ["--cap", str(chosen["cap"])] if chosen["cap"] else []
     if plan.strategy == "look-back":
         words += ["--adapter", "ADAPTER_FOLDER"]
     if plan.strategy == "gelora":

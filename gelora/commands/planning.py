@@ -46,10 +46,12 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
-    from gelora.ranks import allocate_ranks, budget_params, uniform_ranks
+    from gelora.ranks import UNBOUNDED, allocate_ranks, budget_params, uniform_ranks
     from gelora.sources import select_modules
 
     targets = options.target_modules
+    if options.strategy in UNBOUNDED and (options.floor, options.cap) != (1, None):
+        raise InputError(f"--floor and --cap are for strategies that share a budget out; {options.strategy} has an offset in their place.")
     if options.adapter and options.strategy != "look-back":
         if options.match or (options.strategy, options.offset, options.scale, targets) != ("gelora", 1, 1.0, "attention"):
             raise InputError(
@@ -95,6 +97,8 @@ def at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, 
         rounding=options.rounding,
         scale=options.scale,
         seed=options.random_seed,
+        floor=options.floor,
+        cap=options.cap,
     )
 
 

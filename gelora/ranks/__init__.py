@@ -29,7 +29,7 @@ from gelora.ranks.rule.memory import memory_estimate
 from gelora.ranks.rule.reallocation import check_reallocatable, plan_with_ranks, reallocated_plan, rule_ranks
 from gelora.ranks.rule.small_models import FisherSpectrum, RankNeed, softmax_fisher, update_of_each_rank
 from gelora.ranks.rule.stability import SUPPORTED, estimator_shares, rise_shares, support_sentence, supported_units
-from gelora.ranks.rule.strategies import STRATEGIES, Strategy, check_same_model, plan_at_budget
+from gelora.ranks.rule.strategies import STRATEGIES, UNBOUNDED, Strategy, check_same_model, plan_at_budget
 
 if TYPE_CHECKING:
     from gelora.ranks.peft.adalora import (
@@ -102,6 +102,7 @@ __all__ = [
     "BYTES_PER_PARAM",
     "OPTIMIZER_BYTES_PER_PARAM",
     "STRATEGIES",
+    "UNBOUNDED",
     "AdapterFactors",
     "CompressedModule",
     "Compression",

@@ -202,6 +202,17 @@ def test_what_an_adapter_trains_beside_its_ranks_and_above_a_side_is_said(ranks,
     assert "3 ranks above the smaller side of their matrix" in sentences(app.success)
 
 
+def test_floor_and_cap_bound_a_strategy_and_stand_in_its_command(ranks):
+    app = ranks(offset="3", strategy="depth-increasing")
+    assert (rows_of(app, "lowest rank")["Increasing with depth"], rows_of(app, "highest rank")["Increasing with depth"]) == (2, 4)
+    app.number_input(key="cap").set_value(3).run()
+    app.number_input(key="floor").set_value(3).run()
+    assert not app.exception and not app.warning
+    assert rows_of(app, "lowest rank")["Increasing with depth"] == rows_of(app, "highest rank")["Increasing with depth"] == 3
+    unfolded(app, "export_open")
+    assert "--floor 3 --cap 3" in app.code[-2].value
+
+
 def test_what_training_used_of_an_imported_adapter_is_a_strategy_and_a_table(ranks, tiny, tmp_path):
     import torch
     from peft import LoraConfig, get_peft_model

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from gelora.errors import InputError
-from gelora.ranks import STRATEGIES, plan_at_budget, uniform_ranks
+from gelora.ranks import STRATEGIES, UNBOUNDED, plan_at_budget, uniform_ranks
 from gelora.records import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores, RankPlan
 
 UNIT = 20  # parameters of one unit of rank of a 12 x 8 matrix; four of them make a block
@@ -117,3 +117,38 @@ def test_a_profile_or_scores_of_another_model_are_refused(make_profile, make_str
 def test_uniform_at_its_own_cost_is_uniform_lora(make_structure):
     plan = plan_of("uniform", 3 * 5 * BLOCK, make_structure(3))
     assert plan.ranks == uniform_ranks(make_structure(3), 5).ranks and plan.shortfall == 0
+
+
+@pytest.mark.parametrize("strategy", sorted(set(STRATEGIES) - set(UNBOUNDED)))
+@given(floor=st.integers(0, 3), more=st.integers(1, 5), units=st.integers(12, 40))
+def test_floor_and_cap_hold_and_the_budget_is_met_as_nearly_as_they_allow(make_structure, strategy, floor, more, units):
+    structure, cap, budget = make_structure(4), floor + more, units * BLOCK
+    steep = {module.name: 10.0**i for i, module in enumerate(structure.modules)}
+    scores = scores_of(structure, strategy, steep) if strategy in SCORE_DEFINITIONS else None
+    plan = plan_at_budget(strategy, budget, structure, scores=scores, floor=floor, cap=cap)
+    assert floor <= min(plan.ranks.values()) and max(plan.ranks.values()) <= cap and plan.n_adapter_params <= budget
+    per_unit = UNIT if strategy in SCORE_DEFINITIONS else BLOCK
+    most = min(cap, 5) if strategy in ("eva", "look-back") else min(cap, 8)  # five components, matrices of side 8
+    if any(rank < most for rank in plan.ranks.values()):
+        assert plan.shortfall < per_unit
+
+
+def test_a_cap_sends_what_exceeds_it_to_the_others(make_structure):
+    structure = make_structure(1)
+    weights = {"layers.0.q": 96.0, "layers.0.k": 2.0, "layers.0.v": 1.0, "layers.0.o": 1.0, "layers.0.mlp": 0.0}
+    scores = scores_of(structure, "fisher", weights)
+    free = plan_at_budget("fisher", 12 * UNIT, structure, scores=scores)
+    capped = plan_at_budget("fisher", 12 * UNIT, structure, scores=scores, cap=4)
+    assert list(free.ranks.values()) == [8, 2, 1, 1] and list(capped.ranks.values()) == [4, 4, 2, 2]
+    assert free.n_adapter_params == capped.n_adapter_params == 12 * UNIT
+    low = plan_at_budget("fisher", 3 * UNIT, structure, scores=scores, floor=0)
+    assert list(low.ranks.values()) == [3, 0, 0, 0]
+
+
+def test_illegal_bounds_are_one_sentence(make_structure):
+    with pytest.raises(InputError, match="cap is 1"):
+        plan_at_budget("random", 20 * BLOCK, make_structure(2), floor=2, cap=1)
+    with pytest.raises(InputError, match=r"below rank 3 for each of the 2 kept blocks; the least is 480\. Raise it, lower the floor"):
+        plan_at_budget("random", 5 * BLOCK, make_structure(2), floor=3)
+    with pytest.raises(InputError, match="floor is -1"):
+        plan_at_budget("random", 5 * BLOCK, make_structure(2), floor=-1)

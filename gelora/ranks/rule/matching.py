@@ -71,24 +71,60 @@ def total_cost(groups: Iterable[Group[Key]], ranks: Mapping[Key, int]) -> int:
     return sum(group.cost(ranks[group.key]) for group in groups)
 
 
-def check_budget(budget: int, groups: Sequence[Group[Key]]) -> int:
-    """`budget` as an int, if it is enough for one unit of rank in every group.
+@dataclass(frozen=True)
+class Bounds:
+    """The least and the highest rank of every group, both as far as its matrices hold them; cap None: as high as the budget goes.
+
+    Raises:
+        InputError: a bound is no whole number of at least 0, or the cap is below the floor or 1.
+    """
+
+    floor: int = 1
+    cap: int | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("floor", self.floor, 0)
+        if self.cap is not None:
+            check_whole("cap", self.cap, max(1, self.floor))
+
+    def begin(self, groups: Sequence[Group[Key]]) -> dict[Key, int]:
+        """Every group at the floor."""
+        return {group.key: min(self.floor, group.limit) for group in groups}
+
+    def highest(self, group: Group[Key]) -> int:
+        """The highest rank of a group."""
+        return group.limit if self.cap is None else min(self.cap, group.limit)
+
+
+FREE = Bounds()
+"""One rank at least, as high as the budget goes."""
+
+
+def check_budget(budget: int, groups: Sequence[Group[Key]], floor: int = 1) -> int:
+    """`budget` as an int, if it is enough for the floor in every group, and for one unit anywhere.
 
     Raises:
         InputError: it is no whole number, or too small; the sentence says what the least is.
     """
     budget = check_whole("The budget", budget, 1)
-    least = sum(group.cost(1) for group in groups)
+    least = sum(group.cost(floor) for group in groups) or min(group.cost(1) for group in groups)
     if budget < least:
+        n_blocks = len({module.block for group in groups for module in group.modules})
+        each = f"{'one rank' if floor == 1 else f'rank {floor}'} for each of the {n_blocks} kept blocks"
         raise InputError(
-            f"A budget of {budget:,} parameters is below one rank for each of the {len({m.block for g in groups for m in g.modules})} kept "
-            f"blocks; the least is {least:,}. Raise it, or choose fewer target modules."
+            f"A budget of {budget:,} parameters is below {each if floor else 'one rank of any matrix'}; the least is {least:,}. "
+            f"Raise it, {'lower the floor, ' if floor > 1 else ''}or choose fewer target modules."
         )
     return budget
 
 
 def spend(
-    groups: Sequence[Group[Key]], ranks: dict[Key, int], budget: int, worth: Callable[[Key, int], float], most: int | None = None
+    groups: Sequence[Group[Key]],
+    ranks: dict[Key, int],
+    budget: int,
+    worth: Callable[[Key, int], float],
+    most: int | None = None,
+    bounds: Bounds = FREE,
 ) -> dict[Key, int]:
     """Add rank units until no further one fits the budget, each to the group for which it is worth most.
 
@@ -98,6 +134,7 @@ def spend(
         budget: parameters in all, those of `ranks` included.
         worth: (key, present rank) -> what the next unit is worth; -inf where none is wanted. It must not rise with the rank.
         most: units that one group can get beyond `ranks`; None for as many as its matrices hold.
+        bounds: whose cap none exceeds; `ranks` has the floor already.
 
     Returns:
         The ranks. Ties go to the first group.
@@ -110,7 +147,7 @@ def spend(
         negative, place = heapq.heappop(heap)
         group = groups[place]
         rank = result[group.key]
-        if negative == math.inf or rank >= group.limit or (most is not None and rank >= ranks[group.key] + most):
+        if negative == math.inf or rank >= bounds.highest(group) or (most is not None and rank >= ranks[group.key] + most):
             continue
         if group.step(rank) > left:
             continue  # what is left only shrinks, and a step never does before it is taken: this group is done
@@ -120,35 +157,35 @@ def spend(
     return result
 
 
-def proportional(groups: Sequence[Group[Key]], weights: Mapping[Key, float], budget: int) -> dict[Key, int]:
-    """Ranks in proportion to `weights`, at least 1 each, as far as the budget goes.
+def proportional(groups: Sequence[Group[Key]], weights: Mapping[Key, float], budget: int, bounds: Bounds = FREE) -> dict[Key, int]:
+    """Ranks in proportion to `weights` within the bounds, as far as the budget goes.
 
     The next unit goes where weight / (2 r + 1) is greatest: Webster's (Sainte-Lague's) divisor method, the apportionment
     whose shares are nearest to the weights' shares.
 
     Raises:
-        InputError: the budget is below one rank a group.
+        InputError: the budget is below the floor of every group.
     """
-    budget = check_budget(budget, groups)
-    return spend(groups, {group.key: 1 for group in groups}, budget, lambda key, rank: weights[key] / (2 * rank + 1))
+    budget = check_budget(budget, groups, bounds.floor)
+    return spend(groups, bounds.begin(groups), budget, lambda key, rank: weights[key] / (2 * rank + 1), bounds=bounds)
 
 
-def at_random(groups: Sequence[Group[Key]], budget: int, seed: int) -> dict[Key, int]:
-    """At least 1 each, then every further unit to a group drawn uniformly among those that can still take it.
+def at_random(groups: Sequence[Group[Key]], budget: int, seed: int, bounds: Bounds = FREE) -> dict[Key, int]:
+    """The floor for each, then every further unit to a group drawn uniformly among those that can still take it.
 
     Raises:
         InputError: the budget is below one rank a group, or the seed is no whole number of at least 0.
     """
-    budget = check_budget(budget, groups)
+    budget = check_budget(budget, groups, bounds.floor)
     rng = np.random.default_rng(check_whole("seed", seed, 0))
-    ranks = {group.key: 1 for group in groups}
+    ranks = bounds.begin(groups)
     left = budget - total_cost(groups, ranks)
     open_groups = list(groups)
     while open_groups:
         place = int(rng.integers(len(open_groups)))
         group = open_groups[place]
         step = group.step(ranks[group.key])
-        if ranks[group.key] >= group.limit or step > left:
+        if ranks[group.key] >= bounds.highest(group) or step > left:
             del open_groups[place]
             continue
         ranks[group.key] += 1

@@ -11,6 +11,7 @@ from typing import Any
 from gelora.errors import InputError
 from gelora.ranks.rule.allocation import SCALING, as_text, build_plan
 from gelora.ranks.rule.matching import (
+    Bounds,
     at_random,
     block_groups,
     check_budget,
@@ -61,10 +62,16 @@ _ALL = (
 )
 STRATEGIES = {strategy.name: strategy for strategy in _ALL}
 
-_FROM_STRUCTURE: dict[str, Callable[[list, int, int], Mapping[int, int]]] = {
-    "uniform": lambda groups, budget, seed: dict.fromkeys((g.key for g in groups), largest_uniform(groups, budget)),
-    "depth-increasing": lambda groups, budget, seed: proportional(groups, {g.key: i for i, g in enumerate(groups, start=1)}, budget),
-    "depth-decreasing": lambda groups, budget, seed: proportional(groups, {g.key: len(groups) - i for i, g in enumerate(groups)}, budget),
+UNBOUNDED = ("gelora", "uniform")
+"""Strategies without floor and cap: the rule has its offset, uniform one rank for all."""
+_FROM_STRUCTURE: dict[str, Callable[[list, int, int, Bounds], Mapping[int, int]]] = {
+    "uniform": lambda groups, budget, seed, bounds: dict.fromkeys((g.key for g in groups), largest_uniform(groups, budget)),
+    "depth-increasing": lambda groups, budget, seed, bounds: proportional(
+        groups, {g.key: i for i, g in enumerate(groups, start=1)}, budget, bounds
+    ),
+    "depth-decreasing": lambda groups, budget, seed, bounds: proportional(
+        groups, {g.key: len(groups) - i for i, g in enumerate(groups)}, budget, bounds
+    ),
     "random": at_random,
 }
 
@@ -82,12 +89,15 @@ def plan_at_budget(
     scale: float = 1.0,
     scaling: float = SCALING,
     seed: int = 0,
+    floor: int = 1,
+    cap: int | None = None,
 ) -> RankPlan:
     """The plan of any strategy that comes as near to `budget` as whole units of rank do, and never over it.
 
     gelora, depth-increasing, depth-decreasing and random give a block's matrices one rank; uniform gives one rank to all
-    (the largest that fits); gradient, fisher, weight-spectrum, eva and look-back rank every matrix by itself. All give at least 1,
-    but gelora under a budget too small for that (see `match_budget`). The plan's `shortfall` is what stays unspent.
+    (the largest that fits); gradient, fisher, weight-spectrum, eva and look-back rank every matrix by itself. All give at least
+    1 unless the floor is another, but gelora under a budget too small for that (see `match_budget`). The plan's `shortfall` is what
+    stays unspent.
 
     Args:
         strategy: one of STRATEGIES.
@@ -100,12 +110,18 @@ def plan_at_budget(
         estimator, rounding, scale: for gelora, as in `allocate_ranks`.
         scaling: alpha / r, positive.
         seed: for random.
+        floor, cap: the least and the highest rank of a block (of a matrix, where matrices are ranked by themselves), whole
+            numbers, for all but gelora and uniform. With floor 0 a module can be left out. No cap by default, since none of the
+            published rules has one; in proportion to scores that differ by orders of magnitude one matrix can take a fifth
+            of the budget, which a cap of two to four times the equivalent uniform rank prevents. What it takes away
+            goes to the others; where all are at the cap, it is `shortfall`.
 
     Raises:
-        InputError: an argument is illegal, profile or scores are missing or of another model, or the budget is below one
-            rank for each kept block.
+        InputError: an argument is illegal, profile or scores are missing or of another model, or the budget is below the
+            floor of each kept block.
     """
     check_choice("strategy", strategy, tuple(STRATEGIES))
+    bounds = Bounds(floor, cap)
     if strategy == "gelora":
         if profile is None:
             others = ", ".join(name for name, other in STRATEGIES.items() if other.needs == "structure")
@@ -115,7 +131,7 @@ def plan_at_budget(
     modules = select_modules(structure, target_modules)
     identity: dict[str, Any] = {"strategy": strategy, "target_modules": as_text(target_modules), "target_params": budget}
     if STRATEGIES[strategy].needs == "structure":
-        ranks = _FROM_STRUCTURE[strategy](block_groups(modules), budget, seed)
+        ranks = _FROM_STRUCTURE[strategy](block_groups(modules), budget, seed, bounds)
         return build_plan(structure, modules, ranks, scaling, **identity, seed=seed if strategy == "random" else None)
     if scores is None:
         is_read = STRATEGIES[strategy].needs == "adapter"
@@ -133,7 +149,7 @@ def plan_at_budget(
             f"The adapter does not adapt {missing[0]}, so what it would use there is not known; choose the adapter's own target modules."
         )
     check_same_model("The scores", scores.model_id, not missing, structure)
-    return build_plan(structure, modules, _by_score(modules, scores, budget), scaling, **identity)
+    return build_plan(structure, modules, _by_score(modules, scores, budget, bounds), scaling, **identity)
 
 
 def check_same_model(what: str, model_id: str, fits: bool, structure: ModelStructure) -> None:
@@ -145,11 +161,11 @@ def check_same_model(what: str, model_id: str, fits: bool, structure: ModelStruc
         )
 
 
-def _by_score(modules: tuple[TargetModule, ...], scores: ModuleScores, budget: int) -> Mapping[str, int]:
+def _by_score(modules: tuple[TargetModule, ...], scores: ModuleScores, budget: int, bounds: Bounds) -> Mapping[str, int]:
     groups = module_groups(modules)
     if not scores.components:
-        return proportional(groups, scores.scores, budget)
-    check_budget(budget, groups)
+        return proportional(groups, scores.scores, budget, bounds)
+    check_budget(budget, groups, bounds.floor)
 
     costs = {
         module.name: module.n_params_per_rank if scores.strategy == "look-back" else 1 for module in modules
@@ -159,4 +175,4 @@ def _by_score(modules: tuple[TargetModule, ...], scores: ModuleScores, budget: i
         ratios = scores.components[name]
         return float(ratios[rank]) / costs[name] if rank < len(ratios) else float("-inf")
 
-    return spend(groups, {group.key: 1 for group in groups}, budget, next_component)
+    return spend(groups, bounds.begin(groups), budget, next_component, bounds=bounds)
