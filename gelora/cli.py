@@ -232,7 +232,9 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the rises (default 1, the paper's rule)")
     parser.add_argument("--estimator", default="twonn")
     parser.add_argument(
-        "--target-modules", default="attention", help="attention, attention-qv, mlp, all-linear, experts, names; several with commas"
+        "--target-modules",
+        default="attention",
+        help="attention, attention-qv, mlp, all-linear, experts, names; several with commas, compared with /",
     )
     parser.add_argument(
         "--adapter",

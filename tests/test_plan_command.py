@@ -66,6 +66,22 @@ def test_all_strategies_at_one_budget_one_row_each(bench, capsys):
         assert plan.n_adapter_params == row["n_adapter_params"] and plan.strategy == row["strategy"]
 
 
+def test_choices_of_matrices_stand_at_the_budget_of_the_first(bench, capsys):
+    _, model, _, _ = bench
+    given = ("--model", model, "--strategy", "depth-increasing", "--match", "uniform:4", "--target-modules", "attention/mlp/all-linear")
+    rows = planned(capsys, *given)
+    assert [row["target_modules"] for row in rows] == ["attention", "mlp", "all-linear"]
+    steps = {}
+    for row in rows:
+        made = RankPlan.from_json(json.dumps(row["plan"]))
+        steps[row["target_modules"]] = sum(module.n_params_per_rank for module in made.modules if module.block == 1)
+        assert row["target_params"] == 4 * N_BLOCKS * UNIT and made.n_adapter_params == row["n_adapter_params"]
+        assert 0 <= row["shortfall"] < steps[row["target_modules"]]
+    assert steps["all-linear"] == steps["attention"] + steps["mlp"] and steps["attention"] == UNIT
+    assert "take one choice" in refused(capsys, *given, "--set-rank", "1=2")
+    assert "an empty choice or one twice" in refused(capsys, "--model", model, "--target-modules", "mlp/")
+
+
 def test_what_one_strategy_lacks_is_its_reason_and_takes_nothing_from_the_others(bench, capsys, tmp_path):
     _, model, _, profile = bench
     plain = tmp_path / "plain.jsonl"

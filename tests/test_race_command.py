@@ -116,3 +116,13 @@ def test_what_cannot_race_is_one_sentence(tiny, arguments, said, capsys):
     assert said in error
     assert "Traceback" not in error
     assert len(list_runs()) == before  # nothing has begun
+
+
+def test_choices_of_matrices_race_at_one_budget(tiny, tmp_path):
+    out = tmp_path / "race.json"
+    chosen = ["--strategies", "uniform,depth-increasing", "--target-modules", "attention/mlp", "--match", "uniform:4"]
+    assert main([*tiny, *SHORT, *chosen, "--json", str(out)]) == 0
+    answer = json.loads(out.read_text())
+    wanted = ["uniform attention", "depth-increasing attention", "uniform mlp", "depth-increasing mlp"]
+    assert [arm["arm"] for arm in answer["arms"]] == wanted and answer["reference"] == "uniform attention"
+    assert all(0.7 * answer["budget"] < arm["n_adapter_params"] <= answer["budget"] for arm in answer["arms"])

@@ -6,7 +6,7 @@ from functools import cached_property
 from gelora.commands.adapters import adapter_folder
 from gelora.commands.options import data_choice, drawn_sample, measurement_spec
 from gelora.errors import InputError
-from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores, resolve_device
+from gelora.records import DataChoice, IdProfile, ModelStructure, ModuleScores, RankPlan, resolve_device
 from gelora.terminal import TerminalProgress, read_text
 
 
@@ -114,6 +114,39 @@ class PlanSources:
         )
         progress.close()
         return scores
+
+
+def common_budget(options: argparse.Namespace, sources: PlanSources) -> int:
+    """The parameters that all strategies get: those of --match, or what the rule costs at the offset."""
+    from gelora.ranks import allocate_ranks, budget_params
+    from gelora.sources import select_modules
+
+    if options.match:
+        return budget_params(options.match, select_modules(sources.structure, options.target_modules))
+    targets = options.target_modules
+    rule = allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
+    return rule.n_adapter_params
+
+
+def at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, budget: int) -> RankPlan:
+    """A strategy's plan at a budget; what it needs (profile, scores) is measured where it is not there."""
+    from gelora.ranks import STRATEGIES, plan_at_budget
+
+    needs = STRATEGIES[strategy].needs
+    return plan_at_budget(
+        strategy,
+        budget,
+        sources.structure,
+        options.target_modules,
+        profile=sources.profile if needs == "profile" else None,
+        scores=sources.scores(strategy, options.target_modules),
+        estimator=options.estimator,
+        rounding=options.rounding,
+        scale=options.scale,
+        seed=options.random_seed,
+        floor=options.floor,
+        cap=options.cap,
+    )
 
 
 def ranks_by_hand(options: argparse.Namespace) -> dict[str, int]:

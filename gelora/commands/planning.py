@@ -7,7 +7,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from gelora.commands.plan_sources import PlanSources, ranks_by_hand
+from gelora.commands.plan_sources import PlanSources, at_budget, common_budget, ranks_by_hand
+from gelora.commands.target_choices import plan_across, target_choices
 from gelora.errors import GeloraError, InputError, StoreError
 from gelora.home import local_path
 from gelora.records import RankPlan
@@ -17,6 +18,8 @@ from gelora.terminal import print_table, say, write_file, write_json
 def plan(options: argparse.Namespace) -> int:
     """Ranks, budget, LoraConfig."""
     sources = PlanSources(options)
+    if len(target_choices(options)) > 1:
+        return plan_across(options, sources)
     if options.strategy == "all":
         return _all_strategies(options, sources)
     made = _edited(_one_plan(options, sources), ranks_by_hand(options))
@@ -67,39 +70,6 @@ def _one_plan(options: argparse.Namespace, sources: PlanSources) -> RankPlan:
     # Without a budget the others get what uniform ranks of the offset would cost.
     budget = budget_params(options.match or f"uniform:{options.offset}", select_modules(sources.structure, targets))
     return at_budget(options, sources, options.strategy, budget)
-
-
-def common_budget(options: argparse.Namespace, sources: PlanSources) -> int:
-    """The parameters that all strategies get: those of --match, or what the rule costs at the offset."""
-    from gelora.ranks import allocate_ranks, budget_params
-    from gelora.sources import select_modules
-
-    if options.match:
-        return budget_params(options.match, select_modules(sources.structure, options.target_modules))
-    targets = options.target_modules
-    rule = allocate_ranks(sources.profile, targets, options.offset, options.rounding, options.estimator, scale=options.scale)
-    return rule.n_adapter_params
-
-
-def at_budget(options: argparse.Namespace, sources: PlanSources, strategy: str, budget: int) -> RankPlan:
-    """A strategy's plan at a budget; what it needs (profile, scores) is measured where it is not there."""
-    from gelora.ranks import STRATEGIES, plan_at_budget
-
-    needs = STRATEGIES[strategy].needs
-    return plan_at_budget(
-        strategy,
-        budget,
-        sources.structure,
-        options.target_modules,
-        profile=sources.profile if needs == "profile" else None,
-        scores=sources.scores(strategy, options.target_modules),
-        estimator=options.estimator,
-        rounding=options.rounding,
-        scale=options.scale,
-        seed=options.random_seed,
-        floor=options.floor,
-        cap=options.cap,
-    )
 
 
 def _all_strategies(options: argparse.Namespace, sources: PlanSources) -> int:

@@ -5,11 +5,11 @@ import json
 from functools import partial
 
 from gelora.commands.options import names, numbers, strategy_names
-from gelora.commands.plan_sources import PlanSources
-from gelora.commands.planning import at_budget, common_budget
+from gelora.commands.plan_sources import PlanSources, at_budget, common_budget
 from gelora.commands.race_table import race_answer
 from gelora.commands.run_specs import held_out_choice
 from gelora.commands.running import exit_status, report, start_and_follow
+from gelora.commands.target_choices import target_choices
 from gelora.errors import InputError
 from gelora.records import RaceSpec, RunSpec, TrainingConfig, check_choice, check_task_can_race, race_run
 from gelora.terminal import write_json
@@ -46,14 +46,25 @@ def _spec(options: argparse.Namespace) -> RunSpec:
     sources = PlanSources(options)
     data, model = sources.data, sources.model_id
     held_out = held_out_choice(options.held_out, data) if options.held_out else None
-    budget = common_budget(options, sources)
-    plans = {strategy: at_budget(options, sources, strategy, budget) for strategy in strategies}
-    asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, options.reference)
+    choices = target_choices(options)
+    budget = common_budget(choices[0], sources)
+    plans = {
+        _arm(strategy, of_choice, choices): at_budget(of_choice, sources, strategy, budget)
+        for of_choice in choices
+        for strategy in strategies
+    }
+    reference = _arm(options.reference, choices[0], choices)
+    asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, reference)
     training = TrainingConfig(
         n_train=max(2, options.steps * options.batch_size), n_eval=options.held_out_rows, batch_size=options.batch_size,
         task=options.task, max_length=options.max_length, device=options.device, eval_every=options.eval_every,
     )  # fmt: skip
-    return race_run(RunSpec(model, data, plans[options.reference], training, seeds[0], held_out), asked)
+    return race_run(RunSpec(model, data, plans[reference], training, seeds[0], held_out), asked)
+
+
+def _arm(strategy: str, of_choice: argparse.Namespace, choices: list[argparse.Namespace]) -> str:
+    """An arm's name: the strategy's, with its target modules where these race too."""
+    return strategy if len(choices) == 1 else f"{strategy} {of_choice.target_modules}"
 
 
 def _strategies(options: argparse.Namespace) -> list[str]:
