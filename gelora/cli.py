@@ -132,19 +132,15 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(command=commands.plan)
 
     race = verbs.add_parser("race", help="train several strategies side by side on the same batches, and compare them at one budget")
-    race.add_argument("--profile", metavar="FILE", help="for the rule's ranks, as in plan")
-    race.add_argument("--strategies", default="gelora,uniform,random", help="comma-separated, or all (default gelora,uniform,random)")
-    _add_ranks(race)
-    race.add_argument("--reference", default="uniform", help="the strategy that the others are held against (default uniform)")
-    race.add_argument("--steps", type=int, default=100, help="optimizer steps (default 100)")
-    race.add_argument("--batch-size", type=int, default=16, help="rows a step (default 16)")
-    race.add_argument("--learning-rates", default="5e-4", help="comma-separated; every strategy runs at each (default 5e-4)")
-    race.add_argument("--seeds", default="0", help="comma-separated: of rows, order, head and adapters; a race each (default 0)")
-    _add_held_out(race)
-    race.add_argument("--eval-every", type=int, default=0, help="steps between evaluations with a checkpoint (default: four in all)")
-    race.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
+    _add_race(race)
     _add_start(race, json_out="write the comparison (standard output without OUT)")
     race.set_defaults(command=commands.race)
+
+    study = verbs.add_parser("study", help="races over tasks, models and budgets, as a TOML file asks; the same call again goes on")
+    study.add_argument("file", help="TOML: budgets, tables [tasks.NAME], [race] and [arms.NAME] with the options below (docs/ranks.md)")
+    _add_race(study)
+    study.add_argument("--json", metavar="OUT", nargs="?", const="-", help="write all rows (standard output without OUT)")
+    study.set_defaults(command=commands.study)
 
     inspect = verbs.add_parser("inspect", help="a trained LoRA adapter -> which directions of every B·A training really used")
     inspect.add_argument("adapter", metavar="ADAPTER", help="the folder that PEFT saved, or the id of a run")
@@ -249,6 +245,21 @@ def _add_held_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--held-out", metavar="FILE", help=_HELD_OUT)
     parser.add_argument("--held-out-rows", type=int, default=500, help="default 500")
     parser.add_argument("--task", default="auto", help="auto, classification, regression, causal-lm or instruction")
+
+
+def _add_race(parser: argparse.ArgumentParser) -> None:
+    """What races, and for how long."""
+    parser.add_argument("--profile", metavar="FILE", help="for the rule's ranks, as in plan")
+    parser.add_argument("--strategies", default="gelora,uniform,random", help="comma-separated, or all (default gelora,uniform,random)")
+    _add_ranks(parser)
+    parser.add_argument("--reference", default="uniform", help="the strategy that the others are held against (default uniform)")
+    parser.add_argument("--steps", type=int, default=100, help="optimizer steps (default 100)")
+    parser.add_argument("--batch-size", type=int, default=16, help="rows a step (default 16)")
+    parser.add_argument("--learning-rates", default="5e-4", help="comma-separated; every strategy runs at each (default 5e-4)")
+    parser.add_argument("--seeds", default="0", help="comma-separated: of rows, order, head and adapters; a race each (default 0)")
+    _add_held_out(parser)
+    parser.add_argument("--eval-every", type=int, default=0, help="steps between evaluations with a checkpoint (default: four in all)")
+    parser.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
 
 
 def _add_start(parser: argparse.ArgumentParser, json_out: str | None = None) -> None:

@@ -32,6 +32,11 @@ def runs_dir() -> Path:
     return _existing(home() / "runs")
 
 
+def studies_dir() -> Path:
+    """Where studies are kept."""
+    return _existing(home() / "studies")
+
+
 def local_path(name: str | Path) -> Path:
     """The path that a person named, `~` and `~user` resolved.
 

@@ -121,8 +121,20 @@ def one_of_each() -> list[Record]:
         RunSpec("m", DataChoice("docstrings"), None, TrainingConfig(method="head")),
         RunSpec("m", DataChoice("a.jsonl"), a_plan(), TrainingConfig(reallocate_at=(0.25, 0.5)), 1, DataChoice("b.jsonl")),
         a_race(),
+        a_study(),
+        *a_study().rows,
+        *a_study().not_run,
         records.race_run(RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig()), a_race()),
     ]
+
+
+def a_study() -> records.Study:
+    found = {"eval_loss": 1 / 3, "main_metric": "eval_f1", "metric": None, "losses": (0.1, None), "difference": -1e-300}
+    row = records.StudyRow(
+        "task", "model", "data", "uniform:2", 200, "gelora", 5e-4, 196, (1, 2), **found, ci_low=-0.1, ci_high=0.1, p_corrected=None,
+        is_reference=False, is_best_rate=True, n_steps=3, n_held_out=20, run="run",
+    )  # fmt: skip
+    return records.Study("one", "uniform", (row,), (records.NotRun("task", "uniform:4", "not yet run"),), {"torch": "2"})
 
 
 def a_race() -> records.RaceSpec:

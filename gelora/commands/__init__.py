@@ -17,6 +17,7 @@ from gelora.commands.racing import race
 from gelora.commands.run_specs import training_fields
 from gelora.commands.running import resume, stop, train
 from gelora.commands.similarity import similarity
+from gelora.commands.studying import study
 
 __all__ = [
     "calibrate",
@@ -36,6 +37,7 @@ __all__ = [
     "similarity",
     "stop",
     "strategy_names",
+    "study",
     "train",
     "training_fields",
 ]

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from gelora.commands.options import names, numbers, strategy_names
 from gelora.commands.plan_sources import PlanSources, at_budget, common_budget
@@ -14,6 +16,9 @@ from gelora.errors import InputError
 from gelora.records import RaceSpec, RunSpec, TrainingConfig, check_choice, check_task_can_race, race_run
 from gelora.terminal import write_json
 
+if TYPE_CHECKING:
+    from gelora.commands.study_file import FurtherArm
+
 
 def race(options: argparse.Namespace) -> int:
     """Plans of all strategies, the run that races them; its comparison unless it is detached."""
@@ -21,7 +26,7 @@ def race(options: argparse.Namespace) -> int:
     from gelora.sources import data_at_hand
     from gelora.tasks import propose
 
-    spec = _spec(options)
+    spec = race_spec(options, {})
     if options.task == "auto" and data_at_hand(spec.data):
         check_task_can_race(propose(spec.data).kind)
     start = partial(start_run, spec, options.runs_at_once, names(options.report_to), options.repeat)
@@ -37,7 +42,14 @@ def race(options: argparse.Namespace) -> int:
     return exit_status(infos)
 
 
-def _spec(options: argparse.Namespace) -> RunSpec:
+def race_spec(options: argparse.Namespace, further: "Mapping[str, FurtherArm]") -> RunSpec:
+    """The run that the options ask for; what its plans need (a profile, scores) is measured where it is not there.
+
+    further: arms beside the strategies, by name.
+
+    Raises:
+        InputError: an option is not legal.
+    """
     strategies = _strategies(options)
     rates = numbers("--learning-rates", options.learning_rates, float, "2e-4,5e-4")
     seeds = numbers("--seeds", options.seeds, int, "0,1,2")
@@ -53,6 +65,8 @@ def _spec(options: argparse.Namespace) -> RunSpec:
         for of_choice in choices
         for strategy in strategies
     }
+    for name, arm in further.items():
+        plans[name] = at_budget(arm.options, PlanSources(arm.options), arm.strategy, round(arm.times * budget))
     reference = _arm(options.reference, choices[0], choices)
     asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, reference)
     training = TrainingConfig(

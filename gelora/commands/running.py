@@ -126,7 +126,7 @@ def _task_sentence(spec: RunSpec) -> str:
 def _follow(run_id: str, is_quiet: bool) -> "RunInfo":
     from gelora.runs import wait_for
 
-    return wait_for(run_id, on_update=None if is_quiet else _print_update())
+    return wait_for(run_id, on_update=None if is_quiet else update_printer())
 
 
 def _stop_all(ids: Sequence[str], grace_seconds: float = 30.0) -> "list[RunInfo]":
@@ -141,7 +141,8 @@ def _print_json(answers: list[dict[str, Any]]) -> None:
     print(json.dumps(answers[0] if len(answers) == 1 else answers))
 
 
-def _print_update() -> "Callable[[RunInfo], None]":
+def update_printer() -> "Callable[[RunInfo], None]":
+    """What tells a person of every change of a run that is waited for."""
     last: list[Any] = [None]
 
     def show(info: "RunInfo") -> None:

@@ -33,6 +33,7 @@ from gelora.records.race import RACING_TASKS, RaceSpec, check_task_can_race
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.similarity import LayerSimilarity
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
+from gelora.records.study import NotRun, Study, StudyRow
 from gelora.records.training import RunSpec, TrainingConfig, race_run
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "ModelStructure",
     "ModuleScores",
     "NeighborGraph",
+    "NotRun",
     "Progress",
     "RaceSpec",
     "RankPlan",
@@ -77,6 +79,8 @@ __all__ = [
     "SampleSource",
     "ScaleCurve",
     "SinkReport",
+    "Study",
+    "StudyRow",
     "TargetModule",
     "TrainingConfig",
     "check_choice",

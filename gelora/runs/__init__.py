@@ -22,6 +22,7 @@ from gelora.runs.records.metrics_file import history
 from gelora.runs.records.race_result import Arm, Difference, RaceResult, holm
 from gelora.runs.records.reading import examples, geometry, log_tail, provenance, race_result
 from gelora.runs.records.state import RunInfo
+from gelora.runs.records.study_store import check_study_name, read_study, study_files, write_study
 from gelora.runs.records.trackers import installed_trackers
 from gelora.runs.training.evaluation import score_adapters
 from gelora.runs.training.race import race
@@ -35,6 +36,7 @@ __all__ = [
     "RaceResult",
     "RunGroup",
     "RunInfo",
+    "check_study_name",
     "delete_run",
     "describe_method",
     "differences",
@@ -52,6 +54,7 @@ __all__ = [
     "provenance",
     "race",
     "race_result",
+    "read_study",
     "resume_run",
     "run_info",
     "run_under_way",
@@ -59,7 +62,9 @@ __all__ = [
     "settings_of",
     "start_run",
     "stop_run",
+    "study_files",
     "summarise",
     "variants",
     "wait_for",
+    "write_study",
 ]

@@ -1,0 +1,145 @@
+"""`gelora study`: races over tasks, models and budgets, and one table of what they found.
+
+Every race is a run: one that has finished is read, one that was interrupted goes on from its checkpoint, so that the same
+call again goes on with the study.
+"""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from gelora.commands.race_table import race_answer
+from gelora.commands.racing import race_spec
+from gelora.commands.running import update_printer
+from gelora.commands.study_file import StudyRace, read_study_file
+from gelora.errors import GeloraError, RunError
+from gelora.records import NotRun, RunSpec, Study, StudyRow
+from gelora.terminal import print_table, say, write_json
+
+if TYPE_CHECKING:
+    from gelora.runs import RunInfo
+
+
+def study(options: argparse.Namespace) -> int:
+    """All races of a study's file, one after the other; its table. Returns 1 where a race is missing."""
+    from gelora.runs import check_study_name, write_study
+
+    asked = read_study_file(options.file, options)
+    check_study_name(asked.name)
+    rows: list[StudyRow] = []
+    missing: list[NotRun] = []
+    made_with: dict[str, str] = {}
+    reference = asked.reference
+    for number, race in enumerate(asked.races, start=1):
+        print(f"Race {number} of {len(asked.races)}: {race.task} at {race.budget}", file=sys.stderr, flush=True)
+        try:
+            spec = race_spec(race.options, race.arms)
+            info = _raced(spec)
+            reference = spec.race.reference if spec.race is not None else reference
+            rows += _rows(race, info)
+            made_with |= _made_with(info)
+        except GeloraError as error:  # what one task lacks does not take the others away
+            missing.append(NotRun(race.task, race.budget, str(error)))
+            print(error, file=sys.stderr, flush=True)
+        later = [NotRun(other.task, other.budget, "not yet run") for other in asked.races[number:]]
+        found = Study(asked.name, reference, tuple(rows), (*missing, *later), made_with)
+        path = write_study(found)
+    write_json(found.to_json(indent=1), options.json)
+    if options.json != "-":
+        _print(found)
+        say(f"Kept as {path}", False)
+    return 1 if missing else 0
+
+
+def _raced(spec: RunSpec) -> "RunInfo":
+    """The finished run that is this race: found, followed, resumed or started.
+
+    Raises:
+        RunError: it ended without a result.
+    """
+    from gelora.runs import list_runs, resume_run, start_run, stop_run, wait_for
+
+    wanted = spec.digest()
+    same = [info for info in list_runs() if info.spec is not None and info.spec.digest() == wanted]
+    info = next((info for info in same if info.state.status == "finished"), same[0] if same else None)
+    if info is not None and info.state.status == "finished":
+        return info
+    run_id = start_run(spec) if info is None else info.id if info.is_live else resume_run(info.id)
+    try:
+        ended = wait_for(run_id, on_update=update_printer())
+    except KeyboardInterrupt:
+        print("\nStopping; the race saves a checkpoint first ...", file=sys.stderr)
+        stop_run(run_id)
+        raise
+    if ended.state.status != "finished":
+        raise RunError(f"The race {run_id} is {ended.state.status}: {ended.state.reason or 'no reason is known'}")
+    return ended
+
+
+def _rows(race: StudyRace, info: "RunInfo") -> list[StudyRow]:
+    from gelora.runs import race_result
+
+    result = race_result(info.id)
+    if result is None or info.spec is None or info.spec.race is None:
+        raise RunError(f"The race {info.id} has finished and left no result; delete it and call again.")
+    answer, losses = race_answer(info, result), result.losses()
+    reference = result.arm_of(info.spec.race.reference)
+    best = {arm.name: result.arm_of(arm.name) for arm in result.arms}
+    return [
+        StudyRow(
+            task=race.task,
+            model=answer["model"],
+            dataset=answer["dataset"],
+            budget=race.budget,
+            budget_params=answer["budget"],
+            arm=arm["arm"],
+            learning_rate=arm["learning_rate"],
+            n_adapter_params=arm["n_adapter_params"],
+            block_ranks=tuple(arm["block_ranks"].values()),
+            eval_loss=arm["eval_loss"],
+            main_metric=answer["main_metric"],
+            metric=arm[answer["main_metric"]],
+            losses=tuple(float(value) if value == value else None for value in losses[:, i]),
+            difference=None if i == reference else arm["difference"],
+            ci_low=arm["ci_low"],
+            ci_high=arm["ci_high"],
+            p_corrected=arm["p_corrected"],
+            is_reference=i == reference,
+            is_best_rate=best[arm["arm"]] == i,
+            n_steps=answer["n_steps"],
+            n_held_out=len(result.counted[0]),
+            run=info.id,
+        )
+        for i, arm in enumerate(answer["arms"])
+    ]
+
+
+def _made_with(info: "RunInfo") -> dict[str, str]:
+    from gelora.runs import provenance
+
+    known = provenance(info.id)
+    versions = {str(name): str(version) for name, version in known.get("packages", {}).items() if version}
+    return versions | {name: str(known[name]) for name in ("python", "device_name", "platform") if known.get(name)}
+
+
+def _print(found: Study) -> None:
+    columns = list(dict.fromkeys((row.task, row.budget) for row in found.rows))
+    arms = list(dict.fromkeys(row.arm for row in found.rows))
+    cells = {(row.arm, row.task, row.budget): row for row in found.rows if row.is_best_rate}
+    table = [[arm, *(_cell(cells.get((arm, *column))) for column in columns)] for arm in arms]
+    title = f"{found.name}: held-out loss, each arm at its best rate; difference to {found.reference} [95% interval]"
+    print_table(title, ["arm", *(f"{task} {budget}" for task, budget in columns)], table)
+    print("* after the difference: p < 0.05 by Holm's correction within a race. Below 0 is better.")
+    for missing in found.not_run:
+        print(f"Not run: {missing.task} at {missing.budget}: {missing.reason}")
+
+
+def _cell(row: StudyRow | None) -> str:
+    if row is None:
+        return ""
+    if row.eval_loss is None:
+        return "diverged"
+    if row.difference is None:
+        return f"{row.eval_loss:.4f}"
+    star = "*" if row.p_corrected is not None and row.p_corrected < 0.05 else ""
+    return f"{row.difference:+.4f}{star} [{row.ci_low:+.4f}, {row.ci_high:+.4f}]"
