@@ -19,7 +19,7 @@ from app.shared.run_words import count, listed, size
 from gelora.errors import GeloraError
 from gelora.ranks import memory_estimate, plan_budget, same_ranks
 from gelora.records import RaceSpec, RankPlan, RunSpec, TrainingConfig
-from gelora.runs import describe_method, list_runs
+from gelora.runs import arms_bytes, describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
 _HIGH_RATE = 1e-4  # what adapters learn with takes all weights of a model apart
@@ -153,13 +153,16 @@ def _memory(specs: Sequence[RunSpec], task: TaskChoice) -> None:
     most = max(estimates)
     gpu = gpu_there()
     fits = "" if gpu is None else f"; the {gpu.name} has {size(gpu.free_bytes)} free"
-    st.caption(f"A training step takes at most about {size(most)} of memory in float32, with texts of full length{fits}.")
+    waves = " Arms that do not fit at one time train in waves." if any(spec.race is not None for spec in specs) else ""
+    st.caption(f"A training step takes at most about {size(most)} of memory in float32, with texts of full length{fits}.{waves}")
 
 
 def _bytes(spec: RunSpec, task: TaskChoice) -> int | None:
     training, language = spec.training, task.learned in _LANGUAGE
     try:
         n_head = 0 if language else head_parameters(spec.model, task.n_classes)
+        if spec.race is not None:
+            return arms_bytes(spec, len(spec.race.arms), training.max_length, "float32", n_head, language)
         return memory_estimate(
             spec.plan or 0, structure(spec.model), batch_size=training.batch_size, length=training.max_length, n_head_params=n_head,
             task="causal-lm" if language else "classification", gradient_checkpointing=training.gradient_checkpointing,

@@ -20,17 +20,21 @@ from gelora.records import RaceSpec, RunSpec, check_task_can_race, race_run
 
 DEFAULTS: dict[str, Any] = {
     "train_race_strategies": ["gelora", "uniform", "random"], "train_race_reference": "uniform", "train_race_rates": "",
+    "train_race_steps": 0,
 }  # fmt: skip
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 
 
 @dataclass(frozen=True)
 class RaceChoice:
-    """What is asked of a race beside the settings of every run; rates: as written, empty for the form's own."""
+    """What is asked of a race beside the settings of every run; rates: as written, empty for the form's own; n_steps: 0 for the
+    form's epochs.
+    """
 
     strategies: tuple[str, ...]
     reference: str
     rates: str
+    n_steps: int
 
 
 def draw() -> RaceChoice:
@@ -49,7 +53,10 @@ def draw() -> RaceChoice:
             "Learning rates", key="train_race_rates", placeholder="the one above", width=200,
             help="Every strategy runs at each: 2e-4, 5e-4. At one rate a comparison of ranks compares rates.", **_KEEP,
         )  # fmt: skip
-    return RaceChoice(tuple(strategies), str(reference), rates)
+        steps = st.number_input(
+            "Steps", 0, 10_000_000, key="train_race_steps", width=140, help="Optimizer steps of every arm; 0: by the epochs above.", **_KEEP
+        )
+    return RaceChoice(tuple(strategies), str(reference), rates, int(steps))
 
 
 def spec_of(choice: RaceChoice, base: RunSpec, seeds: list[int], task: TaskChoice) -> RunSpec:
@@ -64,7 +71,8 @@ def spec_of(choice: RaceChoice, base: RunSpec, seeds: list[int], task: TaskChoic
     plans = planning.plans_at_one_budget(choice.strategies)
     training = base.training
     rows, _ = parted(training, task)
-    n_steps = max(1, math.ceil(training.epochs * math.ceil(rows / (training.batch_size * training.gradient_accumulation))))
+    by_epochs = math.ceil(training.epochs * math.ceil(rows / (training.batch_size * training.gradient_accumulation)))
+    n_steps = choice.n_steps or max(1, by_epochs)
     rates = _numbers(choice.rates) or (training.learning_rate,)
     return race_run(dataclasses.replace(base, race=None), RaceSpec(plans, rates, tuple(seeds), n_steps, choice.reference))
 

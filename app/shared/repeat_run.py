@@ -25,11 +25,11 @@ def fill(run_id: str, spec: RunSpec) -> None:
     st.session_state.update(lists | {"train_task": spec.training.task, "train_held_out": held_out_words(spec.data, spec.held_out)})
     plan, method = spec.plan, spec.training.method
     if spec.race is not None:
-        race, training = spec.race, spec.training
+        race = spec.race
         st.session_state.update({
             "train_what": ["race"], "train_seeds": ", ".join(map(str, race.seeds)), "train_race_reference": race.reference,
             "train_race_strategies": list(race.plans), "train_race_rates": ", ".join(f"{rate:g}" for rate in race.learning_rates),
-            "train_epochs": max(0.01, race.n_steps * training.batch_size / training.n_train),
+            "train_race_steps": race.n_steps,
         })  # fmt: skip
         plan = None
     elif plan is not None and method == "lora" and plan.strategy == "uniform" and not plan.edits and len(set(plan.ranks.values())) == 1:

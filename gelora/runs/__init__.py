@@ -27,6 +27,7 @@ from gelora.runs.records.trackers import installed_trackers
 from gelora.runs.training.evaluation import score_adapters
 from gelora.runs.training.race import race
 from gelora.runs.training.race_export import export_arm
+from gelora.runs.training.race_waves import arms_bytes
 
 __all__ = [
     "METHOD_WORDS",
@@ -36,6 +37,7 @@ __all__ = [
     "RaceResult",
     "RunGroup",
     "RunInfo",
+    "arms_bytes",
     "check_study_name",
     "delete_run",
     "describe_method",

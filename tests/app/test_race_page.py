@@ -40,6 +40,9 @@ def test_a_race_is_one_run_of_all_its_arms(form):
     arms = next(frame.value for frame in app.dataframe if "arm" in frame.value.columns)
     assert list(arms["arm"])[:3] == ["uniform 0.001", "uniform 0.002", "random 0.001"]
     assert "about 14 steps" in sentences(app.caption)
+    assert "Arms that do not fit at one time train in waves." in sentences(app.caption)
+    app.number_input(key="train_race_steps").set_value(25).run()
+    assert "about 25 steps" in sentences(app.caption)
     assert app.button(key="start_run").label == "Start"
     assert any("gelora train --spec run-01-race-seed-0.json" in code.value for code in app.code)
 
@@ -120,6 +123,7 @@ def test_at_its_end_the_table_and_the_intervals_of_the_whole_are_shown(gelora_ho
     runs.button(key="tick_all").click().run()
     runs.button(key="repeat_run").click().run()
     assert not runs.exception
+    assert runs.session_state["train_race_steps"] == 40
     assert runs.session_state["train_what"] == ["race"] and runs.session_state["train_seeds"] == "0, 1"
     assert run_info(folder.name).strategy == "gelora, uniform, random"
 

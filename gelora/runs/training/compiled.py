@@ -47,6 +47,18 @@ def compiled_blocks(model: nn.Module, trial: Callable[[], object], say: Callable
         _as_before(blocks)
 
 
+@contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """The model within `compiled_blocks`, run as usual: an evaluation has other shapes, each of which would be compiled anew."""
+    kept = [(module, module._compiled_call_impl) for module in model.modules() if module._compiled_call_impl is not None]
+    _as_before([module for module, _ in kept])
+    try:
+        yield
+    finally:
+        for module, compiled in kept:
+            module._compiled_call_impl = compiled
+
+
 def _as_before(blocks: list[nn.Module]) -> None:
     for block in blocks:
         block._compiled_call_impl = None  # what `Module.compile` sets, and no call takes back

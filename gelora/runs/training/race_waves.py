@@ -3,8 +3,10 @@
 Does not depend on how arms are trained.
 """
 
+import dataclasses
 from collections.abc import Callable
 
+from gelora.errors import InputError
 from gelora.ranks import memory_estimate
 from gelora.records import RankPlan, RunSpec
 from gelora.sources import model_structure
@@ -32,8 +34,12 @@ def arms_bytes(spec: RunSpec, n_arms: int, length: int, dtype: str, n_head_param
         dtype: of the frozen weights and the activations.
         n_head_params: trained whole beside one adapter.
         is_language: whether every token has logits.
+
+    Raises:
+        InputError: the spec is no race, or the model's shapes are not known well enough.
     """
-    assert spec.race is not None
+    if spec.race is None:
+        raise InputError("This spec is no race; make one with race_run.")
     largest = _largest(tuple(spec.race.plans.values()))
     one = memory_estimate(
         largest, model_structure(spec.model), batch_size=spec.training.batch_size * n_arms, length=length, dtype=dtype,
@@ -56,8 +62,6 @@ def waves(n_arms: int, bytes_of: Callable[[int], int], free: int) -> tuple[int, 
 
 def _largest(plans: tuple[RankPlan, ...]) -> RankPlan:
     """A plan of the first one's kind with the largest rank that any gives to each module."""
-    import dataclasses
-
     modules = {module.name: module for plan in plans for module in plan.modules}
     ranks = {name: max(plan.ranks.get(name, 0) for plan in plans) for name in modules}
     alphas = {name: max(plan.alphas.get(name, 0.0) for plan in plans) for name in modules}
