@@ -40,6 +40,7 @@ def summary(name: str, tried: list[dict[str, Any]]) -> dict[str, Any]:
     found = Counter(row["fault"] for row in tried)
     times = sorted(row["seconds_until_true"] for row in tried if row.get("seconds_until_true") is not None)
     row = {"kind": name, "tried": len(tried)} | {fault: found[fault] for fault in FAULTS}
+    row["asked_twice"] = sum(row.get("asked_twice", False) for row in tried)
     row["slowest_try_seconds"] = max((row["seconds"] for row in tried), default=0.0)
     if times:
         row |= {"median_seconds_until_true": times[len(times) // 2], "slowest_seconds_until_true": times[-1]}

@@ -1,6 +1,6 @@
 """Tries of one kind, so many at once, each in a process with a time limit; a journal from which an interrupted campaign goes on.
 
-Does not depend on what is tried.
+What is silent beyond its limit is asked once more, before it counts as a hang. Does not depend on what is tried.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ class _Hand:
             return dict(json.loads(answer))
         self.end()
         number = {"number": int(line)} if line.isdigit() else {}
-        return number | {"case": "", "fault": "wrong", "cause": cause, "seconds": round(time.monotonic() - began, 2)}
+        return number | {"case": "", "fault": "wrong", "cause": cause, "is_silent": True, "seconds": round(time.monotonic() - began, 2)}
 
     def end(self) -> None:
         """End the process, and every other that has this hand's folder in its environment."""
@@ -111,6 +111,8 @@ def run(kind: Kind, seed: int, n_tries: int, n_jobs: int, work: Path, minutes: f
                 except queue.Empty:
                     return
                 row = hand.ask(str(number), kind.limit_seconds)
+                if row.get("is_silent"):  # perhaps the machine was busy with others: what hangs does so again
+                    row = {**hand.ask(str(number), 2 * kind.limit_seconds), "asked_twice": True}
                 with lock:
                     rows[number] = row
                     with journal.open("a") as file:

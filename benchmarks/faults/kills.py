@@ -81,7 +81,7 @@ def kill_and_go_on(found: Try, victim: str, moment: str, methods: Sequence[str] 
     finally:
         starter.end()
     for run_id, started_as in known.items():
-        _go_on(found, run_id, uninterrupted(found.material, started_as))
+        go_on(found, run_id, uninterrupted(found.material, started_as))
 
 
 def _starter(victim: str, rng: random.Random) -> Starter:
@@ -229,8 +229,8 @@ def _look(found: Try, run_id: str, killed_at: float, is_doomed: bool) -> None:
         found.facts["said"] = said
 
 
-def _go_on(found: Try, run_id: str, uninterrupted_end: dict[str, Any]) -> None:
-    """See a run to its end, resumed where it was killed, and hold the end against the uninterrupted one.
+def go_on(found: Try, run_id: str, uninterrupted_end: dict[str, Any], with_traceback: bool = False) -> None:
+    """See a run to its end, resumed where it failed, and hold the end against the uninterrupted one.
 
     Raises:
         Fault: it does not finish, a process is left, the log has a traceback, or the end is another one.
@@ -244,7 +244,7 @@ def _go_on(found: Try, run_id: str, uninterrupted_end: dict[str, Any]) -> None:
         until(lambda: not info_of(run_id).is_live, f"the end of {run_id}")
     info = info_of(run_id)
     log = _log(info.folder)
-    require("Traceback" not in log, "traceback", f"the log of {run_id}: {log[-500:]}")
+    require(with_traceback or "Traceback" not in log, "traceback", f"the log of {run_id}: {log[-500:]}")
     require(info.state.status == "finished", "wrong", f"{run_id} is {info.state.status}: {info.state.reason}; {log[-500:]}")
     require(info.state.step == info.state.total_steps, "wrong", f"{run_id} is finished at step {info.state.step}")
     ended = end_of(run_id)

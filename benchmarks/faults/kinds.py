@@ -13,6 +13,11 @@ MODULES = {
     "data": "data_inputs",
     "adapters": "adapter_inputs",
     "arrays": "array_inputs",
+    "queries": "query_inputs",
+    "disks": "disks",
+    "fresh-homes": "fresh_homes",
+    "many-runs": "many_runs",
+    "sessions": "sessions",
 }
 
 

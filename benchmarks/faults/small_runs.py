@@ -86,6 +86,11 @@ def uninterrupted(material: Path, name: str) -> dict[str, Any]:
     return dict(json.loads((material / "ends.json").read_text())[name][1])
 
 
+def made(material: Path) -> list[str]:
+    """The names of the runs that were made."""
+    return list(json.loads((material / "ends.json").read_text()))
+
+
 def folder_of_finished(material: Path, name: str) -> Path:
     """The folder of the run of this name to which nothing has happened."""
     return material / "home" / "runs" / str(json.loads((material / "ends.json").read_text())[name][0])

@@ -72,6 +72,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_line(folder, monkeypatch
         b"[1]",
         b"3",
         b'{"step": "x"}',
+        b'{"step": 1, "\\ud800": 1}',
         b'{"step": 1, "loss": null}',
         b'{"step": 1, "loss": [1]}',
         b"\xff",

@@ -49,6 +49,8 @@ def process_as_before(monkeypatch):
         (OSError(errno.ENOSPC, "No space left on device"), "disk full: free some space"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk full"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), "disk full"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 22847 vs 22800"), "disk full"),
+        (RuntimeError("basic_ios::clear: iostream error"), "disk full"),
         (StoreError("Cannot write x: No space left on device. Free some space."), "disk full"),
         (StoreError("Cannot write x: Permission denied."), "store: Cannot write x"),
         (DataError("The column 'disk' is missing."), "data: The column"),

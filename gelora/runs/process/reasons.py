@@ -24,7 +24,8 @@ _KINDS: dict[type[GeloraError], str] = {
     StoreError: "store",
 }
 _MEMORY = ("out of memory", "not enough memory", "cannot allocate memory", "cublas_status_alloc_failed", "defaultcpuallocator")
-_DISK = ("no space left", "disk is full", "os error 28", "disk quota exceeded")
+# the last two: what torch.save says where a disk fills up under it
+_DISK = ("no space left", "disk is full", "os error 28", "disk quota exceeded", "unexpected pos", "iostream error")
 
 
 def of_error(error: BaseException, spec: RunSpec | None) -> str:

@@ -131,6 +131,7 @@ def read_history(folder: Path) -> dict[str, list[tuple[int, float]]]:
     for number, line in enumerate(lines, 1):
         try:
             event = json.loads(line)
+            json.dumps([*event], ensure_ascii=False).encode()  # a lone surrogate could not be shown
             step = int(event["step"])
             for name, value in event.items():
                 if name not in _RESERVED:
