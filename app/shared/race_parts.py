@@ -13,7 +13,7 @@ from app.shared import figures
 from app.shared.run_reading import series_of
 from app.shared.run_words import count, metric_word
 from gelora.records import RaceSpec
-from gelora.runs import RaceResult, RunInfo, race_result
+from gelora.runs import Difference, RaceResult, RunInfo, race_result, run_info
 
 _VIEWS = {"loss": "Training loss", "eval_loss": "Held-out loss"}
 
@@ -48,8 +48,8 @@ def curves(run: RunInfo) -> None:
 
 def differences(run: RunInfo) -> None:
     """The differences to the reference with their intervals: of the latest evaluation, at the end of the whole race."""
-    race, result = _race(run), race_result(run.id)
-    rows, reference = _latest(run, race) if result is None else _final(race, result)
+    race, compared = _race(run), _compared(run.id, run.state.status, run.state.ended_at)
+    rows, reference = _latest(run, race) if compared is None else _final(race, *compared)
     if not rows:
         return
     figures.show(
@@ -59,22 +59,31 @@ def differences(run: RunInfo) -> None:
         how_to_read="a diamond is the mean over held-out rows, its bar the 95% interval; where it crosses the dashed line, no difference "
         "is shown.",
     )
-    if result is None:
+    if compared is None:
         st.caption(
             "These intervals hold at all evaluations together in 95 of 100 races, so whoever stops on them is not misled by looking early; "
             "each is of one arm alone."
         )
         return
-    found = result.differences(result.arm_of(race.reference))
+    result, found = compared
     significant = [label for label, difference in zip(race.labels, found, strict=True) if difference.is_significant]
     st.markdown(f"**Significant at 5% after Holm's correction: {', '.join(significant) or 'none'}.**")
     if len(race.seeds) < 3:
         st.caption("Fewer than three seeds: the interval is that of the rows, not of another beginning.")
-    _table(result, race)
+    _table(race, result, found)
 
 
-def _table(result: RaceResult, race: RaceSpec) -> None:
-    found, losses = result.differences(result.arm_of(race.reference)), result.losses().mean(axis=0)
+@st.cache_data(show_spinner=False, max_entries=16)
+def _compared(run_id: str, status: str, ended_at: str | None) -> tuple[RaceResult, list[Difference]] | None:
+    """The result of a race that has ended, with its differences; kept, since they are resampled."""
+    result, spec = race_result(run_id), run_info(run_id).spec
+    if result is None or spec is None or spec.race is None:
+        return None
+    return result, result.differences(result.arm_of(spec.race.reference))
+
+
+def _table(race: RaceSpec, result: RaceResult, found: list[Difference]) -> None:
+    losses = result.losses().mean(axis=0)
     rows = [
         {
             "arm": label,
@@ -114,12 +123,12 @@ def _latest(run: RunInfo, race: RaceSpec) -> tuple[list[ForestRow], str]:
     return rows, race.reference
 
 
-def _final(race: RaceSpec, result: RaceResult) -> tuple[list[ForestRow], str]:
+def _final(race: RaceSpec, result: RaceResult, found: list[Difference]) -> tuple[list[ForestRow], str]:
     place = result.arm_of(race.reference)
     reference = race.labels[place]
     st.markdown(f"**Differences to {reference}, {count(len(race.seeds), 'seed')}**")
     rows = []
-    for look, d in zip(_looks(race), result.differences(place), strict=True):
+    for look, d in zip(_looks(race), found, strict=True):
         value = d.value if math.isfinite(d.value) else None
         rows.append(ForestRow(look, value, d.ci_low, d.ci_high, difference_words(look.label, reference, value, d.ci_low, d.ci_high)))
     return rows, reference

@@ -30,6 +30,9 @@ _METRICS = {
     "tokens_per_second": "tokens per second",
     "gpu_memory_bytes": "GPU memory (bytes)",
     "gpu_utilisation": "GPU utilisation",
+    "difference": "difference to the reference",
+    "ci_low": "difference, lower end",
+    "ci_high": "difference, upper end",
 }
 
 
@@ -38,6 +41,9 @@ def metric_word(name: str) -> str:
     if name.startswith("id/layer_"):
         number = int(name.rpartition("_")[2])
         return "dimension of the embeddings" if number == 0 else f"dimension after block {number}"
+    if name.count("/") == 2:  # of an arm of a race
+        of_arm, arm, seed = name.split("/")
+        return f"{metric_word(of_arm)} of {arm}, seed {seed}"
     return _METRICS.get(name, name.removeprefix("eval_").replace("_", " "))
 
 

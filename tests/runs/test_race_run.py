@@ -31,7 +31,7 @@ class Kept:
         self.logged, self.said, self.step, self._dies_at = {}, [], 0, dies_at
 
     def values(self, step, values):
-        self.logged |= {(name, step): value for name, value in values.items()}
+        self.logged |= {(name, step): value for name, value in values.items() if name != "examples_per_second"}
 
     def progress(self, step, total, left):
         self.step = step

@@ -4,6 +4,7 @@ Does not depend on files: state to go on from comes in, state to go on from late
 """
 
 import dataclasses
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -68,6 +69,7 @@ class LegTrainer:
         task.model.to(device)
         self._bf16 = runs_in_bfloat16(self.spec.training, device)
         self._losses: list[torch.Tensor] = []
+        self._logged = (time.monotonic(), 0)
         self._diverged: set[int] = set()
         weights = [beginnings[name] for name, _ in arms]
         train_side_by_side(
@@ -87,6 +89,7 @@ class LegTrainer:
             return 0
         if resume.tensors["values"].shape != stack.values.shape:
             raise StoreError("The checkpoint's arms are laid out for another kind of device; resume the race where it began, or repeat it.")
+        self._logged = (time.monotonic(), resume.step)
         stack.values.copy_(resume.tensors["values"])
         optimizer.restore(resume.tensors, resume.step)
         self._losses = list(resume.tensors["losses"])
@@ -104,6 +107,7 @@ class LegTrainer:
         if looks:
             with uncompiled(self.task.model):
                 self._evaluated(step)
+            self._logged = (time.monotonic(), step)
         if self.keep is not None and (looks or stops):
             moments = {name: tensor.cpu() for name, tensor in self._optimizer.state().items()}
             self.keep(ArmsState(step, {"values": self._stack.values.cpu(), "losses": torch.stack(self._losses), **moments}))
@@ -118,8 +122,19 @@ class LegTrainer:
                 self.report.say(f"{self._labels[i]} diverged before step {step} (seed {self.seed}); the other arms go on")
         if not finite.any():
             raise Diverged(f"diverged: the loss of every arm is not a finite number at step {step}; lower the learning rates")
-        self.report.values(self.number * self.race.n_steps + step, {"loss": float(losses[finite].mean())})
+        self.report.values(self.number * self.race.n_steps + step, {"loss": float(losses[finite].mean()), **self._rates(step)})
         self.report.values(step, {f"loss/{self._name(i)}": float(losses[i]) for i in np.flatnonzero(finite).tolist()})
+
+    def _rates(self, step: int) -> dict[str, float]:
+        """Rows of all arms a second since the last log or evaluation, and the GPU's memory."""
+        moment = time.monotonic()
+        (before, step_before), self._logged = self._logged, (moment, step)
+        rates = {
+            "examples_per_second": (step - step_before) * self.spec.training.batch_size * len(self.places) / max(moment - before, 1e-9)
+        }
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            rates["gpu_memory_bytes"] = float(torch.cuda.max_memory_reserved())
+        return rates
 
     def _name(self, i: int) -> str:
         return f"{self._labels[i]}/{self.seed}"
