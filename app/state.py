@@ -29,7 +29,7 @@ COMPARED = (
     "sinks",
     "run",
 )  # what Layers compares the present curve with; a run: before and after
-VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates")  # of one opened layer
+VIEWS = ("twonn", "distances", "scale", "neighbors", "map", "duplicates", "spectrum")  # of one opened layer
 MATRICES = ("overlap", "cka")  # of every two layers
 UNCERTAINTY_FROM = ("half-samples", "estimators")
 HEADERS = {"yes": True, "no": False}  # whether a file's first row names its columns
@@ -74,6 +74,7 @@ FIELDS = {
     "layer": _Field(1, number_in(0, 10_000)),
     "view": _Field(None, one_of(*VIEWS)),
     "matrix": _Field("overlap", one_of(*MATRICES)),
+    "matrix_name": _Field("", str),  # of the opened block's matrices the one whose spectrum is drawn
     "sentence": _Field(0, number_in(0, 10_000_000)),
     "offset": _Field(1, number_in(0, MAX_OFFSET)),
     "rounding": _Field("ceil", one_of(*ROUNDINGS)),

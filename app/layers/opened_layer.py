@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import state
 from app.charts import opened as charts, scales as scale_charts
-from app.layers import texts
+from app.layers import spectrum, texts
 from app.layers.opening import OPENING, Opening
 from app.shared import components, figures, measuring, progress
 from app.shared.cache import measurements
@@ -27,6 +27,7 @@ VIEW_WORDS = {
     "neighbors": "Neighbors",
     "map": "Map",
     "duplicates": "Duplicates",
+    "spectrum": "Spectrum",
 }
 _AT_ONCE_SECONDS = 0.5  # what opens so quickly needs no progress bar
 
@@ -46,6 +47,8 @@ def section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
             _scale(profile, layer, estimator, is_stale)
         elif is_stale:
             st.info("Measure the present choices first; a layer is opened for what is chosen now.", icon=":material/history:")
+        elif view == "spectrum":
+            spectrum.view(profile, layer)
         else:
             opened = _opened(profile, layer)
             if opened is not None:

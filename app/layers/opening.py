@@ -10,6 +10,7 @@ from app.shared.background import Background
 from app.shared.cache import pool
 from gelora.measurements import Job, MeasurementSpec, warm_up
 from gelora.opened_layer import OpenedLayer, open_layer
+from gelora.records import HiddenStates, Sample
 from gelora.sources import BUNDLED_DATASET, extract_hidden_states, load_sample, states_kept
 
 
@@ -22,8 +23,11 @@ class Opening:
     may_run_model: bool = False
 
 
-def _open(wanted: Opening, job: Job) -> OpenedLayer | None:
-    """The opened layer; None where the states are not kept and the model may not run. Only a pass through it waits for its turn."""
+def opened_states(wanted: Opening, job: Job) -> tuple[Sample, HiddenStates] | None:
+    """Texts and states of the measurement; None where the states are not kept and the model may not run.
+
+    Only a pass through the model waits for its turn.
+    """
     spec = wanted.measurement
     job.progress("Reading the texts", 0, 0)
     sample = load_sample(spec.data, spec.n_samples, spec.seed, distinct=spec.distinct, progress=job.progress)
@@ -33,8 +37,13 @@ def _open(wanted: Opening, job: Job) -> OpenedLayer | None:
     if not kept or spec.pooling == "tokens":  # the one needs torch, the other a tokenizer
         warm_up().wait(job.progress, data_too=spec.data.dataset == BUNDLED_DATASET)
     with contextlib.nullcontext() if kept else pool().turn(job):
-        states = extract_hidden_states(spec.model, sample, **spec.extraction(), device="cpu" if kept else "auto", progress=job.progress)
-    return open_layer(states, sample, wanted.layer, progress=job.progress)
+        device = "cpu" if kept else "auto"
+        return sample, extract_hidden_states(spec.model, sample, **spec.extraction(), device=device, progress=job.progress)
+
+
+def _open(wanted: Opening, job: Job) -> OpenedLayer | None:
+    found = opened_states(wanted, job)
+    return None if found is None else open_layer(found[1], found[0], wanted.layer, progress=job.progress)
 
 
 OPENING = Background(

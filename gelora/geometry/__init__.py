@@ -54,6 +54,7 @@ from gelora.geometry.projection import Projection, principal_plane
 from gelora.geometry.registry import ESTIMATORS, EstimatorKind
 from gelora.geometry.similarity import layer_similarity
 from gelora.geometry.skdim_backend import SkdimEstimator
+from gelora.geometry.spectrum import UNFIT, PowerLaw, Spectrum, covariance_spectrum, fit_power_law, weight_spectrum
 from gelora.geometry.synthetic import MANIFOLDS
 from gelora.geometry.twonn import TwoNN
 
@@ -70,6 +71,7 @@ __all__ = [
     "METRICS",
     "MLE",
     "RANK_TOLERANCE",
+    "UNFIT",
     "Bound",
     "Case",
     "CorrelationDimension",
@@ -87,12 +89,14 @@ __all__ = [
     "PersistentHomologyDimension",
     "Plateau",
     "PointCloud",
+    "PowerLaw",
     "Projection",
     "Resolution",
     "Rise",
     "SignAgreement",
     "SkdimEstimator",
     "SmoothMap",
+    "Spectrum",
     "Spread",
     "Summary",
     "Trial",
@@ -104,7 +108,9 @@ __all__ = [
     "closest",
     "comparability_notes",
     "compare_profiles",
+    "covariance_spectrum",
     "estimate_profile",
+    "fit_power_law",
     "half_sample_spread",
     "halves_of",
     "information_imbalance",
@@ -132,5 +138,6 @@ __all__ = [
     "summarize_differences",
     "synthetic",
     "unlike_layers",
+    "weight_spectrum",
     "what_differs",
 ]

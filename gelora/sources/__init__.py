@@ -66,9 +66,11 @@ if TYPE_CHECKING:
     from gelora.sources.target_kinds import expert_shape as expert_shape
     from gelora.sources.token_rows import DrawnToken as DrawnToken, drawn_tokens as drawn_tokens
     from gelora.sources.tokenized import TokenizedSample as TokenizedSample, tokenize as tokenize
+    from gelora.sources.weights import block_weights as block_weights
 
 _FILE_OF = {
     **dict.fromkeys(("BlockJacobian", "probe_block"), "block_jacobian"),
+    "block_weights": "weights",
     **dict.fromkeys(("HubFacts", "data_at_hand", "hub_facts", "model_at_hand", "models_fetched", "states_kept"), "at_hand"),
     **dict.fromkeys(("is_offline", "is_reachable"), "hub"),
     **dict.fromkeys(("BUNDLED_DATASET", "BUNDLED_MODEL", "DatasetEntry", "ModelEntry", "bundled_datasets", "bundled_models"), "catalog"),

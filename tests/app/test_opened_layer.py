@@ -134,7 +134,7 @@ def test_equal_vectors_are_one_sentence_in_every_view(tiny):
         "neighbors": "No neighbors at the embeddings: all vectors are equal",
         "map": "No map of the embeddings: all vectors are equal",
     }
-    assert {"duplicates", "scale", *sentences} == set(VIEWS)  # the scale curve is drawn with its own sentence
+    assert {"duplicates", "scale", "spectrum", *sentences} == set(VIEWS)  # the last two are measured when they are asked for
     for view, says in sentences.items():
         app.session_state["view"] = view
         app = opened(app)
@@ -156,6 +156,36 @@ def test_rows_of_tokens_and_of_pairs_are_named_as_such(tiny, tmp_path):
     assert not app.exception and not app.error
     assert "label" not in app.table[0].value.columns
     assert all("↔" in pair for pair in app.table[0].value["pair"])
+
+
+def test_the_spectrum_of_states_and_weights_is_measured_when_asked_for(tiny):
+    from gelora.geometry import covariance_spectrum, weight_spectrum
+    from gelora.sources import block_weights
+
+    app = open_layers(*tiny, n="77", view="spectrum", layer="2")
+    assert "how many directions reach beyond noise" in said(app.caption) and len(app.get("plotly_chart")) == 1
+    app = opened(app.button(key="measure_spectra").click().run())
+    assert not app.exception and not app.error
+    states = gelora.extract_hidden_states(tiny[0], gelora.load_sample(DataChoice(tiny[1]), 77, 0))
+    found, weights = covariance_spectrum(states.values[2]), block_weights(tiny[0], 2)
+    assert f"stable rank {found.stable_rank:.1f}; {found.n_beyond} of {len(found.eigenvalues)} eigenvalues" in said(app.markdown)
+    table = next(frame.value for frame in app.dataframe if "stable rank" in frame.value)
+    assert list(table["matrix"]) == list(weights)
+    assert list(table["stable rank"]) == [round(weight_spectrum(weight).stable_rank, 2) for weight in weights.values()]
+    assert len(app.get("plotly_chart")) == 3
+    last = list(weights)[-1]
+    app.selectbox(key="matrix_name").set_value(last).run()
+    assert not app.exception and app.query_params["matrix_name"] == last
+    app.session_state["layer"] = 0
+    app = opened(app.run().button(key="measure_spectra").click().run())
+    assert not app.exception and "made by no block's matrices" in said(app.caption)
+
+
+def test_equal_vectors_have_no_spectrum_and_the_page_says_so(tiny):
+    app = open_layers(*tiny, n="52", pooling="cls", layer="0", view="spectrum")
+    app = opened(app.button(key="measure_spectra").click().run())
+    assert not app.exception and not app.error
+    assert "No spectrum of the embeddings. All rows are equal" in said(app.info)
 
 
 def test_a_changed_choice_closes_the_layer_until_it_is_measured(tiny):
