@@ -8,6 +8,7 @@ from app.charts.look import GRID, PAIR, REFERENCE_COLOUR, finish
 from gelora.geometry import PowerLaw, Spectrum
 
 _MOST_POINTS = 1500
+_IN_VIEW = 0.97  # of the eigenvalues; the axis can be dragged to the others
 HEIGHT = 380
 
 
@@ -33,7 +34,10 @@ def reach(spectrum: Spectrum, law: PowerLaw | None) -> go.Figure:
             )
         )  # fmt: skip
     anatomy_laws.add_mark(figure, spectrum.edge, "edge of noise", REFERENCE_COLOUR, "dash", high=True, log=True)
-    figure.update_xaxes(type="log", title_text="eigenvalue", gridcolor=GRID, exponentformat="power", nticks=6)
+    low = min(float(values[int(_IN_VIEW * (n - 1))]), spectrum.edge) / 1.5  # the few that are nearly 0 would take half of the axis
+    figure.update_xaxes(
+        type="log", title_text="eigenvalue", gridcolor=GRID, exponentformat="power", range=np.log10([low, 2 * values[0]]).tolist(), dtick=1
+    )
     figure.update_yaxes(type="log", title_text="share at least as large", gridcolor=GRID, range=[np.log10(0.6 / n), 0.15], dtick=1)
     finish(figure, height=HEIGHT)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, margin={"t": 56})

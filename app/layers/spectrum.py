@@ -21,6 +21,12 @@ from gelora.measurements import Job
 from gelora.records import IdProfile, SampleSource
 from gelora.sources import block_weights
 
+_HOW_TO_READ = (
+    "one point an eigenvalue, its height the share of those as large or larger. Right of the dashed edge lies what independent entries "
+    "of the bulk's variance would not show. A power law is a straight line, its density falls as λ to the −α; dotted where its p is "
+    f"below {UNFIT:g}: then it does not describe the tail."
+)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -97,12 +103,12 @@ def view(profile: IdProfile, layer: int) -> None:
             st.markdown(f"**States of {where}**: {_words(found.states)}")
             _figure(found.states, "spectrum_states", f"States of {where}")
     with right:
-        _weights(found.weights)
+        _weights(found.weights, is_explained=isinstance(found.states, Found))
     if found.weights:
         st.dataframe(_table(found.weights), hide_index=True)
 
 
-def _weights(weights: dict[str, Found]) -> None:
+def _weights(weights: dict[str, Found], is_explained: bool) -> None:
     if not weights:
         st.caption("The embeddings are made by no block's matrices, or the block's are experts that share one parameter.")
         return
@@ -111,17 +117,15 @@ def _weights(weights: dict[str, Found]) -> None:
         st.session_state["matrix_name"] = names[0]
     name = st.selectbox("Matrix", names, key="matrix_name", label_visibility="collapsed")
     st.markdown(f"**Weights of {texts.as_plain(name)}**: {_words(weights[name])}")
-    _figure(weights[name], "spectrum_weights", f"Weights of {name}")
+    _figure(weights[name], "spectrum_weights", f"Weights of {name}", is_explained)
 
 
-def _figure(found: Found, key: str, what: str) -> None:
+def _figure(found: Found, key: str, what: str, is_explained: bool = False) -> None:
     figures.show(
         charts.reach(found.spectrum, found.law),
         key,
         says=f"{what}: {_words(found)}",
-        how_to_read="one point an eigenvalue, its height the share of those as large or larger. Right of the dashed edge lies what "
-        "independent entries of the bulk's variance would not show. A power law is a straight line, its density falls as λ to the −α; "
-        f"dotted where its p is below {UNFIT:g}: then it does not describe the tail.",
+        how_to_read=None if is_explained else _HOW_TO_READ,
     )
 
 
