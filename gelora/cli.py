@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import gelora.commands as commands
 from gelora.errors import Cancelled, GeloraError
-from gelora.records import METHODS, POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINKS
+from gelora.records import METHODS, POINTS, POOLINGS, ROUNDINGS, SEPARATOR_WORDS, SINK_RATIO, SINKS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--estimators", default="twonn,mle", help="comma-separated names, or all (default twonn,mle; see gelora estimators)"
     )
+    _add_points(measure)
     measure.add_argument("--metric", choices=("euclidean", "cosine"), default="euclidean")
     measure.add_argument("--n-subsamples", type=int, default=20, help="halves behind the intervals, in pairs; 0 for none (default 20)")
     measure.add_argument("--baselines", action="store_true", help="also measure shuffled features and a Gaussian of the same covariance")
@@ -220,6 +221,7 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     """What ranks are made from, and how many they may be."""
     _add_model_and_data(parser, default_model=None, default_dataset=None)
     _add_sample(parser)
+    _add_points(parser)
     parser.add_argument("--offset", type=int, default=1, help="added to every block's rise; with uniform: the rank (default 1)")
     parser.add_argument("--match", metavar="BUDGET", help="uniform:R, params:N or mb:X; takes the place of the offset")
     parser.add_argument("--rounding", choices=ROUNDINGS, default="ceil")
@@ -239,6 +241,12 @@ def _add_ranks(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--random-seed", type=int, default=0, help="of the strategy random (default 0)")
     parser.add_argument("--again", action="store_true", help=_AGAIN)
+
+
+def _add_points(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--points", choices=POINTS, default="blocks", help="halves: look between attention and MLP too, a rise and a rank for each half"
+    )
 
 
 def _add_held_out(parser: argparse.ArgumentParser) -> None:

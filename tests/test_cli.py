@@ -77,6 +77,28 @@ def test_measure_with_baselines_and_scale_curves(texts, tmp_path, capsys):
     assert "Sign of each rise (3 estimators; one whose 95% CI includes 0 does not vote): block" in printed
 
 
+def test_halves_are_measured_planned_and_kept_apart_from_blocks(texts, tmp_path, capsys):
+    out, plan_out = tmp_path / "halves.json", tmp_path / "plan.json"
+    sample = ["--dataset", texts, "--n-samples", "120", "--n-neighbors", "8"]
+    assert main(["measure", *sample, "--estimators", "twonn", "--points", "halves", "--json", str(out)]) == 0
+    profile, printed = IdProfile.from_json(out.read_text()), capsys.readouterr().out
+    assert len(profile.layer_names) == 13 and "block 6 attention" in printed and "block 6 MLP" in printed
+    assert main(["plan", "--profile", str(out), "--target-modules", "all-linear", "--json", str(plan_out)]) == 0
+    plan = RankPlan.from_json(plan_out.read_text())
+    assert set(plan.block_ranks()) == {1, 2, 3, 4, 5, 6} and plan.profile_digest == profile.digest()
+    curve = profile.dimensions("twonn")
+    for module in plan.modules:
+        start = 2 * (module.block - 1) + (module.kind == "mlp")
+        assert plan.ranks[module.name] == max(int(np.ceil(curve[start + 1] - curve[start] - 1e-6)), 0) + 1
+    capsys.readouterr()
+    asked = ["plan", *sample, "--target-modules", "all-linear", "--strategy", "all", "--match", "uniform:2", "--points", "halves"]
+    assert main([*asked, "--json"]) == 0
+    rule, uniform, *_ = json.loads(capsys.readouterr().out)
+    assert rule["plan"]["profile_digest"] == profile.digest() and set(uniform["block_ranks"].values()) == {2}
+    assert main(["plan", *sample, "--json"]) == 0
+    assert RankPlan.from_json(capsys.readouterr().out).profile_digest != profile.digest()
+
+
 @pytest.mark.parametrize("target", ["-", "m.json"])
 def test_fewer_texts_than_asked_for_are_said(texts, target, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -263,6 +263,8 @@ def _structure():  # type: ignore[no-untyped-def]
 
 def _open_profile(profile: IdProfile) -> str:
     """Take the profile for what was measured with its own choices, and make them the page's."""
+    if profile.model.points == "halves":
+        raise InputError("This profile is of halves of blocks, which the pages do not draw; plan from it by gelora plan --profile.")
     spec = MeasurementSpec.of(profile)
     chosen = {**state.fields_of(spec), "estimators": state.in_order(list(profile.estimates)), "plan_only": False}
     for key, value in chosen.items():

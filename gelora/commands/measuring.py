@@ -84,7 +84,8 @@ def _print_profile(profile: IdProfile, n_texts: int) -> None:
     first = names[0]
     up = [r for r in rises(profile, first) if r.goes_up]
     print(
-        f"Blocks whose rise exceeds its interval by {first}: " + ", ".join(f"{r.block} (+{r.value:.2f})" for r in up)
+        f"Blocks whose rise exceeds its interval by {first}: "
+        + ", ".join(f"{profile.layer_names[r.block].removeprefix('block ')} (+{r.value:.2f})" for r in up)
         if up
         else f"By {first}: {no_rise_sentence(profile, first)}"
     )

@@ -44,6 +44,7 @@ def measurement_spec(options: argparse.Namespace, model: str, data: DataChoice, 
         options.sinks,
         options.sink_ratio,
         n_neighbors=options.n_neighbors,
+        points=getattr(options, "points", "blocks"),  # a sensitivity has none
         **more,
     )
 

@@ -37,7 +37,7 @@ class PlanSources:
             from gelora.sources import model_structure
 
             structure = model_structure(self._options.model)
-            check_same_model("The profile", profile.model.model_id, profile.model.modules == structure.modules, structure)
+            check_same_model("The profile", profile.model.model_id, profile.model.whole.modules == structure.modules, structure)
         return profile
 
     @cached_property
@@ -59,7 +59,7 @@ class PlanSources:
     def structure(self) -> ModelStructure:
         """The model's structure: the profile's, or from the config alone."""
         if self.given_profile is not None:
-            return self.given_profile.model
+            return self.given_profile.model.whole
         from gelora.sources import model_structure
 
         return model_structure(self.model_id)

@@ -80,7 +80,7 @@ def texts_and_states(wanted: MeasurementSpec, sample: Sample | None, device: str
     """The texts of a measurement, drawn unless given, and their hidden states, from the cache or through the model."""
     if sample is None:
         sample = load_sample(wanted.data, wanted.n_samples, wanted.seed, distinct=wanted.distinct, progress=progress)
-    extraction = wanted.extraction() | {"dtype": wanted.dtype}
+    extraction = wanted.extraction() | {"dtype": wanted.dtype, "points": wanted.points}
     return sample, extract_hidden_states(wanted.model, sample, **extraction, device=device, progress=progress)
 
 

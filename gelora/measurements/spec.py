@@ -10,6 +10,7 @@ from typing import Any
 from gelora.measurements.store import file_state, key_of
 from gelora.records import SINK_RATIO, DataChoice, IdProfile, default_sinks
 
+_LATER = ("metric", "n_neighbors", "n_subsamples", "dtype", "points")
 _FORMAT = 6  # raise it when the same measurement would now give other numbers
 
 
@@ -17,8 +18,9 @@ _FORMAT = 6  # raise it when the same measurement would now give other numbers
 class MeasurementSpec:
     """What decides an ID profile; two equal ones give the same profile.
 
-    sinks: None is the pooling's default, however it was chosen. The last four are what only the command line and the library
-    choose: the estimators' metric and number of neighbors, random halves behind each interval, weights' dtype.
+    sinks: None is the pooling's default, however it was chosen. The last five are what only the command line and the library
+    choose: the estimators' metric and number of neighbors, random halves behind each interval, weights' dtype,
+    and whether the middles of blocks are looked at too.
     """
 
     model: str
@@ -34,6 +36,7 @@ class MeasurementSpec:
     n_neighbors: int = 20
     n_subsamples: int = 20
     dtype: str = "float32"
+    points: str = "blocks"
 
     def __post_init__(self) -> None:
         if self.sinks == default_sinks(self.pooling):
@@ -61,12 +64,13 @@ class MeasurementSpec:
             profile.metric,
             profile.n_neighbors,
             next((len(halves) for halves in profile.subsamples.values()), 20),
+            points=profile.model.points,
         )
 
     def key(self, *more: object) -> str:
         """The name that its results are kept under: another one when the file of the data or of the model has changed."""
         choices = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
-        later = {field.name: field.default for field in fields(self) if field.name in ("metric", "n_neighbors", "n_subsamples", "dtype")}
+        later = {field.name: field.default for field in fields(self) if field.name in _LATER}
         choices = {name: value for name, value in choices.items() if name not in later or value != later[name]}
         return key_of(_FORMAT, choices, json.loads(self.data.to_json()), file_state(self.data.dataset), file_state(self.model), *more)
 

@@ -11,6 +11,7 @@ from gelora.records.checks import (
     METHODS,
     METHODS_WITH_PLAN,
     MOST_SEED,
+    POINTS,
     POOLINGS,
     PRECISIONS,
     ROUNDINGS,
@@ -27,7 +28,7 @@ from gelora.records.checks import (
 from gelora.records.data import WITHOUT_PADDING, DataChoice, HiddenStates, ReadReport, Sample, SampleSource
 from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph, ScaleCurve
 from gelora.records.memory import MemoryEstimate
-from gelora.records.model import BlockTraits, ModelStructure, TargetModule
+from gelora.records.model import BLOCK_HALVES, BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import AlsoTrained, Budget, RankPlan
 from gelora.records.race import RACING_TASKS, RaceSpec, check_task_can_race
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
@@ -37,6 +38,7 @@ from gelora.records.study import NotRun, Study, StudyRow
 from gelora.records.training import RunSpec, TrainingConfig, race_run
 
 __all__ = [
+    "BLOCK_HALVES",
     "DEVICES",
     "HALVES",
     "LORA_INITS",
@@ -44,6 +46,7 @@ __all__ = [
     "METHODS_WITH_PLAN",
     "MOST_SEED",
     "ONE_DIRECTION",
+    "POINTS",
     "POOLINGS",
     "PRECISIONS",
     "RACING_TASKS",

@@ -10,6 +10,8 @@ from gelora.errors import InputError
 Progress = Callable[[str, int, int], None]
 """Called as progress(stage, done, total) during long work; may raise `Cancelled` to end it."""
 
+POINTS = ("blocks", "halves")
+"""Where the residual stream is looked at: at the blocks' ends, or between attention and MLP too."""
 POOLINGS = ("mean", "cls", "last", "tokens")
 SEPARATOR_WORDS = ("comma", "tab", "semicolon", "pipe", "none")
 SINKS = ("drop", "keep", "unit")

@@ -1,9 +1,13 @@
 """Records of a model without its weights: its blocks and their linear maps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from gelora.record_json import Record
-from gelora.records.checks import check_whole
+from gelora.record_json import ADDED, Record
+from gelora.records.checks import POINTS, check_choice, check_whole
+
+BLOCK_HALVES = ("attention", "MLP")
+"""The halves of a block, in the order in which a text passes them."""
+_OF_ATTENTION = ("q", "k", "v", "qkv", "o")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +68,9 @@ class ModelStructure(Record):
 
     vocab_size rows of the embedding (0: unknown); n_lm_head_params of the output map that a causal language model adds,
     0 where it shares the embedding; traits is None in what was written before memory was estimated; n_pooler_params of
-    n_params are a pooler's, which a classifier trains as a part of its head or does not have at all.
+    n_params are a pooler's, which a classifier trains as a part of its head or does not have at all. points is "halves" where the
+    residual stream is looked at between attention and MLP too: then n_layers counts halves, block 2 i - 1 being the attention
+    of block i and 2 i its MLP.
     """
 
     model_id: str
@@ -80,8 +86,34 @@ class ModelStructure(Record):
     n_lm_head_params: int = 0
     traits: BlockTraits | None = None
     n_pooler_params: int = 0
+    points: str = field(default="blocks", metadata=ADDED)
 
     def __post_init__(self) -> None:
         check_whole("n_layers", self.n_layers, 1)
         for module in self.modules:
             check_whole(f"The block of {module.name}", module.block, 1, self.n_layers)
+        check_choice("points", self.points, POINTS)
+
+    @property
+    def halved(self) -> "ModelStructure":
+        """The same model with every block as two, attention and MLP."""
+        if self.points == "halves":
+            return self
+        modules = tuple(replace(m, block=2 * m.block - (m.kind in _OF_ATTENTION)) for m in self.modules)
+        return replace(self, n_layers=2 * self.n_layers, modules=modules, points="halves")
+
+    @property
+    def whole(self) -> "ModelStructure":
+        """The same model with its blocks as they are."""
+        if self.points == "blocks":
+            return self
+        modules = tuple(replace(module, block=(module.block + 1) // 2) for module in self.modules)
+        return replace(self, n_layers=self.n_layers // 2, modules=modules, points="blocks")
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """Names of the points of a curve, the embeddings first."""
+        if self.points == "blocks":
+            return ("embeddings", *(f"block {number}" for number in range(1, self.n_layers + 1)))
+        halves = (f"block {number} {half}" for number in range(1, self.n_layers // 2 + 1) for half in BLOCK_HALVES)
+        return ("embeddings", *halves)

@@ -13,7 +13,7 @@ import numpy as np
 
 from gelora.errors import DataError, ModelError
 from gelora.records import Progress, Sample, check_whole, resolve_device
-from gelora.sources.forward_pass import without_key_value_cache
+from gelora.sources.half_blocks import without_key_value_cache
 from gelora.sources.structure import base_model_of, find_blocks
 from gelora.sources.tokenized import tokenize
 

@@ -3,7 +3,8 @@
 Reads the states of a model's blocks by hooks; how a pooling works is in `sink_pooling`. Loads no model and keeps no file.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from gelora.errors import DataError, ModelError
 from gelora.records import HiddenStates, ModelStructure, Progress, SampleSource
+from gelora.sources.half_blocks import Middle, find_middles, without_key_value_cache
 from gelora.sources.sink_pooling import SinkPooling
 from gelora.sources.structure import find_blocks, find_final_norm
 from gelora.sources.tokenized import TokenizedSample
@@ -77,16 +79,29 @@ def pooled_states(
             done += len(batch)
             progress(stage, done, len(order))
 
-    with Tap(base, structure.hidden_size, final_norm) as tap:
+    middles = None
+    if structure.points == "halves":
+        device = str(next(base.parameters()).device)
+        middles = find_middles(base, structure, texts.batch(texts.order()[:1], device))
+    with Tap(base, structure.hidden_size, final_norm, middles) as tap:
         pass_through(tap, texts.order(), "Hidden states")
         again = pooling.settle()
         if len(again):
             pass_through(tap, again, "Hidden states, second pass")
     values, tokens, report = pooling.result()
     values.flags.writeable = False  # the record then keeps this array instead of a copy
-    names = ("embeddings", *(f"block {number}" for number in range(1, structure.n_layers + 1)))
     return HiddenStates(
-        values, names, texts.pooling, max_length, dtype, final_norm, structure, source, report, tokens, without_padding=not texts.is_padded
+        values,
+        structure.point_names,
+        texts.pooling,
+        max_length,
+        dtype,
+        final_norm,
+        structure,
+        source,
+        report,
+        tokens,
+        without_padding=not texts.is_padded,
     )
 
 
@@ -97,13 +112,18 @@ def _not_finite(model_id: str, layer: int, dtype: str) -> DataError:
 
 
 class Tap:
-    """Hooks that pool every layer's states as they pass by, so that only [n_layers + 1, batch, width] is ever kept."""
+    """Hooks that pool every layer's states as they pass by, so that only [n_points, batch, width] is ever kept.
 
-    def __init__(self, base: "nn.Module", hidden_size: int, final_norm: bool) -> None:
+    middles: of `find_middles`, to take the state between attention and MLP of every block too.
+    """
+
+    def __init__(self, base: "nn.Module", hidden_size: int, final_norm: bool, middles: "Sequence[Middle] | None" = None) -> None:
         self._base = base
         self._blocks = find_blocks(base)[1]
         self._norm = find_final_norm(base) if final_norm else None
+        self._middles = middles or ()
         self._hooks: list[Any] = []
+        self._last = 0
         self._pooled: list[torch.Tensor | None] = []
         self._shape: tuple[int, ...] = ()
         self._hidden_size = hidden_size
@@ -111,9 +131,15 @@ class Tap:
         self.device = str(next(base.parameters()).device)
 
     def __enter__(self) -> "Tap":
-        last = len(self._blocks)
+        step = 2 if self._middles else 1
+        last = self._last = step * len(self._blocks)
         for index, block in enumerate(self._blocks):
-            self._hooks.append(block.register_forward_pre_hook(self._input_hook(index), with_kwargs=True))
+            self._hooks.append(block.register_forward_pre_hook(self._input_hook(step * index), with_kwargs=True))
+        for index, middle in enumerate(self._middles):
+            if middle.is_input:
+                self._hooks.append(middle.module.register_forward_pre_hook(self._input_hook(2 * index + 1), with_kwargs=True))
+            else:
+                self._hooks.append(middle.module.register_forward_hook(self._output_hook(2 * index + 1)))
         self._hooks.append(self._blocks[-1].register_forward_hook(self._output_hook(last)))
         if self._norm is not None:  # runs after the last block and takes its place
             self._hooks.append(self._norm.register_forward_hook(self._output_hook(last)))
@@ -124,10 +150,10 @@ class Tap:
             hook.remove()
 
     def __call__(self, inputs: "dict[str, torch.Tensor]", take: "Take") -> "torch.Tensor":
-        """Run the model on one batch; returns float32 [n_layers + 1, rows, hidden_size] on the model's device."""
+        """Run the model on one batch; returns float32 [n_points, rows, hidden_size] on the model's device."""
         import torch
 
-        self._take, self._pooled = take, [None] * (len(self._blocks) + 1)
+        self._take, self._pooled = take, [None] * (self._last + 1)
         self._shape = (*inputs["input_ids"].shape, self._hidden_size)
         with torch.inference_mode(), without_key_value_cache(self._base):
             self._base(**inputs)
@@ -151,6 +177,8 @@ class Tap:
         return hook
 
     def _keep(self, index: int, states: Any) -> None:
+        if self._middles and index % 2 and getattr(states, "numel", int)() == math.prod(self._shape):
+            states = states.reshape(self._shape)  # OPT runs its MLP on tokens in one row
         shape = tuple(getattr(states, "shape", ()))
         if shape != self._shape:
             raise ModelError(
@@ -159,21 +187,6 @@ class Tap:
             )
         if self._take is not None:
             self._pooled[index] = self._take(index, states)
-
-
-@contextmanager
-def without_key_value_cache(base: "nn.Module") -> Iterator[None]:
-    """Decoders keep keys and values of all layers for generation, which does not happen here."""
-    config: Any = base.config
-    text_config = config.get_text_config()
-    before = getattr(text_config, "use_cache", None)
-    if before is not None:
-        text_config.use_cache = False
-    try:
-        yield
-    finally:
-        if before is not None:
-            text_config.use_cache = before
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gelora.records import (
     DEVICES,
+    POINTS,
     POOLINGS,
     SINK_RATIO,
     HiddenStates,
@@ -46,6 +47,7 @@ def extract_hidden_states(
     final_norm: bool = False,
     sinks: str | None = None,
     sink_ratio: float = SINK_RATIO,
+    points: str = "blocks",
     cache: bool = True,
     progress: Progress | None = None,
 ) -> HiddenStates:
@@ -69,6 +71,9 @@ def extract_hidden_states(
             are; "unit" scales every token to length 1 first. None is "drop" for mean and tokens, "keep" for cls and last.
             A text all of whose tokens are sinks in a layer is left out, see `SinkReport.left_out`.
         sink_ratio: above 1. Without any sink, "drop" and "keep" give the same bits.
+        points: "halves" takes the residual stream between attention and MLP too, so that there are 2 n_layers + 1 points:
+            the state that enters the norm of the MLP, or leaves that of attention where norms come after. Blocks have to be
+            sequential.
         cache: look for these states under GELORA_HOME first, and keep them there. When they cannot be kept (a full
             disk) they are returned all the same, with a warning in the log.
         progress: called with ("Reading the model", 0, n) and ("Hidden states", texts done, n); may raise `Cancelled`.
@@ -80,10 +85,11 @@ def extract_hidden_states(
     Raises:
         HubError, ChecksumError: the model cannot be had.
         InputError: an option is illegal, or "cuda" is asked for where there is none.
-        ModelError: the model is no stack of transformer blocks, or too large for the GPU.
+        ModelError: the model is no stack of transformer blocks, or too large for the GPU, or its blocks have no halves.
         DataError: a text has no token at all, or a layer's states are NaN or infinite.
     """
     check_choice("pooling", pooling, POOLINGS)
+    check_choice("points", points, POINTS)
     check_choice("dtype", dtype, DTYPES)
     check_choice("device", device, DEVICES)
     check_whole("max_length", max_length, 4)
@@ -96,7 +102,7 @@ def extract_hidden_states(
     entry = find_model(model)
     chosen: dict[str, Any] = {"pooling": pooling, "max_length": max_length, "dtype": dtype, "final_norm": final_norm}
     chosen |= {"sinks": treatment, "sink_ratio": sink_ratio}
-    key = cache_key(entry.model_id, entry.revision, sample, **chosen)
+    key = cache_key(entry.model_id, entry.revision, sample, **chosen, points=points)
     kept = read_states(key, sample) if cache else None
     if kept is not None:
         report("Hidden states", len(sample), len(sample))
@@ -106,11 +112,12 @@ def extract_hidden_states(
     tokenizer = load_tokenizer(entry)
     with out_of_memory_as_model_error(entry.model_id, place):
         network = load_base_model(entry, dtype=dtype, device=place)
+    structure = structure_of(network, entry.model_id, entry.revision)
     states = states_of(
         network,
         tokenizer,
         sample,
-        structure_of(network, entry.model_id, entry.revision),
+        structure.halved if points == "halves" else structure,
         batch_size=batch_size,
         progress=report,
         **chosen,

@@ -39,6 +39,7 @@ def cache_key(
     final_norm: bool,
     sinks: str,
     sink_ratio: float,
+    points: str = "blocks",
 ) -> str:
     """SHA-256 of everything that the states depend on; where and in what batches they are computed does not matter."""
     texts = hashlib.sha256()
@@ -56,6 +57,8 @@ def cache_key(
         "sinks": [sinks, float(sink_ratio)],
         "versions": [_own_version(), version("torch"), version("transformers")],
     }
+    if points != "blocks":
+        parts["points"] = points
     if pooling == "tokens":
         parts["draw"] = [sample.source.seed, sample.source.n_samples]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

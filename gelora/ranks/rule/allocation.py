@@ -10,7 +10,7 @@ from typing import Any
 
 from gelora.errors import InputError
 from gelora.geometry import rises
-from gelora.records import ROUNDINGS, IdProfile, ModelStructure, RankPlan, TargetModule, check_choice, check_whole
+from gelora.records import BLOCK_HALVES, ROUNDINGS, IdProfile, ModelStructure, RankPlan, TargetModule, check_choice, check_whole
 from gelora.sources import select_modules
 
 # A rise that exceeds a whole number by less than this is that number. Dimensions are sums over thousands of float64
@@ -36,6 +36,10 @@ def allocate_ranks(
     Corollary 3.2.1 the number of parameters that block i needs by max(d_i - d_{i-1}, 0). That this rise is the rank that
     the update of each matrix needs is a heuristic, not a proof. The rounding is left open: `ceil` does not round a lower
     bound down.
+
+    Of a profile that was measured at halves (`points`), each half of a block has its own rise and rank: that of the attention's
+    maps is max(d at the middle - d at the block's input, 0) + offset, that of the MLP's from the middle to the block's output.
+    The plan counts whole blocks all the same; its notes say the ranks of both halves.
 
     A block with an end whose dimension is undefined gets the offset alone, and one whose rank exceeds the smaller side
     of a matrix gets that; `block_notes` of the plan says so. With offset 0, modules of blocks without a rise get
@@ -187,6 +191,9 @@ def build_plan(
             names = ", ".join(module.name.rsplit(".", 1)[-1] for module in clipped)
             note = f"rank {most} is cut to {sides}, the smaller side of {names}"
             said[block] = f"{said[block]}; {note}" if block in said else note
+    if structure.points == "halves":
+        said = _by_block(modules, ranks, said)
+        modules = tuple(module for module in structure.whole.modules if module.name in ranks)
     return RankPlan(
         modules=modules,
         ranks=ranks,
@@ -203,6 +210,16 @@ def build_plan(
         block_notes=dict(sorted(said.items())),
         **more,
     )
+
+
+def _by_block(modules: tuple[TargetModule, ...], ranks: Mapping[str, int], said: Mapping[int, str]) -> dict[int, str]:
+    """What is said of each half, as notes of whole blocks, each with the ranks of its halves."""
+    notes: dict[int, list[str]] = {}
+    for half in sorted({module.block for module in modules}):
+        rank = max(ranks[module.name] for module in modules if module.block == half)
+        words = f"{BLOCK_HALVES[1 - half % 2]} {rank}{f' ({said[half]})' if half in said else ''}"
+        notes.setdefault((half + 1) // 2, []).append(words)
+    return {block: f"by halves: {', '.join(words)}" for block, words in notes.items()}
 
 
 def as_text(target_modules: str | Sequence[str]) -> str:

@@ -126,7 +126,7 @@ def plan_at_budget(
         if profile is None:
             others = ", ".join(name for name, other in STRATEGIES.items() if other.needs == "structure")
             raise InputError(f"The strategy gelora needs a measured profile; measure one, or choose one of: {others}.")
-        check_same_model("The profile", profile.model.model_id, profile.model.modules == structure.modules, structure)
+        check_same_model("The profile", profile.model.model_id, profile.model.whole.modules == structure.whole.modules, structure)
         return match_budget(profile, budget, target_modules, rounding, estimator, scaling, scale)
     modules = select_modules(structure, target_modules)
     identity: dict[str, Any] = {"strategy": strategy, "target_modules": as_text(target_modules), "target_params": budget}
