@@ -66,7 +66,7 @@ def differences(run: RunInfo) -> None:
         )
         return
     result, found = compared
-    significant = [label for label, difference in zip(race.labels, found, strict=True) if difference.is_significant]
+    significant = [f"{label} ({d.word})" for label, d in zip(race.labels, found, strict=True) if d.is_significant]
     st.markdown(f"**Significant at 5% after Holm's correction: {', '.join(significant) or 'none'}.**")
     if len(race.seeds) < 3:
         st.caption("Fewer than three seeds: the interval is that of the rows, not of another beginning.")

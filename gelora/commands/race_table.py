@@ -47,7 +47,8 @@ def print_race(info: "RunInfo", result: "RaceResult") -> None:
     print_table(title, [metric.removeprefix("eval_") if word == "metric" else word for word in _HEADER], rows)
     rate = result.arms[reference].learning_rate
     print(f"Differences are of the held-out loss to {race.reference} at {rate:g}, paired by row and seed: below 0 is better.")
-    significant = [arm["arm"] for arm in answer["arms"] if arm["p_corrected"] is not None and arm["p_corrected"] < 0.05]
+    found = zip(race.labels, result.differences(reference), strict=True)
+    significant = [f"{label} ({difference.word})" for label, difference in found if difference.is_significant]
     print(f"Significant at 5% after correction: {', '.join(significant) or 'none'}.")
     if len(race.seeds) < 3:
         print("Fewer than three seeds: the interval is that of the rows, not of another beginning; give --seeds 0,1,2.")

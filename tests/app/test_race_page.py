@@ -111,7 +111,7 @@ def test_at_its_end_the_table_and_the_intervals_of_the_whole_are_shown(gelora_ho
     app = open_app("finetune", run=folder.name)
     assert not app.exception
     assert "Differences to uniform, 2 seeds" in sentences(app.markdown)
-    assert "Significant at 5% after Holm's correction: gelora." in sentences(app.markdown)
+    assert "Significant at 5% after Holm's correction: gelora (worse)." in sentences(app.markdown)
     table = next(frame.value for frame in app.dataframe if "p (Holm)" in frame.value.columns)
     assert list(table["arm"]) == list(STRATEGIES) and table["accuracy"].tolist() == [0.6, 0.7, 0.65]
     assert app.selectbox(key=f"arm_{folder.name}").options == list(STRATEGIES)

@@ -45,6 +45,11 @@ class Difference:
     p_corrected: float | None
 
     @property
+    def word(self) -> str:
+        """`better` or `worse` than the reference."""
+        return "better" if self.value < 0 else "worse"
+
+    @property
     def is_significant(self) -> bool:
         """Whether the difference stands at 5% after the correction for the number of comparisons."""
         return self.p_corrected is not None and self.p_corrected < 0.05
