@@ -23,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GeloraError as error:
         print(f"gelora: {error}", file=sys.stderr)
         return 130 if isinstance(error, Cancelled) else 2
+    except MemoryError as error:
+        asked = f" ({error})" if str(error) else ""
+        print(f"gelora: out of memory{asked}: ask for fewer samples or points, shorter texts or a smaller model.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("gelora: interrupted; nothing half-written is left.", file=sys.stderr)
         return 130

@@ -63,3 +63,12 @@ def test_no_run_is_left_by_a_seed_that_is_refused(gelora_home, capsys):
     assert main(["train", "--dataset", "docstrings", "--method", "head", "--seed", "-1", "--detach"]) == 2
     assert "The seed is -1" in capsys.readouterr().err
     assert list_runs() == []
+
+
+def test_what_no_memory_holds_is_one_sentence(monkeypatch, capsys):
+    def full(*_):
+        raise MemoryError("Unable to allocate 90. GiB")
+
+    monkeypatch.setattr("gelora.commands.estimators", full)
+    assert main(["estimators"]) == 2
+    assert capsys.readouterr().err.startswith("gelora: out of memory (Unable to allocate 90. GiB): ask for fewer samples")
