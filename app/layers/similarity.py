@@ -32,7 +32,7 @@ def section(profile: IdProfile, layer: int, is_stale: bool) -> None:
     if found is None:
         st.caption(
             "A dimension says how many directions a layer fills, not whether it keeps what was near. Compared are the nearest neighbors "
-            "of every text, layer by layer, and their labels where there are any; about as long as the quick estimators take."
+            "of every text, layer by layer, and their labels where there are any; two to five times as long as the quick estimators take."
         )
         return
     if unlike_layers(found, profile) is not None:
