@@ -33,7 +33,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     missing = [name for name in SCORE_STRATEGIES if name in reasons and planning.scores_of(name, rule.target_modules) is None]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox("Use", list(STRATEGIES), key="strategy", format_func=lambda name: STRATEGIES[name].label, width=220)
-        st.number_input("Floor", 0, 4096, key="floor", width=110, help=_BOUNDS_HELP)
+        st.number_input("Floor", 0, 4096, key="floor", width=130, help=_BOUNDS_HELP)
         st.number_input("Cap (0: none)", 0, 4096, key="cap", width=130, help=_BOUNDS_HELP)
         if missing and at_work is None and st.button(
             "Compute module scores", key="score_matrices", icon=":material/play_arrow:",

@@ -244,6 +244,39 @@ def test_what_training_used_of_an_imported_adapter_is_a_strategy_and_a_table(ran
     assert set(used["rank on this page"].dropna()) <= {1, 2, 3, 4, 5, 6} and files._plans().find(app.session_state["beside"]) is not None
 
 
+def test_the_adapter_of_a_finished_run_can_be_read(ranks, tiny, gelora_home):
+    import torch
+    from made_runs import write_run
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModel
+
+    from gelora.sources import model_structure
+
+    assert not any(button.key == "read_run" for button in ranks().button)
+    plan = uniform_ranks(model_structure(tiny[0]), 8)
+    for run_id, status in (("20260301-100000-done", "finished"), ("20260301-110000-not", "failed")):
+        folder = write_run(gelora_home / "runs", run_id, plan=plan, model=tiny[0], state={"status": status})
+    torch.manual_seed(0)
+    config = LoraConfig(r=8, target_modules=["query", "key", "value", "attention.output.dense"], init_lora_weights=False)
+    get_peft_model(AutoModel.from_pretrained(tiny[0]), config).save_pretrained(folder.parent / "20260301-100000-done" / "adapter")
+    app = ranks()
+    offered = next(box for box in app.selectbox if box.label == "Or the adapter of a finished run")
+    assert len(offered.options) == 1 and offered.options[0].endswith("done")
+    app.button(key="read_run").click().run()
+    assert not app.exception and "12 modules with ranks 8 to 8" in sentences(app.success)
+    assert any("above noise" in frame.value.columns for frame in app.dataframe)
+
+
+def test_a_profile_of_halves_is_refused_by_the_page():
+    from app.ranks import files
+    from gelora.errors import InputError
+
+    profile = make_profile()
+    halved = dataclasses.replace(profile, model=profile.model.halved)
+    with pytest.raises(InputError, match="halves of blocks, which the pages do not draw"):
+        files._open_profile(halved)
+
+
 def test_modules_that_peft_takes_for_experts_are_a_note_of_the_plan(monkeypatch):
     from app.ranks import parts
 
