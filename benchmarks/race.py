@@ -2,7 +2,7 @@
 
 Correctness first, in float32 on the processor: after 20 steps two arms of other ranks and rates end within 1e-5 of their lone
 runs (under `--shape` on two blocks of it). Then throughput, both as a person would run them (bfloat16 and recorded steps on a
-GPU, compiled blocks in a long race): arm-steps a second of the race, after its first quarter, against steps a second of the
+GPU): arm-steps a second of the race, after its first quarter, against steps a second of the
 loop alone, after its first quarter. `--shape` takes a model of a known shape with random weights, on made-up sentences: `smollm2`
 a Llama as SmolLM2-135M, for language modelling; `minilm` a BERT as all-MiniLM-L6-v2, for classification.
 """
@@ -22,7 +22,6 @@ import torch
 from benchmarks import record
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig, resolve_device
-from gelora.runs.training.compiled import compiled_blocks
 from gelora.runs.training.graphs import StepGraphs
 from gelora.runs.training.loop import runs_in_bfloat16, total_steps, train
 from gelora.runs.training.methods import apply_method
@@ -137,7 +136,7 @@ def measure(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
                 "ours": round(together * n_arms, 2), "peer": round(alone, 2), "peer_name": "our own loop, one arm after another",
                 "ratio": round(together * n_arms / alone, 2), "unit": "arm-steps/s",
                 "floor": _bare(spec, n_arms) if device == "cuda" else None,
-                "floor_name": "the frozen model alone on as many rows: forward pass and backward to its embeddings, compiled, replayed",
+                "floor_name": "the frozen model alone on as many rows: forward pass and backward to its embeddings, replayed",
                 "peak_memory_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else None,
             }
         )  # fmt: skip
@@ -218,7 +217,7 @@ def _bare(spec: RunSpec, n_arms: int) -> float:
     def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
         with torch.autocast("cuda", torch.bfloat16):
             logits = model(inputs_embeds=embedded).logits
-        loss: torch.Tensor = losses_of(task.kind, logits, batch["labels"], 1).sum()
+        loss: torch.Tensor = mean_losses(task.kind, logits, batch["labels"], 1).sum()
         return loss
 
     def as_usual() -> torch.Tensor:
@@ -226,13 +225,11 @@ def _bare(spec: RunSpec, n_arms: int) -> float:
         loss.backward()
         return loss.detach()
 
-    losses_of = torch.compile(mean_losses)
     graphs, clock = StepGraphs(lambda: [embedded], loss_of, print), Clock("cuda")
-    with compiled_blocks(model, as_usual, print):
-        for _ in range(40):
-            graphs.step(batch, None, as_usual)
-            embedded.grad = None
-            clock.tick()
+    for _ in range(40):
+        graphs.step(batch, None, as_usual)
+        embedded.grad = None
+        clock.tick()
     return round(clock.rate() * n_arms, 2)
 
 

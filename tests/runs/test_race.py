@@ -15,7 +15,6 @@ from gelora.ranks import edit_ranks, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import Arm, RaceResult, race
 from gelora.runs.records.race_result import holm
-from gelora.runs.training.compiled import compiled_blocks
 from gelora.runs.training.loop import total_steps, train
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.side_by_side import beginning, held_out_answers, lost_by_row, train_side_by_side
@@ -233,34 +232,3 @@ def test_the_trainer_s_decayed_parameters_are_found(tiny_bert, labelled_file):
     assert {"classifier.weight", "bert.pooler.dense.weight"} <= weights.decayed
     assert not {"classifier.bias", "bert.pooler.dense.bias"} & weights.decayed
     assert callable(Trainer.get_decay_parameter_names)
-
-
-class Doubling(nn.Module):
-    """A block that cannot be compiled where `fails`."""
-
-    def __init__(self, fails):
-        super().__init__()
-        self.factor, self.fails = nn.Parameter(torch.tensor(2.0)), fails
-
-    def compile(self, **_):
-        def call(x):
-            if self.fails:
-                raise torch._dynamo.exc.Unsupported("no such operation")
-            return -x * self.factor
-
-        self._compiled_call_impl = call
-
-    def forward(self, x):
-        return x * self.factor
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_blocks_are_compiled_for_a_while_or_said_to_run_as_usual(monkeypatch, fails):
-    model = nn.Sequential(Doubling(fails), Doubling(fails))
-    monkeypatch.setattr("gelora.runs.training.compiled.find_blocks", lambda of: ("", list(of)))
-    said = []
-    with compiled_blocks(model, lambda: model(torch.tensor(1.0)).backward(), said.append):
-        assert model[0](torch.tensor(1.0)) == (2 if fails else -2)
-        assert model[0].factor.grad is None
-    assert model[0](torch.tensor(1.0)) == 2
-    assert said == (["blocks of this model cannot be compiled and run as usual: no such operation"] if fails else [])

@@ -15,7 +15,6 @@ from gelora.runs import export_arm
 from gelora.runs.records.race_result import read_result, write_result
 from gelora.runs.records.state import create_folder
 from gelora.runs.training import race_leg, race_run as race_run_module, side_by_side
-from gelora.runs.training.compiled import uncompiled
 from gelora.runs.training.race_run import RaceTrainer
 from gelora.runs.training.race_waves import arms_bytes, waves
 from gelora.runs.training.watch import Diverged
@@ -164,17 +163,6 @@ def test_an_arm_that_diverges_is_said_and_takes_no_other_with_it(race_spec, tmp_
     broken.add(spec.race.plans["r1"].n_adapter_params)
     with pytest.raises(Diverged, match="the loss of every arm"):
         carried_out(spec, tmp_path / "both")
-
-
-def test_within_an_evaluation_blocks_run_as_usual_and_are_compiled_again_after_it():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    model[0].compile()
-    before = [module._compiled_call_impl for module in model]
-    with pytest.raises(KeyboardInterrupt), uncompiled(model):
-        assert [module._compiled_call_impl for module in model] == [None, None]
-        raise KeyboardInterrupt
-    assert before[0] is not None
-    assert [module._compiled_call_impl for module in model] == before
 
 
 def test_equal_races_have_equal_digests_and_older_specs_their_own(race_spec, make_spec):

@@ -59,7 +59,6 @@ class StepGraphs:
         self._n_steps = 0
         self._waiting: list[float] = []
         self._pool: Any = None
-        self._tries_left = 1  # a compiled model may compile for the recording first, and end it by that
         self._is_on: bool | None = None  # None until it is known whether the GPU waits for Python
 
     def step(self, inputs: Batch, n_items: Any, as_usual: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -80,11 +79,7 @@ class StepGraphs:
         try:
             self._recorded[key] = self._record(inputs, n_items)
         except RuntimeError as error:  # an operation that cannot be recorded, or no memory left for a second pool
-            self._take_back()
-            if self._tries_left:
-                self._tries_left -= 1
-            else:
-                self._give_up(error)
+            self._give_up(error)
             return as_usual()
         return self._replayed(self._recorded[key], inputs, n_items)
 
@@ -143,8 +138,8 @@ class StepGraphs:
             parameter.grad = gradient
         return recorded.loss.clone()
 
-    def _take_back(self) -> None:
-        """Bring the device's state back to where it was before a recording that failed."""
+    def _give_up(self, error: RuntimeError) -> None:
+        self._is_on = False
         self._forget()
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
         generator.graphsafe_set_state(generator.clone_state())  # a recording that failed leaves the old state waiting for its end
@@ -152,9 +147,6 @@ class StepGraphs:
             parameter.grad = None
         gc.collect()
         torch.cuda.synchronize()
-
-    def _give_up(self, error: RuntimeError) -> None:
-        self._is_on = False
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         self._say(f"steps of this model cannot be recorded and are taken as usual: {reason[:200]}")
 

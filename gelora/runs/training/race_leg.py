@@ -17,7 +17,6 @@ from gelora.errors import StoreError
 from gelora.records import RaceSpec, RunSpec, resolve_device
 from gelora.runs.records.paired_looks import best_arm, paired_look
 from gelora.runs.records.race_progress import Leg
-from gelora.runs.training.compiled import uncompiled
 from gelora.runs.training.loop import runs_in_bfloat16
 from gelora.runs.training.side_by_side import ArmsAdamW, beginning, held_out_answers, lost_by_row, train_side_by_side
 from gelora.runs.training.stacked import ArmWeights, Stack
@@ -105,8 +104,7 @@ class LegTrainer:
             self._log(step)
         looks = self.keep is not None and step % evaluates_every(self.spec, self.race) == 0 and step < n_steps
         if looks:
-            with uncompiled(self.task.model):
-                self._evaluated(step)
+            self._evaluated(step)
             self._logged = (time.monotonic(), step)
         if self.keep is not None and (looks or stops):
             moments = {name: tensor.cpu() for name, tensor in self._optimizer.state().items()}

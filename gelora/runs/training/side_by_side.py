@@ -4,11 +4,9 @@ One pass through the frozen model serves all arms; each has its own ranks, modul
 state. Dropout is off. Works on a spec and plans; does not depend on processes or on where results go.
 """
 
-import contextlib
 import copy
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +18,6 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import nested_concat
 
 from gelora.records import RankPlan, RunSpec
-from gelora.runs.training.compiled import compiled_blocks
 from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
 from gelora.runs.training.graphs import StepGraphs, widened
 from gelora.runs.training.loop import warmup_steps
@@ -31,7 +28,6 @@ from gelora.tasks import IGNORED, Task
 
 _BETAS, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-8, 1.0  # the Trainer's
 OF_TOKENS = ("causal-lm", "instruction")
-_STEPS_WORTH_COMPILING = 300  # compiling takes as long as 100 to 200 of a race's steps on a GPU
 _EVALUATED_ROWS = 256  # rows of all arms in one pass of an evaluation
 
 
@@ -63,7 +59,7 @@ def train_side_by_side(
         n_steps: of the whole training.
         seen: told step and losses [n_arms] after every step; True ends the training there.
         bf16: matrix products in bfloat16, frozen weights held in it.
-        say: gets a sentence where steps are replayed as CUDA graphs, or cannot be, and where blocks cannot be compiled.
+        say: gets a sentence where steps are replayed as CUDA graphs, or cannot be.
         begin: may put values and optimizer state of a checkpoint in place; returns the steps that were taken before.
     """
     stack = stack_arms(task.model, arms)
@@ -74,13 +70,11 @@ def train_side_by_side(
     task.model.eval()  # no dropout: arms would differ by its draws
     device, losses = stack.values.device, torch.zeros(len(arms), device=stack.values.device)
     on_gpu = device.type == "cuda"
-    is_long = on_gpu and n_steps >= _STEPS_WORTH_COMPILING
-    losses_of = torch.compile(mean_losses) if is_long else mean_losses
 
     def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = task.model(**_for_all(batch, len(arms))).logits
-        found = losses_of(task.kind, logits, batch["labels"], len(arms))
+        found = mean_losses(task.kind, logits, batch["labels"], len(arms))
         losses.copy_(found.detach())
         return found.sum()
 
@@ -90,18 +84,15 @@ def train_side_by_side(
         return loss.detach()
 
     graphs = StepGraphs(lambda: stack.parameters, loss_of, say) if on_gpu and not task.without_padding else None
-    batches = _batches(task, spec, range(n_before, n_steps), device, graphs is not None)
-    first = next(batches)
-    with compiled_blocks(task.model, functools.partial(as_usual, first), say) if is_long else contextlib.nullcontext():
-        for step, batch in enumerate(itertools.chain([first], batches), n_before):
-            if graphs is None:
-                as_usual(batch)
-            else:
-                graphs.step(batch, None, functools.partial(as_usual, batch))
-            stack.gather_gradients()
-            optimizer.step(_share_of_rate(step, warmup, n_steps))
-            if seen(step + 1, losses.clone()):
-                break
+    for step, batch in enumerate(_batches(task, spec, range(n_before, n_steps), device, graphs is not None), n_before):
+        if graphs is None:
+            as_usual(batch)
+        else:
+            graphs.step(batch, None, functools.partial(as_usual, batch))
+        stack.gather_gradients()
+        optimizer.step(_share_of_rate(step, warmup, n_steps))
+        if seen(step + 1, losses.clone()):
+            break
     return stack
 
 
@@ -190,7 +181,7 @@ def held_out_answers(task: Task, n_arms: int, bf16: bool = False, model: nn.Modu
     for places in chosen:
         batch = {name: tensor.to(device) for name, tensor in task.collate([task.held_out[i] for i in places]).items()}
         labels = batch.pop("labels")
-        with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = model(**_for_all(batch, n_arms)).logits
         for i, arm in enumerate(logits.view(n_arms, -1, *logits.shape[1:])):
             answer = task.reduce(arm, labels).cpu().numpy()
