@@ -12,6 +12,7 @@ import streamlit as st
 
 from app import state
 from app.shared import components, data_preview, measuring, pipeline, whereabouts
+from app.shared.markdown import Markdown, bold, md, plain
 from app.shared.redraw import in_place, poll
 from app.shared.sample_words import POOLING_WORDS, sink_words
 from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice
@@ -35,7 +36,7 @@ def draw(current: str) -> None:
         _data_chooser()
         _sample_choices()
         measuring.measure_button()
-        st.caption(_machine_sentence())
+        st.caption(plain(_machine_sentence()))
         st.toggle("Teaching", key="teach", help="Six steps for a class, without sidebar; a step once reached is found again.")
     _stations(current)
 
@@ -44,7 +45,7 @@ def _model_chooser() -> None:
     bundled = [entry.model_id for entry in bundled_models()]
     help_text = "The bundled model works offline. Type a hub id (such as FacebookAI/roberta-base) or the path of a local folder."
     options = [*bundled, *whereabouts.fetched(), *state.recent("model")]
-    _chooser("Model", "model", options, help_text + _each(options, whereabouts.model_words))
+    _chooser("Model", "model", options, plain(help_text) + _each(options, whereabouts.model_words))
     _said_when_known(lambda: whereabouts.model_words(st.session_state["model"]))
 
 
@@ -53,20 +54,20 @@ def _said_when_known(words: Callable[[], str]) -> None:
     said = words()
     with st.container():
         if said.endswith("…"):
-            poll(1.0, lambda: words().endswith("…"), True, lambda: st.caption(words()))
+            poll(1.0, lambda: words().endswith("…"), True, lambda: st.caption(plain(words())))
         else:
-            st.caption(said)
+            st.caption(plain(said))
 
 
-def _each(names: Sequence[str], words: Callable[[str], str]) -> str:
+def _each(names: Sequence[str], words: Callable[[str], str]) -> Markdown:
     """The names with where each comes from, as a list in a help text."""
-    return "".join(f"\n- **{name}**: {words(name)}" for name in dict.fromkeys(names))
+    return Markdown("").join(md("\n- **{}**: {}", name, words(name)) for name in dict.fromkeys(names))
 
 
-def _chooser(title: str, key: str, offered: Sequence[str], help_text: str, on_change: Callable[[], None] | None = None) -> None:
+def _chooser(title: str, key: str, offered: Sequence[str], help_text: Markdown, on_change: Callable[[], None] | None = None) -> None:
     """What is offered, the bundled first, and what is chosen; anything else can be typed."""
     options = list(dict.fromkeys([*offered, st.session_state[key]]))
-    st.selectbox(title, options, key=key, accept_new_options=True, on_change=on_change, help=help_text)
+    st.selectbox(plain(title), options, key=key, accept_new_options=True, on_change=on_change, help=plain(help_text))
     st.session_state[f"_recent_{key}"] = list(dict.fromkeys([*state.recent(key), st.session_state[key]]))[-8:]
 
 
@@ -75,7 +76,7 @@ def _data_chooser() -> None:
     help_text = f"The bundled sentences work offline. Type the path of {READABLE}, or a hub dataset id."
     options = [*bundled, *state.recent("data")]
     of_each = _each(options, lambda name: whereabouts.data_words(DataChoice(name)))
-    _chooser("Data", "data", options, help_text + of_each, _forget_columns)
+    _chooser("Data", "data", options, plain(help_text) + of_each, _forget_columns)
     _said_when_known(lambda: whereabouts.data_words(DataChoice(st.session_state["data"])))
     if st.session_state["data"] in bundled:
         return
@@ -105,10 +106,10 @@ def _read_or_fetch() -> None:
         return
     said = found if isinstance(found, str) else found.preview.problem
     if said:
-        st.error(said)
+        st.error(plain(said))
     data_preview.role_choices()
     if not isinstance(found, str):
-        st.caption(data_preview.summary(found.preview))
+        st.caption(plain(data_preview.summary(found.preview)))
 
 
 def _file_choices() -> None:
@@ -186,12 +187,12 @@ def _chips(current: str, found: Sequence[pipeline.Station]) -> None:
         for number, station in enumerate(found, start=1):
             st.page_link(
                 components.page_path(station.page),
-                label=f"**{station.label}**" if number == step and current in pipeline.STEPS else station.label,
-                help=station.words,
+                label=bold(station.label) if number == step and current in pipeline.STEPS else plain(station.label),
+                help=plain(station.words),
                 query_params=query,
             )
     with st.container(key="step"):
         here = found[step - 1]
-        with st.popover(f"Step {step} of {len(found)} · {here.label}", width="stretch"):
+        with st.popover(plain(f"Step {step} of {len(found)} · {here.label}"), width="stretch"):
             for number, station in enumerate(found, start=1):
-                st.page_link(components.page_path(station.page), label=f"{number} {station.label}", query_params=query)
+                st.page_link(components.page_path(station.page), label=plain(f"{number} {station.label}"), query_params=query)

@@ -15,7 +15,7 @@ st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "fav
 
 from app import frame, state  # noqa: E402
 from app.calibration.choices import CHOICES as CALIBRATION  # noqa: E402
-from app.shared import components  # noqa: E402
+from app.shared import components, policy  # noqa: E402
 from app.theory.choices import CHOICES as THEORY  # noqa: E402
 
 state.register("calibration", CALIBRATION)
@@ -26,6 +26,7 @@ pages = {
     for name, title in components.PAGES.items()
 }
 st.html(ROOT / "app" / "frontend" / "page.css")
+policy.load_nothing_from_elsewhere()
 if st.session_state["teach"]:  # no sidebar, no navigation: the six steps alone
     from app.teaching import tour
 

@@ -7,6 +7,7 @@ from app.charts import calibration as estimator_charts
 from app.charts.anatomy import anatomy
 from app.charts.look import estimator_style
 from app.shared import figures, measuring
+from app.shared.markdown import bold, md, plain
 from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, summarize
 
@@ -18,7 +19,7 @@ with right:
     measured, trials = parts.trials_or_invitation(wanted)
     is_stale = measured != wanted
     summaries = summarize(trials)
-    st.markdown(f"**{parts.finding(summaries)}**")
+    st.markdown(bold(parts.finding(summaries)))
     if measured.sweep == "d" and len({s.truth for s in summaries}) > 1:
         figure = estimator_charts.estimate_against_truth(summaries, stale=is_stale)
         how = (
@@ -45,8 +46,10 @@ with right:
     table = parts.table(summaries)
     parts.draw_table(table)
     st.caption(
-        f"Milliseconds of one estimate, and of its interval, after the {1000 * summaries[-1].shared_seconds:.0f} ms that all share "
-        "(copies dropped, the neighbor graph, the pass over all pairs)."
+        plain(
+            f"Milliseconds of one estimate, and of its interval, after the {1000 * summaries[-1].shared_seconds:.0f} ms that all share "
+            "(copies dropped, the neighbor graph, the pass over all pairs)."
+        )
     )
     st.download_button("Table as CSV", table.to_csv(index=False), "calibration.csv", "text/csv", icon=":material/download:")
 
@@ -60,16 +63,16 @@ with st.container(horizontal=True):
     last = len(cases) - 1
     case = st.selectbox("On", list(cases), index=last, format_func=lambda c: cases[c], width=200) if last else next(iter(cases))
 kind = ESTIMATORS[focus]
-st.markdown(f"{kind.idea} *{kind.source}.*")
+st.markdown(md("{} *{}.*", kind.idea, kind.source))
 try:
     picture = anatomy(focus, *parts.fitted(case, focus), truth=float(case.truth))
 except DataError as error:
-    st.info(f"{kind.label} has no answer for the first draw: {error}", icon=":material/do_not_disturb_on:")
+    st.info(plain(f"{kind.label} has no answer for the first draw: {error}"), icon=":material/do_not_disturb_on:")
 else:
     if picture is None:
-        st.info(f"{kind.label} answers with a number alone; it has no picture of its own.", icon=":material/info:")
+        st.info(plain(f"{kind.label} answers with a number alone; it has no picture of its own."), icon=":material/info:")
     else:
         for i, (column, figure) in enumerate(zip(st.columns(len(picture.figures)), picture.figures, strict=True)):
             with column:
                 figures.show(figure, f"anatomy_{focus}_{i}", says=f"{figure.layout.xaxis.title.text}, as {kind.label} reads it.")
-        st.caption(picture.caption)
+        st.caption(plain(picture.caption))

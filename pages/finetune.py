@@ -5,6 +5,7 @@ import streamlit as st
 from app import state
 from app.finetune import form, intention, live, starting, task
 from app.shared import components, pipeline, run_parts
+from app.shared.markdown import plain
 from gelora.errors import GeloraError
 from gelora.runs import RunInfo, keep_ready, list_runs
 
@@ -24,16 +25,16 @@ def new_run(runs: list[RunInfo]) -> None:
     if chosen is None:
         return
     with said:
-        st.markdown(chosen.sentence)
+        st.markdown(plain(chosen.sentence))
         for reason in chosen.reasons:
-            st.caption(reason)
+            st.caption(plain(reason))
         try:
             specs = form.specs_of(filled, chosen)
             can_start = intention.draw(specs, chosen, filled.runs_at_once)
             if can_start:
                 keep_ready()  # while the person looks at what Start will do
         except GeloraError as error:
-            st.info(str(error), icon=":material/info:")
+            st.info(plain(error), icon=":material/info:")
             return
     with start_place:  # however many sentences stand over it
         starting.draw(specs, filled, can_start, is_pressed, runs)
@@ -47,10 +48,10 @@ form_place = st.container()
 if run_id is None:
     goes_on = "it goes on when this tab or the dashboard is closed, and this page finds it again"
     if runs:
-        st.info(f"No run is under way: {pipeline.stations()[-1].words}. Start one above: {goes_on}; or open one on Runs.")
+        st.info(plain(f"No run is under way: {pipeline.stations()[-1].words}. Start one above: {goes_on}; or open one on Runs."))
         st.page_link(components.page_path("runs"), label="Open Runs", icon=components.ICONS["runs"], query_params=state.as_query())
     else:
-        st.info(f"No run yet. Start one above: {goes_on}.")
+        st.info(plain(f"No run yet. Start one above: {goes_on}."))
     run_parts.others(None, runs)
 else:
     live.follow(run_id)  # before the form, whose data may take a while to read

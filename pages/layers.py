@@ -7,16 +7,17 @@ import streamlit as st
 from app.charts import layers as layer_charts
 from app.layers import comparison, opened_layer, paper, parts, similarity
 from app.shared import components, figures, measuring, planning
+from app.shared.markdown import bold, md, plain
 
 st.title("Layers")
 measuring.estimator_chooser()
 profile, is_stale = measuring.profile_or_invitation()
 estimator = planning.focus(profile)
 with st.container():  # parts that come and go must not move what stands under them (app/shared/redraw.py)
-    st.markdown(f"**{components.finding(profile, estimator)}**")
+    st.markdown(bold(components.finding(profile, estimator)))
     components.resolution(profile)
     if len(profile.estimates) > 1:
-        st.markdown(components.sign_sentence(profile))
+        st.markdown(plain(components.sign_sentence(profile)))
 
 with st.container(horizontal=True, vertical_alignment="bottom"):
     components.focus_choice("Focus", width=180)
@@ -41,11 +42,14 @@ figures.show(
     "id_chart",
     says=f"Intrinsic dimension of every layer by {measuring.labels(list(profile.estimates))}, over the rank that each gives every block. "
     f"{components.finding(profile, estimator)}",
-    how_to_read="a rise from one point to the next says that this block spreads the data over more dimensions, "
-    "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
-    "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
-    "The last row of ranks counts the estimators that give the rank most of them give. "
-    f"{parts.mark_words(profile)}A click on a marker opens its layer below.",
+    how_to_read=md(
+        "a rise from one point to the next says that this block spreads the data over more dimensions, "
+        "and the rule gives it more rank. The band is the 95% interval of the focus estimator; it does not see bias. "
+        "A hollow marker with the word *scale* changes by more than its interval when half of the sample is used. ⊘ has no dimension. "
+        "The last row of ranks counts the estimators that give the rank most of them give. "
+        "{}A click on a marker opens its layer below.",
+        parts.mark_words(profile),
+    ),
     on_select=partial(parts.layer_clicked, "id_chart"),
 )
 with st.container():
@@ -57,13 +61,13 @@ with st.container():
             "(near 90% instead of 95%)."
         )
     if no_plan:
-        st.info(no_plan, icon=":material/info:")
+        st.info(plain(no_plan), icon=":material/info:")
     for reason in components.undefined_reasons(profile, estimator):
-        st.info(reason, icon=":material/do_not_disturb_on:")
+        st.info(plain(reason), icon=":material/do_not_disturb_on:")
     for reason in components.undefined_elsewhere(profile, estimator):
-        st.caption(reason)
+        st.caption(plain(reason))
 
-paper.expander(profile, estimator, plans)
+paper.section(profile, estimator, plans)
 comparison.section(profile, estimator, is_stale)
 opened_layer.section(profile, estimator, is_stale)
 similarity.section(profile, st.session_state["layer"], is_stale)
@@ -72,10 +76,11 @@ st.subheader("Numbers")
 parts.numbers(profile, estimator, plans)
 
 model, source = profile.model, profile.sample_source
-st.caption(
+said = (
     f"{model.model_id} ({model.model_type}, {model.n_layers} blocks, width {model.hidden_size}, revision {model.revision[:10]}) · "
     f"{source.choice.dataset}, {profile.estimates[estimator][0].n_samples} vectors, seed {source.seed}, pooling {profile.pooling}, "
     f"{profile.max_length} tokens, {profile.metric}, k = {profile.n_neighbors}. "
     "States are the residual stream after each block, before any final norm; "
     "models with the norm before and after the block are not comparable."
 )
+st.caption(plain(said))

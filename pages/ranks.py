@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.ranks import files, parts, tables
 from app.shared import components, measuring, memory
+from app.shared.markdown import bold, plain
 from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
@@ -21,14 +22,14 @@ with stage:
             "**Planned from the configuration alone.** No dimension is measured, so every block gets the same; the sidebar measures."
         )
     else:
-        st.markdown(f"**{parts.finding(profile)}**")
+        st.markdown(bold(parts.finding(profile)))
         components.resolution(profile)
         for sentence in profile.sinks.one_direction_sentences(profile.layer_names) if profile.sinks is not None else ():
-            st.warning(sentence, icon=":material/warning:")
+            st.warning(plain(sentence), icon=":material/warning:")
     parts.allocation(profile, plan, rule, files.plan_beside(plan), is_stale)
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Use these ranks" if plan.strategy == rule.strategy else f"Use these ranks ({STRATEGIES[plan.strategy].label})"
-        if st.button(label, type="primary", icon=":material/model_training:", key="use_ranks"):
+        if st.button(plain(label), type="primary", icon=":material/model_training:", key="use_ranks"):
             st.switch_page(components.page_path("finetune"))
         parts.edit_buttons(plan)
     if profile is not None:

@@ -167,6 +167,87 @@ def test_there_is_one_way_to_poll():
     assert [str(path) for path in python_files() if "run_every" in (ROOT / path).read_text()] == ["app/shared/redraw.py"]
 
 
+# What Streamlit takes for Markdown: these functions' first arguments, and these arguments of any function.
+MARKDOWN = {
+    "button", "caption", "checkbox", "download_button", "error", "expander", "header", "info", "link_button", "markdown",
+    "metric", "multiselect", "number_input", "pills", "popover", "radio", "segmented_control", "select_slider", "selectbox", "slider",
+    "spinner", "status", "subheader", "success", "text_area", "text_input", "title", "toast", "toggle", "warning",
+}  # fmt: skip
+MARKDOWN_ARGUMENTS = {"help", "text", "label", "body"}
+NUMERIC = re.compile(r"[+]?[,]?(\.\d+)?[dfgeE%,]")
+
+
+def markdown_arguments(call: ast.Call) -> list[ast.expr]:
+    """What a call gives to Streamlit as Markdown; also of `(st.error if bad else st.info)(...)`."""
+    function = call.func.body if isinstance(call.func, ast.IfExp) else call.func
+    if not isinstance(function, ast.Attribute) or function.attr not in MARKDOWN | {"progress", "page_link"}:
+        return []
+    if function.attr == "metric" and ast.unparse(function.value) != "st":  # a method of a result
+        return []
+    first = call.args[: 3 if function.attr == "metric" else 1] if function.attr in MARKDOWN else []
+    return first + [keyword.value for keyword in call.keywords if keyword.arg in MARKDOWN_ARGUMENTS]
+
+
+def is_our_own(text: ast.expr) -> bool:
+    """A constant (in place, or by its NAME), numbers written into one, or what `app.shared.markdown` made."""
+    match text:
+        case ast.Constant():
+            return True
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name.lstrip("_").isupper()
+        case ast.Subscript(value=table) | ast.Call(func=ast.Attribute(value=table, attr="get")):
+            return is_our_own(table)
+        case ast.IfExp(body=one, orelse=other) | ast.BinOp(left=one, op=ast.Add(), right=other):
+            return is_our_own(one) and is_our_own(other)
+        case ast.JoinedStr(values=parts):
+            return all(isinstance(part, ast.Constant) or is_number(part) for part in parts)
+        case ast.Call(func=ast.Name(id="plain" | "bold")):
+            return True
+        case ast.Call(func=ast.Name(id="md" | "Markdown"), args=[template, *_]):
+            return is_our_own(template)
+    return False
+
+
+def is_number(part: ast.expr) -> bool:
+    """{value:.2f} and the like: no text can be written so."""
+    return isinstance(part, ast.FormattedValue) and bool(part.format_spec) and bool(NUMERIC.fullmatch(ast.unparse(part.format_spec)[2:-1]))
+
+
+def test_inserted_words_come_to_streamlit_as_plain_text():
+    """Never a link, a picture or a colour out of a file, an address or a log: `plain`, `bold` and `md` of app/shared/markdown.py."""
+    found, tables, charts = [], [], []
+    cards = "app/theory/card.py"  # whose words are constants of app/theory/texts.py, data alone
+    for path in [path for path in python_files() if path.parts[0] != "gelora" and path.name != "markdown.py"]:
+        text = (ROOT / path).read_text()
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.Call):
+                continue
+            made = [node] if isinstance(node.func, ast.Name) and node.func.id in ("md", "Markdown") else []
+            foreign = [ast.unparse(text) for text in [*markdown_arguments(node), *made] if not is_our_own(text)]
+            found += [f"{path}:{node.lineno}: {text}" for text in foreign if path != Path(cards) or "Markdown(words." not in text]
+        tables += [path.as_posix()] * text.count("st.table(")
+        charts += [path.as_posix()] * text.count("st.plotly_chart(")
+        assert "unsafe_allow_html" not in text and "st.write(" not in text, path
+    assert not found, "\n".join(found)
+    assert tables == ["app/layers/texts.py"]  # whose cells are Markdown
+    assert set(charts) == {"app/layers/paper.py", "app/shared/figures.py"}  # Plotly's words pass app/charts/words.py there
+    assert imports_of(Path("app/theory/texts.py")) == {"app.theory.card"}
+
+
+def test_the_search_for_inserted_words_sees_them():
+    seen = {
+        'st.markdown(f"**{name}**")', "st.error(str(error))", 'st.caption("a" + name)', "st.button(words)", 'st.info(md(f"{name}"))',
+        'st.toggle("x", help=name)', '(st.error if bad else st.info)(reason)', 'st.caption(f"{name:>5}")', 'st.metric("Loss", value)',
+    }  # fmt: skip
+    passed = {
+        'st.markdown(md("**{}**", name))', "st.error(plain(error))", 'st.caption(f"{n:,} of {share:.1%}")', "st.info(HELP[name])",
+        'st.toggle("x", help=_HELP.get(name))', "st.caption(plain(a) if a else 'none')",
+    }  # fmt: skip
+    for code in seen | passed:
+        arguments = markdown_arguments(ast.parse(code, mode="eval").body)
+        assert arguments and all(map(is_our_own, arguments)) == (code in passed), code
+
+
 def test_importing_gelora_loads_nothing_heavy():
     heavy = ["torch", "streamlit", "transformers", "mlflow", "datasets", "peft", "pandas", "sklearn"]
     code = f"import gelora, gelora.cli, sys; print([m for m in {heavy} if m in sys.modules])"

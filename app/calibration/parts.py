@@ -13,6 +13,7 @@ from app.charts.look import estimator_style, minus
 from app.shared import progress
 from app.shared.background import Background
 from app.shared.cache import pool
+from app.shared.markdown import md, plain
 from app.shared.redraw import in_place
 from app.shared.run_words import listed
 from gelora.geometry import (
@@ -63,11 +64,11 @@ def choices() -> CalibrationSpec:
     with st.container(horizontal=True):
         if not fixed:
             word = "d, up to" if chosen["cal_sweep"] == "d" else "Dimension d"
-            st.number_input(word, 1, 500, key="cal_d", width=112)
+            st.number_input(plain(word), 1, 500, key="cal_d", width=112)
         if chosen["cal_manifold"] in MANIFOLDS:
             st.number_input("Width", 1, 5000, key="cal_width", width=112, help="Number of coordinates that the points are embedded in.")
     word = "Points N, up to" if chosen["cal_sweep"] == "n" else "Points N"
-    st.select_slider(word, sorted({*N_SAMPLES, chosen["cal_n"]}), key="cal_n")
+    st.select_slider(plain(word), sorted({*N_SAMPLES, chosen["cal_n"]}), key="cal_n")
     with st.container(horizontal=True):
         st.number_input("Noise", 0.0, 10.0, step=0.01, key="cal_noise", width=112, help=_NOISE_HELP)
         st.number_input("Draws", 1, 100, key="cal_seeds", width=112, help="Each with a seed of its own: 0, 1, 2, ...")
@@ -95,16 +96,17 @@ def trials_or_invitation(wanted: CalibrationSpec) -> tuple[CalibrationSpec, tupl
         old, trials = st.session_state["_calibrated"]
         if not busy:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.warning(f"Measured with {old.sentence()}. The choices have changed since.", icon=":material/history:")
+                st.warning(plain(f"Measured with {old.sentence()}. The choices have changed since."), icon=":material/history:")
                 _start_button("Measure again", wanted)
         return old, trials
     if not busy:
         with st.container(border=True):
-            st.markdown(
-                f"**Nothing is measured yet.** {wanted.n_seeds} draws of points whose dimension is known "
-                f"({wanted.sentence()}) are given to each estimator. Small cases take a few seconds; DANCo's "
-                "first time at a number of points takes longer, since it draws balls of every dimension to compare with."
+            told = (
+                f"{wanted.n_seeds} draws of points whose dimension is known ({wanted.sentence()}) are given to each estimator. Small cases "
+                "take a few seconds; DANCo's first time at a number of points takes longer, since it draws balls of every dimension to "
+                "compare with."
             )
+            st.markdown(md("**Nothing is measured yet.** {}", told))
             _start_button("Draw and measure", wanted)
     st.stop()
 
@@ -112,7 +114,7 @@ def trials_or_invitation(wanted: CalibrationSpec) -> tuple[CalibrationSpec, tupl
 def _start_button(words: str, wanted: CalibrationSpec) -> None:
     if not wanted.estimators:
         st.info("Choose at least one estimator.", icon=":material/info:")
-    elif st.button(words, type="primary", key="calibrate"):
+    elif st.button(plain(words), type="primary", key="calibrate"):
         wanted.cases()  # what is not legal is said at once
         CALIBRATION.start(wanted)
         st.rerun()

@@ -25,6 +25,7 @@ from app.charts.lines import (
     value_range,
 )
 from app.charts.look import GRID, LINE_GLYPH, REFERENCE_COLOUR, add_band, estimator_style, finish, with_alpha
+from app.charts.words import as_typed
 from gelora.geometry import LayerDifference, compare_profiles, layer_difference, share_rows, summarize_differences
 from gelora.records import IdEstimate, IdProfile
 from gelora.runs import GeometryMeasurement
@@ -45,8 +46,13 @@ class Side:
 
     @property
     def short(self) -> str:
-        """The name as it fits at the end of a line."""
-        return self.name if len(self.name) <= _NAME_LETTERS else self.name[: _NAME_LETTERS - 1] + "…"
+        """The name as it fits at the end of a line, for a figure."""
+        return as_typed(self.name if len(self.name) <= _NAME_LETTERS else self.name[: _NAME_LETTERS - 1] + "…")
+
+    @property
+    def drawn(self) -> str:
+        """The name for a figure."""
+        return as_typed(self.name)
 
 
 @dataclass(frozen=True)
@@ -233,13 +239,13 @@ def _add_side(
     hover = []
     for layer, estimate in zip(side.layer_names, side.estimates, strict=True):
         if estimate.dimension is None:
-            hover.append(f"{side.name}, {layer}: {label} is undefined. {estimate.note}")
+            hover.append(f"{side.drawn}, {layer}: {label} is undefined. {estimate.note}")
         else:
             interval = "" if estimate.ci_low is None else f", 95% interval {estimate.ci_low:.2f} to {estimate.ci_high:.2f}"
-            hover.append(f"{side.name}, {layer}: {label} says {estimate.dimension:.2f}{interval}.")
+            hover.append(f"{side.drawn}, {layer}: {label} says {estimate.dimension:.2f}{interval}.")
     figure.add_trace(
         go.Scatter(
-            x=list(x), y=[e.dimension for e in side.estimates], name=side.name, mode="lines+markers",
+            x=list(x), y=[e.dimension for e in side.estimates], name=side.drawn, mode="lines+markers",
             line={"color": colour, "width": 2 if is_second else 3, "dash": "dash" if is_second else "solid"},
             marker={"color": colour, "size": 9, "symbol": f"{symbol}-open" if is_second else symbol, "line": {"width": 2, "color": colour}},
             hovertext=hover, hoverinfo="text", connectgaps=False,
@@ -261,11 +267,11 @@ def _add_differences(figure: go.Figure, comparison: Comparison, colour: str) -> 
             hover.append(f"{d.layer}: no difference. {d.note}")
             continue
         interval = f", 95% interval {d.ci_low:+.2f} to {d.ci_high:+.2f}" if d.ci_low is not None else ""
-        hover.append(f"{d.layer}: {second.name} reads {d.value:+.2f} against {first.name}{interval}.")
+        hover.append(f"{d.layer}: {second.drawn} reads {d.value:+.2f} against {first.drawn}{interval}.")
     has_intervals = any(d.ci_low is not None for d in differences)
     figure.add_trace(
         go.Bar(
-            x=list(range(len(differences))), y=[d.value for d in differences], width=0.5, name=f"{second.name} - {first.name}",
+            x=list(range(len(differences))), y=[d.value for d in differences], width=0.5, name=f"{second.drawn} - {first.drawn}",
             marker={
                 "color": [with_alpha(colour, 0.55 if d.is_significant or not has_intervals else 0.0) for d in differences],
                 "line": {"color": colour, "width": 1.5},

@@ -1,11 +1,12 @@
 """The numbers of any figure as a table, so that what is drawn can be taken along. Pure functions, no Streamlit."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+
+from app.charts.words import taken_along
 
 _COLUMNS = ("panel", "series", "x", "y", "z", "error_plus", "error_minus", "says")
 
@@ -27,14 +28,14 @@ def _is_outline(trace: Any) -> bool:
 
 
 def _points(figure: go.Figure, trace: Any) -> Iterator[tuple[Any, ...]]:
-    panel, series = _panel(figure, trace), trace.name
+    panel, series = _panel(figure, trace), taken_along(trace.name)
     if trace.type == "heatmap":
         says = _each(trace.hovertext)
         for i, row in enumerate(_each(trace.z)):
             words = _each(_at(says, i))
             for j, z in enumerate(row):
                 if z is not None:
-                    yield panel, series, _at(_each(trace.x), j), _at(_each(trace.y), i), z, None, None, _plain(_at(words, j))
+                    yield panel, series, _at(_each(trace.x), j), _at(_each(trace.y), i), z, None, None, taken_along(_at(words, j))
         return
     x, y = _each(getattr(trace, "x", None)), _each(getattr(trace, "y", None))
     says = _each(getattr(trace, "hovertext", None))
@@ -43,13 +44,13 @@ def _points(figure: go.Figure, trace: Any) -> Iterator[tuple[Any, ...]]:
     minus = (_each(bars.arrayminus) if bars is not None else []) or plus
     for i in range(max(len(x), len(y))):
         if _at(x, i) is not None or _at(y, i) is not None:
-            yield panel, series, _at(x, i), _at(y, i), None, _at(plus, i), _at(minus, i), _plain(_at(says, i))
+            yield panel, series, _at(x, i), _at(y, i), None, _at(plus, i), _at(minus, i), taken_along(_at(says, i))
 
 
 def _panel(figure: go.Figure, trace: Any) -> str:
     axis = (getattr(trace, "yaxis", None) or "y").replace("y", "yaxis", 1)
     title = figure.layout[axis].title.text if axis in figure.layout else None
-    return _plain(title) or axis.replace("yaxis", "") or "1"
+    return taken_along(title) or axis.replace("yaxis", "") or "1"
 
 
 def _each(values: Any) -> list[Any]:
@@ -59,8 +60,3 @@ def _each(values: Any) -> list[Any]:
 
 def _at(values: list[Any], i: int) -> Any:
     return values[i] if i < len(values) else None
-
-
-def _plain(text: Any) -> str | None:
-    """Without the markup of Plotly's labels."""
-    return None if not text else re.sub(r"<[^>]+>", " ", str(text)).strip()

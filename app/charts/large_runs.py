@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from app.charts.large import TYPE, enlarge
 from app.charts.look import GRID, OFFSET_COLOUR, REFERENCE_COLOUR, RISE_COLOUR, RISE_EDGE, named
 from app.charts.training import smoothed
+from app.charts.words import as_typed
 from gelora.records import RankPlan
 
 Points = Sequence[tuple[int, float]]
@@ -75,7 +76,7 @@ def falling_loss(loss: Points, total_steps: int) -> go.Figure:
 
 def score_over_steps(name: str, points: Points, references: Mapping[str, float], total_steps: int) -> go.Figure:
     """The task's metric on held-out rows over the steps, with what it is held against as lines across."""
-    figure = go.Figure()
+    figure, name = go.Figure(), as_typed(name)
     last = max([total_steps, 1, *(step for step, _ in points)])
     for (words, value), dash in zip(references.items(), ("dash", "dot", "dashdot"), strict=False):
         figure.add_trace(

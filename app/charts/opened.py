@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from app.charts import anatomy_laws
 from app.charts.look import GRID, PAIR, REFERENCE_COLOUR, estimator_style, finish
+from app.charts.words import as_typed
 from gelora.geometry import TwoNN
 from gelora.opened_layer import OpenedLayer
 
@@ -197,7 +198,7 @@ def _add_rows(figure: go.Figure, opened: OpenedLayer, rows: np.ndarray, words: s
     assert opened.plane is not None
     figure.add_trace(
         go.Scatter(
-            x=opened.plane.coordinates[rows, 0], y=opened.plane.coordinates[rows, 1], mode="markers", name=_plain(words),
+            x=opened.plane.coordinates[rows, 0], y=opened.plane.coordinates[rows, 1], mode="markers", name=as_typed(words),
             customdata=[int(row) for row in rows], hovertext=[_hover(opened, int(row)) for row in rows], hoverinfo="text",
             marker={"size": 7, "opacity": 0.85, "line": {"width": 0}, **marker}, showlegend=words != "rows",
         )
@@ -215,12 +216,7 @@ def _hover(opened: OpenedLayer, row: int) -> str:
     if len(lines) > _HOVER_LINES:
         lines = [*lines[:_HOVER_LINES], "…"]
     label = opened.label(row)
-    return "<br>".join([*([f"<b>{_plain(label)}</b>"] if label is not None else []), *map(_plain, lines)])
-
-
-def _plain(text: str) -> str:
-    """Without what Plotly would take for markup."""
-    return text.replace("<", "‹").replace(">", "›")
+    return "<br>".join([*([f"<b>{as_typed(label)}</b>"] if label is not None else []), *map(as_typed, lines)])
 
 
 def _thinned(n: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from app.charts.lines import BOTTOM, TOP, End, label_ends, titled
 from app.charts.look import GRID, REFERENCE_COLOUR, STRATEGY_COLOURS, finish, minus
 from app.charts.training import smoothed
+from app.charts.words import as_typed
 
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _PLOT, _ROW, _AXIS = 320, 34, 62  # pixels: height of the curves, of a row of the forest plot, under it
@@ -22,6 +23,11 @@ class ArmLook(NamedTuple):
     label: str
     strategy: str
     rate: int = 0
+
+    @property
+    def drawn(self) -> str:
+        """The label for a figure."""
+        return as_typed(self.label)
 
     @property
     def colour(self) -> str:
@@ -51,13 +57,13 @@ def race_curves(title: str, curves: Sequence[tuple[ArmLook, Sequence[tuple[int, 
         shown = smoothed(values) if is_smoothed else values
         figure.add_trace(
             go.Scatter(
-                x=steps, y=shown, name=arm.label, mode="lines" if is_smoothed else "lines+markers",
+                x=steps, y=shown, name=arm.drawn, mode="lines" if is_smoothed else "lines+markers",
                 line={"color": arm.colour, "width": 2.5, "dash": _DASHES[arm.rate % len(_DASHES)]}, marker={"size": 7},
-                customdata=values, hovertemplate=f"At step %{{x}} the loss of {arm.label} was %{{customdata:.5g}}.<extra></extra>",
+                customdata=values, hovertemplate=f"At step %{{x}} the loss of {arm.drawn} was %{{customdata:.5g}}.<extra></extra>",
             )
         )  # fmt: skip
         if shown:
-            ends.append((End(shown[-1], arm.label, arm.colour), steps[-1]))
+            ends.append((End(shown[-1], arm.drawn, arm.colour), steps[-1]))
             drawn += shown
     low, high = (min(drawn), max(drawn)) if drawn else (0.0, 1.0)
     pad = 0.06 * (high - low or 1.0)
@@ -74,7 +80,7 @@ def race_curves(title: str, curves: Sequence[tuple[ArmLook, Sequence[tuple[int, 
 def forest(rows: Sequence[ForestRow], reference: str) -> go.Figure:
     """The difference of each arm's held-out loss to the reference's, with its interval, over the line of no difference."""
     figure = go.Figure()
-    labels = [row.arm.label for row in rows]
+    labels = [row.arm.drawn for row in rows]
     for row in rows:
         if row.value is None:
             continue
@@ -84,9 +90,9 @@ def forest(rows: Sequence[ForestRow], reference: str) -> go.Figure:
             bar |= {"color": row.arm.colour, "thickness": 2.5, "width": 6}
         figure.add_trace(
             go.Scatter(
-                x=[row.value], y=[row.arm.label], mode="markers", name=row.arm.label, error_x=bar,
+                x=[row.value], y=[row.arm.drawn], mode="markers", name=row.arm.drawn, error_x=bar,
                 marker={"color": row.arm.colour, "size": 11, "symbol": "diamond" if bar else "diamond-open"},
-                hovertemplate=f"{row.says}<extra></extra>",
+                hovertemplate=f"{as_typed(row.says)}<extra></extra>",
             )
         )  # fmt: skip
     figure.add_vline(x=0, line={"color": REFERENCE_COLOUR, "dash": "dash", "width": 1.5})

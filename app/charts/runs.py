@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from app.charts.look import GRID, REFERENCE_COLOUR, STRATEGY_COLOURS, finish
+from app.charts.words import as_typed
 from gelora.runs import RunGroup
 
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#2F8F4E", "#D6337C", "#8A5CF0", "#A8780A", "#008FA3", "#7A8594")
@@ -18,8 +19,8 @@ _PLOT, _TOP, _AXIS, _LINE = 300, 16, 62, 21  # pixels: drawing area, over it, un
 
 def compare_runs(metric_name: str, series: Mapping[str, Sequence[tuple[int, float]]]) -> go.Figure:
     """One metric of several runs on one axis; their names are listed under it, so that long ones cover nothing."""
-    figure = go.Figure()
-    for i, (name, points) in enumerate(series.items()):
+    figure, metric_name = go.Figure(), as_typed(metric_name)
+    for i, (name, points) in enumerate((as_typed(name), points) for name, points in series.items()):
         few = len(points) <= 40
         figure.add_trace(
             go.Scatter(
@@ -50,7 +51,7 @@ def metric_against_parameters(metric_name: str, groups: Sequence[RunGroup], fron
     front: the groups on the Pareto front, the cheapest first. Groups carry the number under which a table lists them (1 is
     the first). A group that trains nothing beside the head is a line across, since a logarithmic axis has no 0.
     """
-    figure = go.Figure()
+    figure, metric_name = go.Figure(), as_typed(metric_name)
     beside = [group for group in groups if group.n_params > 0]
     front = [group for group in front if group.n_params > 0]
     if len(front) > 1:
@@ -65,7 +66,7 @@ def metric_against_parameters(metric_name: str, groups: Sequence[RunGroup], fron
         if group.n_params == 0:
             figure.add_hline(
                 y=group.mean, line={"color": REFERENCE_COLOUR, "width": 1.5, "dash": "dot"},
-                annotation_text=f"{number}: {group.label} {group.mean:.3f}", annotation_position="bottom right",
+                annotation_text=f"{number}: {as_typed(group.label)} {group.mean:.3f}", annotation_position="bottom right",
             )  # fmt: skip
             continue
         _add_group(figure, metric_name, number, group, places[beside.index(group)])
@@ -107,26 +108,26 @@ def _label_places(groups: Sequence[RunGroup]) -> list[str]:
 
 
 def _add_group(figure: go.Figure, metric_name: str, number: int, group: RunGroup, place: str) -> None:
-    colour, symbol = METHOD_LOOKS[group.method]
+    (colour, symbol), label = METHOD_LOOKS[group.method], as_typed(group.label)
     if group.method == "lora":
         colour = STRATEGY_COLOURS.get(group.strategy or "", colour)
     if len(group.values) > 1:
         figure.add_trace(
             go.Scatter(
-                x=[group.n_params] * len(group.values), y=list(group.values), mode="markers", name=f"{group.label}, single runs",
+                x=[group.n_params] * len(group.values), y=list(group.values), mode="markers", name=f"{label}, single runs",
                 marker={"color": colour, "size": 5, "opacity": 0.55},
-                hovertemplate=f"One run of {group.label} has {metric_name} %{{y:.4f}}.<extra></extra>",
+                hovertemplate=f"One run of {label} has {metric_name} %{{y:.4f}}.<extra></extra>",
             )
         )  # fmt: skip
     spread = "" if group.spread is None else f" ± {group.spread:.4f}"
     figure.add_trace(
         go.Scatter(
-            x=[group.n_params], y=[group.mean], mode="markers+text", name=group.label, text=[f"<b>{number}</b>"],
+            x=[group.n_params], y=[group.mean], mode="markers+text", name=label, text=[f"<b>{number}</b>"],
             textposition=place, textfont={"size": 13},
             marker={"color": colour, "symbol": symbol, "size": 13, "line": {"color": "white", "width": 1}},
             error_y=None if group.spread is None else {"type": "data", "array": [group.spread], "color": colour, "thickness": 1.5},
             hovertemplate=(
-                f"{number}: {group.label} has {metric_name} {group.mean:.4f}{spread} over {len(group.values)} "
+                f"{number}: {label} has {metric_name} {group.mean:.4f}{spread} over {len(group.values)} "
                 f"run{'s' if len(group.values) > 1 else ''},<br>with {group.n_params:,} trained parameters.<extra></extra>"
             ),
         )

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.charts.look import GLYPHS, GRID, LINE_GLYPH, REFERENCE_COLOUR, finish, named
+from app.charts.words import as_typed
 
 Points = Sequence[tuple[int, float]]
 LOGGED, SMOOTHED, HELD_OUT, METRIC = "#2E8FE8", "#0072B2", "#D6337C", "#D55E00"
@@ -32,7 +33,7 @@ def training_curves(
     steps at which adapters were resized.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.13, row_heights=[0.55, 0.45])
-    steps, values = _columns(loss)
+    (steps, values), metric_name = _columns(loss), as_typed(metric_name)
     figure.add_trace(
         go.Scatter(
             x=steps, y=values, name="loss as logged", mode="markers", marker={"color": LOGGED, "size": 5, "opacity": 0.6},

@@ -16,6 +16,7 @@ from app.finetune import race_form
 from app.finetune.task import TaskChoice
 from app.shared import measuring, planning
 from app.shared.components import estimator_words
+from app.shared.markdown import plain
 from app.shared.redraw import in_place
 from app.shared.repeat_run import NOT_SETTINGS
 from gelora.errors import InputError
@@ -94,7 +95,7 @@ def _defaults() -> None:
 
 
 def _number(label: str, name: str, low: float, high: float, step: float | None, form: str | None = None) -> None:
-    st.number_input(label, low, high, step=step, format=form, key=f"train_{name}", help=_HELP.get(name), **_KEEP)
+    st.number_input(plain(label), low, high, step=step, format=form, key=f"train_{name}", help=_HELP.get(name), **_KEEP)
 
 
 def _sweeps() -> tuple[str, list[str]]:
@@ -160,11 +161,11 @@ def _more() -> tuple[str, int, tuple[str, ...]]:
 
 
 def _choice(label: str, name: str, options: tuple[str, ...], words: Any = str) -> None:
-    st.selectbox(label, options, key=f"train_{name}", format_func=words, help=_HELP.get(name), **_KEEP)
+    st.selectbox(plain(label), options, key=f"train_{name}", format_func=words, help=_HELP.get(name), **_KEEP)
 
 
 def _toggle(label: str, name: str) -> None:
-    st.toggle(label, key=f"train_{name}", help=_HELP.get(name), **_KEEP)
+    st.toggle(plain(label), key=f"train_{name}", help=_HELP.get(name), **_KEEP)
 
 
 @in_place
@@ -173,7 +174,7 @@ def _again_note() -> None:
     if again is None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Filled in from run {again[0]}" + ("; “these ranks” are that run's." if again[1] is not None else "."))
+        st.caption(plain(f"Filled in from run {again[0]}") + ("; “these ranks” are that run's." if again[1] is not None else "."))
         if st.button("Clear", key="leave_again", type="tertiary"):
             del st.session_state["_again"]
             st.rerun()

@@ -14,6 +14,7 @@ import streamlit as st
 from app.finetune.task import TaskChoice
 from app.shared import shell
 from app.shared.cache import head_parameters, structure
+from app.shared.markdown import md, plain
 from app.shared.memory import gpu_there
 from app.shared.run_words import count, listed, size
 from gelora.errors import GeloraError
@@ -22,6 +23,11 @@ from gelora.records import RaceSpec, RankPlan, RunSpec, TrainingConfig
 from gelora.runs import arms_bytes, describe_method, list_runs
 
 _LANGUAGE = ("causal-lm", "instruction")
+_TRAINS = {
+    "head": "Trains the **head alone**, the plain reference for any adapter.",
+    "bitfit": "Trains the **biases** of the model, and its head.",
+    "full": "Trains **every parameter** of the model.",
+}
 _HIGH_RATE = 1e-4  # what adapters learn with takes all weights of a model apart
 
 
@@ -30,8 +36,10 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
     first = specs[0]
     if task.learned in _LANGUAGE and not structure(first.model).is_decoder:
         st.warning(
-            f"{first.model} is an encoder and cannot continue a text, and {first.data.dataset} has no label column that was chosen, "
-            "so there is nothing to learn. Choose labels, other data, or a decoder."
+            plain(
+                f"{first.model} is an encoder and cannot continue a text, and {first.data.dataset} has no label column that was chosen, "
+                "so there is nothing to learn. Choose labels, other data, or a decoder."
+            )
         )
         return False
     if len(specs) == 1:
@@ -43,13 +51,17 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
     n_train, n_held_out = parted(training, task)
     steps = first.race.n_steps if first.race is not None else max(1, math.ceil(math.ceil(n_train / examples) * training.epochs))
     st.caption(
-        f"{n_train:,} rows to train, {n_held_out:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
-        f"{_turn(len(specs), runs_at_once)} A run is a process of its own; closing this tab does not end it."
+        plain(
+            f"{n_train:,} rows to train, {n_held_out:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
+            f"{_turn(len(specs), runs_at_once)} A run is a process of its own; closing this tab does not end it."
+        )
     )
     if training.learning_rate > _HIGH_RATE and any(spec.training.method == "full" for spec in specs):
         st.warning(
-            f"A learning rate of {training.learning_rate:g} is an adapter's; full fine-tuning usually wants 1e-5 to 5e-5. "
-            "Runs of one form share it, so that the comparison is fair: for a good full run, start one by itself."
+            plain(
+                f"A learning rate of {training.learning_rate:g} is an adapter's; full fine-tuning usually wants 1e-5 to 5e-5. "
+                "Runs of one form share it, so that the comparison is fair: for a good full run, start one by itself."
+            )
         )
     _memory(specs, task)
     _commands(specs)
@@ -72,19 +84,16 @@ def _one(spec: RunSpec) -> None:
         _race(spec.race)
         return
     if spec.plan is None:
-        words = {"head": "Trains the **head alone**, the plain reference for any adapter.",
-                 "bitfit": "Trains the **biases** of the model, and its head.",
-                 "full": "Trains **every parameter** of the model."}  # fmt: skip
-        st.markdown(words[spec.training.method])
+        st.markdown(_TRAINS[spec.training.method])
         return
     budget = plan_budget(spec.plan)
     title = "Adapter parameters" if spec.training.method == "lora" else "Adapter parameters at the end"
-    st.metric(title, f"{budget.n_adapter_params:,}", f"{budget.share:.3%} of the model", delta_color="off")
+    st.metric(plain(title), f"{budget.n_adapter_params:,}", f"{budget.share:.3%} of the model", delta_color="off")
 
 
 def _race(race: RaceSpec) -> None:
     arms, seeds = count(len(race.arms), "arm"), listed([str(seed) for seed in race.seeds])
-    st.markdown(f"**A race of {arms}**, side by side on the same batches, held against {race.reference}; seed {seeds}.")
+    st.markdown(md("**A race of {}**, side by side on the same batches, held against {}; seed {}.", arms, race.reference, seeds))
     rows = [
         {"arm": label, "ranks by block": " ".join(map(str, plan.block_ranks().values())), "adapter parameters": plan.n_adapter_params}
         for label, plan in zip(race.labels, (race.plans[name] for name, _ in race.arms), strict=True)
@@ -94,15 +103,14 @@ def _race(race: RaceSpec) -> None:
         column_config={"adapter parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
     for names in same_ranks(race.plans):
-        st.warning(
-            f"**{listed(list(names))}** are the same ranks here: their difference is none of the ranks'.", icon=":material/content_copy:"
-        )
+        same = md("**{}** are the same ranks here: their difference is none of the ranks'.", listed(list(names)))
+        st.warning(plain(same), icon=":material/content_copy:")
     if len(race.seeds) < 3:
         st.caption("With three seeds or more the intervals say what another beginning would have given.")
 
 
 def _several(specs: Sequence[RunSpec]) -> None:
-    st.markdown(f"**{count(len(specs), 'run')}**, in this order:")
+    st.markdown(md("**{}**, in this order:", count(len(specs), "run")))
     rows = [
         {
             "run": describe_method(spec),
@@ -117,10 +125,9 @@ def _several(specs: Sequence[RunSpec]) -> None:
         column_config={"adapter parameters": st.column_config.NumberColumn(format="localized")},
     )  # fmt: skip
     for names in same_runs(specs):
-        st.warning(
-            f"**{listed(list(names))}** are the same ranks here: with one seed they train the same adapter, so comparing them compares "
-            "nothing. Leave one out, or change its offset, estimator or rank.", icon=":material/content_copy:",
-        )  # fmt: skip
+        why = "with one seed they train the same adapter, so comparing them compares nothing"
+        said = f"are the same ranks here: {why}. Leave one out, or change its offset, estimator or rank."
+        st.warning(md("**{}** {}", listed(list(names)), said), icon=":material/content_copy:")
 
 
 def same_runs(specs: Sequence[RunSpec]) -> list[tuple[str, ...]]:
@@ -154,7 +161,8 @@ def _memory(specs: Sequence[RunSpec], task: TaskChoice) -> None:
     gpu = gpu_there()
     fits = "" if gpu is None else f"; the {gpu.name} has {size(gpu.free_bytes)} free"
     waves = " Arms that do not fit at one time train in waves." if any(spec.race is not None for spec in specs) else ""
-    st.caption(f"A training step takes at most about {size(most)} of memory in float32, with texts of full length{fits}.{waves}")
+    said = f"A training step takes at most about {size(most)} of memory in float32, with texts of full length{fits}.{waves}"
+    st.caption(plain(said))
 
 
 def _bytes(spec: RunSpec, task: TaskChoice) -> int | None:
@@ -168,7 +176,7 @@ def _bytes(spec: RunSpec, task: TaskChoice) -> int | None:
             task="causal-lm" if language else "classification", gradient_checkpointing=training.gradient_checkpointing,
         ).total_bytes  # fmt: skip
     except GeloraError as error:
-        st.caption(f"Memory is not estimated: {error}")
+        st.caption(plain(f"Memory is not estimated: {error}"))
         return None
 
 

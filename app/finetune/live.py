@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import state
 from app.finetune.live_geometry import geometry, is_measured
 from app.shared import race_parts, run_parts
+from app.shared.markdown import plain
 from app.shared.redraw import in_place, poll, redraw_page
 from gelora.errors import GeloraError
 from gelora.runs import RunInfo, list_runs
@@ -23,7 +24,7 @@ def chosen_run(runs: list[RunInfo]) -> str | None:
     if wanted and any(run.id == wanted for run in runs):
         return str(wanted)
     if wanted:
-        st.warning(f"There is no run {wanted!r} any more.")
+        st.warning(plain(f"There is no run {wanted!r} any more."))
         state.choose("run", "")
     alive = sorted((run for run in runs if run.is_live), key=lambda run: (run.state.status != "running", run.state.queue_place or 0))
     if alive:
@@ -104,4 +105,4 @@ def _part(place: DeltaGenerator, draw: Callable[..., None], *what: object) -> No
         try:
             draw(*what)
         except GeloraError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(error), icon=":material/error:")

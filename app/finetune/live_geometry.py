@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.charts.drift import moving_curve
 from app.shared import components, figures
+from app.shared.markdown import plain
 from app.shared.run_reading import geometry_of
 from gelora.runs import GeometryMeasurement, RunInfo
 
@@ -36,12 +37,12 @@ def geometry(run: RunInfo) -> None:
         how_to_read="the segment over a block is what the block adds, the band the 95% interval of each layer. Where the fill rises over "
         "the outline, the rule would give that block more rank than it has; hatched is what it would give for a rise within its interval.",
     )
-    st.caption(" ".join(filter(None, (_resolution(now), _cost(found)))))
+    st.caption(plain(" ".join(filter(None, (_resolution(now), _cost(found))))))
     if now.note:
-        st.caption(f"Step {now.step:,}: {now.note}")
+        st.caption(plain(f"Step {now.step:,}: {now.note}"))
     changes = [f"{m.step:,}" for m in found if m.reallocated]
     if changes:
-        st.caption(f"Ranks were re-allocated at step {', '.join(changes)}.")
+        st.caption(plain(f"Ranks were re-allocated at step {', '.join(changes)}."))
 
 
 def _step_choice(run: RunInfo, found: list[GeometryMeasurement]) -> int:

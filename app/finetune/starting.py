@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import state
 from app.finetune.form import Form
+from app.shared.markdown import plain
 from app.shared.press_once import press_once
 from app.shared.redraw import in_place
 from app.shared.run_words import count
@@ -24,7 +25,9 @@ def draw(specs: Sequence[RunSpec], filled: Form, can_start: bool, is_pressed: bo
     n = len(specs) if repeat else len(specs) - len(there)
     words = "Start" if len(specs) == 1 else f"Start {count(n, 'run')}"
     disabled = not can_start or not n
-    st.button(words, type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=disabled, on_click=_press)
+    st.button(
+        plain(words), type="primary", width="stretch", key="start_run", icon=":material/play_arrow:", disabled=disabled, on_click=_press
+    )
     if is_pressed and can_start:
         _start(specs, filled, repeat)
     press_once("start_run")
@@ -45,8 +48,8 @@ def _under_way(there: Sequence[RunInfo], n_specs: int) -> bool:
     if not there:
         return False
     first = there[0]
-    one = f"Run {first.id} is {first.state.status} and trains exactly this."
-    st.caption(one if n_specs == 1 else f"{len(there)} of these {n_specs} are under way already: run {first.id} is {first.state.status}.")
+    said = f"Run {first.id} is {first.state.status}"
+    st.caption(plain(f"{said} and trains exactly this." if n_specs == 1 else f"Of these {n_specs}, {len(there)} are under way. {said}."))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Open it", key="open_equal", on_click=state.choose, args=("run", first.id), icon=":material/open_in_new:")
         return st.toggle("Repeat", key="train_repeat", help="Starts the same once more, beside what is under way.")
@@ -57,7 +60,7 @@ def _start(specs: Sequence[RunSpec], filled: Form, repeat: bool) -> None:
     started: list[str] = []
     there: list[str] = []
     try:
-        with st.spinner("Starting the run's process ..." if len(specs) == 1 else f"Queueing {len(specs)} runs ..."):
+        with st.spinner("Starting the run's process ..." if len(specs) == 1 else plain(f"Queueing {len(specs)} runs ...")):
             for spec in specs:
                 try:
                     started.append(start_run(spec, filled.runs_at_once, filled.report_to, repeat))
@@ -65,7 +68,7 @@ def _start(specs: Sequence[RunSpec], filled: Form, repeat: bool) -> None:
                     there.append(equal.run_id)
     except GeloraError as error:
         done = f" {count(len(started), 'run')} of {len(specs)} started." if len(specs) > 1 else ""
-        st.error(f"{error}{done}", icon=":material/error:")
+        st.error(plain(f"{error}{done}"), icon=":material/error:")
         if not started:
             return
     state.choose("run", (started or there)[0])
@@ -81,6 +84,6 @@ def found_under_way() -> None:
     if st.session_state["run"] in there:
         verb = "was" if len(there) == 1 else "were"
         st.info(
-            f"{', '.join(there)} {verb} under way already, so nothing was started a second time. To train the same once more, "
-            "open A new run and turn on Repeat.", icon=":material/info:",
+            plain(f"{', '.join(there)} {verb} under way already, so nothing was started a second time. To train the same once more, "
+            "open A new run and turn on Repeat."), icon=":material/info:",
         )  # fmt: skip

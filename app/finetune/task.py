@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import state
 from app.shared import data_preview
+from app.shared.markdown import md, plain
 from app.shared.repeat_run import held_out_words
 from app.shared.run_words import TASK_WORDS
 from gelora.errors import GeloraError
@@ -63,7 +64,7 @@ def draw() -> TaskChoice | None:
         _column_choices(kind, columns)
         st.text_input(
             "Held-out rows from", key="train_held_out", placeholder="split off the training data",
-            help=f"The path of {READABLE} with the same columns, or the name of another split of the same dataset.", **_KEEP,
+            help=plain(f"The path of {READABLE} with the same columns, or the name of another split of the same dataset."), **_KEEP,
         )  # fmt: skip
     data = _chosen_data()
     reading = data_preview.read_or_said(data)
@@ -80,7 +81,7 @@ def draw() -> TaskChoice | None:
         _preview(found)
         return found
     except GeloraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(error), icon=":material/error:")
         return None
 
 
@@ -99,7 +100,7 @@ def _column_choices(kind: str, columns: tuple[str, ...]) -> None:
                 continue
             none = [] if key == "train_text" else [state.NO_COLUMN]
             options = list(dict.fromkeys(["", *none, *columns, st.session_state.setdefault(key, "")]))
-            st.selectbox(title, options, key=key, format_func=lambda name: name or "as proposed", **_KEEP)
+            st.selectbox(plain(title), options, key=key, format_func=lambda name: name or "as proposed", **_KEEP)
 
 
 def _preset_choice() -> None:
@@ -109,7 +110,7 @@ def _preset_choice() -> None:
         st.button("Use it", key="use_preset", disabled=not name, on_click=_use_preset, args=(name, folder))
     said = st.session_state.pop("_preset_said", None)
     if said:
-        st.error(said, icon=":material/error:")
+        st.error(plain(said), icon=":material/error:")
 
 
 def _use_preset(name: str, folder: str) -> None:
@@ -162,8 +163,8 @@ def _preview(task: TaskChoice) -> None:
     found = data_preview.read_or_said(choice, has_labels)
     if found is not None:
         if found.preview.problem:
-            st.error(found.preview.problem, icon=":material/error:")
-        with st.expander(f"Data as read: {data_preview.summary(found.preview)}", icon=":material/table_view:"):
+            st.error(plain(found.preview.problem), icon=":material/error:")
+        with st.expander(plain(f"Data as read: {data_preview.summary(found.preview)}"), icon=":material/table_view:"):
             data_preview.draw(found.preview)
 
 
@@ -183,15 +184,15 @@ def _settled(
     proposal = _PROPOSALS.get(table, (data.to_json(), asked), lambda: propose_for(table, data, asked))
     n_rows = table.n_rows
     learned = proposal.kind
-    inputs = f"*{proposal.text_column}*" + (f" and *{proposal.pair_column}*" if proposal.pair_column else "")
+    inputs = md("*{}*", proposal.text_column) + (md(" and *{}*", proposal.pair_column) if proposal.pair_column else "")
     n_classes, outputs = 1, ""
     if learned == "classification":
         n_classes = _CLASSES.get(table, proposal, lambda: _n_classes(table, proposal))
         outputs = f" ({n_classes} classes)"
     elif learned == "regression":
         outputs = " (a number)"
-    arrow = f" → *{proposal.label_column}*{outputs}" if proposal.label_column else ""
-    sentence = f"**{TASK_WORDS[learned]}**: {inputs}{arrow}"
+    arrow = md(" → *{}*{}", proposal.label_column, outputs) if proposal.label_column else ""
+    sentence = md("**{}**: {}{}", TASK_WORDS[learned], inputs, arrow)
     roles = (proposal.text_column, proposal.pair_column, proposal.label_column)
     n_held_out = held_out_rows.table.n_rows if held_out_rows is not None else None
     return TaskChoice(kind, learned, data, held_out, sentence, proposal.reasons, n_rows, n_held_out, n_classes, roles)

@@ -15,6 +15,7 @@ from app.home import demos
 from app.shared import components, measuring, pipeline, progress
 from app.shared.cache import measurements
 from app.shared.lookups import ask
+from app.shared.markdown import md, plain
 from app.shared.pipeline import Station
 from app.shared.redraw import in_place, poll
 from app.shared.run_reading import short_name
@@ -48,7 +49,7 @@ def _live() -> None:
     if _is_preparing():
         parts = {"data": ["the bundled sentences"], "libraries": ["the libraries"]}
         now = [words for what, of_it in parts.items() if is_warming_up(what) for words in of_it]
-        st.caption(f":material/hourglass_top: First visit: {listed(now)} are made ready beside this page, once. It works meanwhile.")
+        st.caption(md(":material/hourglass_top: First visit: {} are made ready beside this page, once. It works meanwhile.", listed(now)))
 
 
 def _is_preparing() -> bool:
@@ -62,7 +63,7 @@ def _draw(found: Sequence[Station]) -> None:
                 st.html(_station(number, station, is_last=number == len(found)))
                 st.page_link(
                     components.page_path(station.page),
-                    label=f"Open {components.PAGES[station.page]}",
+                    label=plain(f"Open {components.PAGES[station.page]}"),
                     icon=components.ICONS[station.page],
                     query_params=state.as_query(),
                 )
@@ -88,10 +89,12 @@ def demonstrations() -> None:
     for column, (name, demo) in zip(st.columns(len(demos.DEMOS)), demos.DEMOS.items(), strict=True):
         with column, st.container(border=True, height="stretch"):
             kind: Literal["primary", "secondary"] = "primary" if name == "curve" else "secondary"
-            if st.button(demo.title, key=f"demo_{name}", type=kind, icon=demo.icon, width="stretch", on_click=demos.choose, args=(name,)):
+            if st.button(
+                plain(demo.title), key=f"demo_{name}", type=kind, icon=demo.icon, width="stretch", on_click=demos.choose, args=(name,)
+            ):
                 _begin(name)
-            st.markdown(demo.words)
-            st.caption(f":material/timer: {demo.takes_measured if demos.is_measured(name) else demo.takes}")
+            st.markdown(plain(demo.words))
+            st.caption(md(":material/timer: {}", demo.takes_measured if demos.is_measured(name) else demo.takes))
     _under_way()
 
 
@@ -134,8 +137,8 @@ def last_runs(runs: Sequence[RunInfo]) -> None:
         waits = waits or series is None
         with st.container(horizontal=True, vertical_alignment="center", key=f"last_run_{run.id}"):
             if st.button(
-                f"{STATUS_ICONS[run.state.status]} {short_name(run)}", key=f"open_{run.id}", on_click=state.choose, args=("run", run.id),
-                help=f"{run.state.status}: {run.model} on {run.dataset}", width=_RUN_WIDTH,
+                plain(f"{STATUS_ICONS[run.state.status]} {short_name(run)}"), key=f"open_{run.id}", on_click=state.choose,
+                args=("run", run.id), help=plain(f"{run.state.status}: {run.model} on {run.dataset}"), width=_RUN_WIDTH,
             ):  # fmt: skip
                 st.switch_page(components.page_path("finetune"))
             st.html(f'<div class="spark">{_spark(series)}<span>{html.escape(_words(run))}</span></div>', width="content")

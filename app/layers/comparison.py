@@ -13,6 +13,7 @@ from app import state
 from app.charts.comparison import Comparison, finding, of_profiles, of_run, sink_notes, two_curves, undefined_reasons
 from app.shared import components, figures, measuring
 from app.shared.cache import measurements
+from app.shared.markdown import Markdown, bold, md, plain
 from app.shared.run_reading import geometry_of, short_name
 from app.shared.sample_words import POOLING_WORDS, sink_words
 from gelora.geometry import comparability_notes
@@ -102,11 +103,11 @@ def _other_chooser(kind: str, runs: Sequence[RunInfo]) -> None:
             return POOLING_WORDS[name] if kind == "pooling" else sink_words(name, pooling)
 
         title = "Other pooling" if kind == "pooling" else f"Other {_TREATMENT}"
-        st.selectbox(title, options, key="compare_to", format_func=words, width=300)
+        st.selectbox(plain(title), options, key="compare_to", format_func=words, width=300)
     else:
         known = list(dict.fromkeys(["", *_known(kind), chosen]))
         st.selectbox(
-            f"Other {kind}",
+            plain(f"Other {kind}"),
             known,
             key="compare_to",
             format_func=lambda name: name or "type a name",
@@ -128,18 +129,18 @@ def _other_measurement(kind: str) -> MeasurementSpec:
 
 def _beside(profile: IdProfile, estimator: str, kind: str) -> None:
     if not st.session_state["compare_to"]:
-        st.caption(f"Choose the other {kind}. {_HINTS[kind]}")
+        st.caption(plain(f"Choose the other {kind}. {_HINTS[kind]}"))
         return
     wanted = _other_measurement(kind)
     if wanted == state.measurement():
-        st.caption(f"That is the present {_TREATMENT if kind == 'sinks' else kind}; choose another one.")
+        st.caption(plain(f"That is the present {_TREATMENT if kind == 'sinks' else kind}; choose another one."))
         return
     task = Quantity("estimators", (estimator,))
     measuring.offer(task, "Measure the other curve", "measure_other", wanted)
     other = measurements().find(wanted)
     if other is None or estimator not in other.estimates:
         if not measuring.is_at(task, wanted):
-            st.caption(_cost(profile, estimator, wanted))
+            st.caption(plain(_cost(profile, estimator, wanted)))
         return
     present = only(profile, [estimator])
     field = {"dataset": "data", "sinks": "treatment"}.get(kind, kind)
@@ -161,14 +162,14 @@ def _name(kind: str, choice: object) -> str:
     return Path(str(choice)).name
 
 
-def _cost(profile: IdProfile, estimator: str, wanted: MeasurementSpec) -> str:
+def _cost(profile: IdProfile, estimator: str, wanted: MeasurementSpec) -> Markdown:
     seconds = sum(e.seconds for e in profile.estimates[estimator])
-    return (
-        f"{measuring.n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*, pooling {wanted.pooling}, "
-        f"attention sinks {sink_words(wanted.treatment, wanted.pooling)}; with a "
-        "model of the same size that takes as long as it took for the present curve. "
-        f"{components.estimator_words(estimator)} itself then takes about {max(seconds, 1):.0f} s, as before."
-    )
+    return md(
+        "{:,} texts of *{}* go through *{}*, pooling {}, attention sinks {}; with a model of the same size that takes as long as it took "
+        "for the present curve. {} itself then takes about {:.0f} s, as before.",
+        measuring.n_texts(wanted), wanted.data.dataset, wanted.model, wanted.pooling, sink_words(wanted.treatment, wanted.pooling),
+        components.estimator_words(estimator), max(seconds, 1),
+    )  # fmt: skip
 
 
 def _measured_runs() -> list[RunInfo]:
@@ -205,7 +206,7 @@ def _probe_sentence(run: RunInfo, line: GeometryMeasurement) -> str:
 
 def _draw(comparison: Comparison, notes: Sequence[str]) -> None:
     said = finding(comparison)
-    st.markdown(f"**{said}**")
+    st.markdown(bold(said))
     label = components.estimator_words(comparison.estimator)
     if comparison.differences is None:
         below = "They have different numbers of blocks: layers stand at their relative depth, and no layer can be subtracted from another."
@@ -221,4 +222,4 @@ def _draw(comparison: Comparison, notes: Sequence[str]) -> None:
         how_to_read=f"solid with full markers is {comparison.first.name}, dashed with hollow ones {comparison.second.name}. {below}",
     )
     for note in [*notes, *undefined_reasons(comparison)]:
-        st.caption(note)
+        st.caption(plain(note))

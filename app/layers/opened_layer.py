@@ -15,6 +15,7 @@ from app.layers import spectrum, texts
 from app.layers.opening import OPENING, Opening
 from app.shared import components, figures, measuring, progress
 from app.shared.cache import measurements
+from app.shared.markdown import Markdown, md, plain
 from gelora.errors import DataError, InputError
 from gelora.measurements import Job, Quantity
 from gelora.opened_layer import OpenedLayer
@@ -39,7 +40,7 @@ def section(profile: IdProfile, estimator: str, is_stale: bool) -> None:
         layer = layer_selector(profile)
         view = st.pills("View", state.VIEWS, key="view", format_func=VIEW_WORDS.__getitem__, label_visibility="collapsed", wrap=True)
     if profile.sinks is not None:
-        st.caption(profile.sinks.layer_sentence(layer))
+        st.caption(plain(profile.sinks.layer_sentence(layer)))
     with st.container():
         if view is None:
             st.caption("A click on a marker of the curve, or on one of these views, opens the layer.")
@@ -119,21 +120,19 @@ def _twonn(opened: OpenedLayer, profile: IdProfile, estimator: str) -> None:
     name = "twonn-mle" if estimator == "twonn-mle" else "twonn"
     estimate = profile.estimates[name][opened.layer] if name in profile.estimates else None
     if estimate is not None and estimate.dimension is None:
-        st.info(f"No dimension at {where}: {estimate.note}. *Duplicates* shows which.", icon=":material/do_not_disturb_on:")
+        st.info(md("No dimension at {}: {}. *Duplicates* shows which.", where, estimate.note), icon=":material/do_not_disturb_on:")
         return
     if opened.graph is None or opened.n_points < 3:
-        st.info(f"No ratio at {where}: {_few(opened)}.", icon=":material/do_not_disturb_on:")
+        st.info(plain(f"No ratio at {where}: {_few(opened)}."), icon=":material/do_not_disturb_on:")
         return
     try:
         ratios = charts.fit(opened, name)
     except (DataError, InputError) as error:
-        st.info(str(error), icon=":material/do_not_disturb_on:")
+        st.info(plain(error), icon=":material/do_not_disturb_on:")
         return
     kept = min(ratios.fitted.kept_, opened.n_points)
-    st.markdown(
-        f"The slope is **{ratios.dimension:.2f}**, the dimension of {where} by {components.estimator_words(name)}: "
-        f"{kept:,} of {opened.n_points:,} ratios count."
-    )
+    of = f"{where} by {components.estimator_words(name)}: {kept:,} of {opened.n_points:,}"
+    st.markdown(md("The slope is **{:.2f}**, the dimension of {} ratios count.", ratios.dimension, of))
     line, how = charts.twonn_line(ratios)
     left, right = st.columns(2, gap="large")
     with left:
@@ -145,21 +144,23 @@ def _twonn(opened: OpenedLayer, profile: IdProfile, estimator: str) -> None:
             "ratio_histogram",
             says=f"Histogram of the ratio of second to first neighbor distance at {where}, beside the Pareto law with "
             f"d = {ratios.dimension:.2f}.",
-            how_to_read="bars count the points by the ratio μ of their two nearest distances; the curve is the density $d\\,\\mu^{-(d+1)}$ "
-            "of the fitted dimension. The higher the dimension, the nearer all ratios are to 1.",
+            how_to_read=Markdown(
+                "bars count the points by the ratio μ of their two nearest distances; the curve is the density $d\\,\\mu^{-(d+1)}$ "
+                "of the fitted dimension. The higher the dimension, the nearer all ratios are to 1."
+            ),
         )
 
 
 def _distances(opened: OpenedLayer, profile: IdProfile, estimator: str) -> None:
     figure = charts.distances(opened)
     if figure is None or opened.graph is None:
-        st.info(f"No distances at {texts.depth(opened.name)}: {_few(opened)}.", icon=":material/do_not_disturb_on:")
+        st.info(plain(f"No distances at {texts.depth(opened.name)}: {_few(opened)}."), icon=":material/do_not_disturb_on:")
         return
     k, lengths = opened.graph.n_neighbors, opened.graph.distances
     beside, near = charts.random_pair_distance(opened), float(np.median(lengths[:, 0]))
     told = f"At {texts.depth(opened.name)} the nearest neighbor is {near:.3g} away (median), the {k}-th {np.median(lengths[:, -1]):.3g}"
     told += f", a random pair {beside:.3g}: the nearest is {near / beside:.0%} as far as any." if beside else "."
-    st.markdown(told)
+    st.markdown(plain(told))
     figures.show(
         figure,
         "neighbor_distances",
@@ -173,20 +174,24 @@ def _map(opened: OpenedLayer, profile: IdProfile, estimator: str) -> None:
     chosen = min(st.session_state["sentence"], opened.n_rows - 1)
     figure = charts.plane_map(opened, chosen)
     if figure is None or opened.plane is None:
-        st.info(f"No map of {texts.depth(opened.name)}: {_few(opened)}.", icon=":material/do_not_disturb_on:")
+        st.info(plain(f"No map of {texts.depth(opened.name)}: {_few(opened)}."), icon=":material/do_not_disturb_on:")
         return
     what, where = texts.noun(opened), texts.depth(opened.name)
     held = float(opened.plane.shares.sum())
     labels = {True: "The data have no labels to colour by. ", False: ""}[opened.labels is None]
     shown = f"{charts.MOST_POINTS:,} of {opened.n_rows:,}" if opened.n_rows > charts.MOST_POINTS else f"{opened.n_rows:,}"
-    st.markdown(f"The plane of widest spread holds **{held:.0%}** of the variance of {where}. {labels}")
-    st.caption(f"Ringed: {texts.as_plain(texts.clipped(opened.words(chosen)))}")
+    st.markdown(md("The plane of widest spread holds **{:.0%}** of the variance of {}. {}", held, where, labels))
+    st.caption(plain(f"Ringed: {texts.clipped(opened.words(chosen))}"))
     figures.show(
         figure,
         "plane_map",
         says=f"{shown} {what}s of {where} in their principal plane, which holds {held:.0%} of the variance.",
-        how_to_read=f"one mark a {what} ({shown}), placed by the two principal components of the vectors. What is near here can be far in "
-        f"the directions left out. A click chooses a {what}; it is ringed, and *Neighbors* lists who is near it in all directions.",
+        how_to_read=md(
+            "one mark a {what} ({shown}), placed by the two principal components of the vectors. What is near here can be far in the "
+            "directions left out. A click chooses a {what}; it is ringed, and *Neighbors* lists who is near it in all directions.",
+            what=what,
+            shown=shown,
+        ),
         on_select=_row_clicked,
     )
 

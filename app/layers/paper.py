@@ -9,11 +9,13 @@ import streamlit as st
 
 from app.charts.layers import id_by_layer
 from app.charts.paper import WIDTHS_MM, for_paper, methods_sentence
+from app.charts.words import with_our_tags_alone
 from app.shared import figures
+from app.shared.markdown import plain
 from gelora.records import IdProfile, RankPlan
 
 
-def expander(profile: IdProfile, estimator: str, plans: Mapping[str, RankPlan]) -> None:
+def section(profile: IdProfile, estimator: str, plans: Mapping[str, RankPlan]) -> None:
     """Folded; opened, the main curve as it will be printed, and what belongs beside it. Made when it is opened."""
     folded = st.expander("For a paper", icon=":material/article:", key="for_paper", on_change="rerun")
     if not folded.open:
@@ -26,12 +28,12 @@ def expander(profile: IdProfile, estimator: str, plans: Mapping[str, RankPlan]) 
             default=84,
             required=True,
             format_func=lambda mm: f"{mm} mm",
-            help=", ".join(f"{mm} mm: {words}" for words, mm in WIDTHS_MM.items()),
+            help=plain(", ".join(f"{mm} mm: {words}" for words, mm in WIDTHS_MM.items())),
         )
         figure = for_paper(id_by_layer(profile, estimator, plans, log=st.session_state["log"]), width or 84)
         with st.container(key="paper_sheet"):
             st.plotly_chart(
-                figure,
+                with_our_tags_alone(figure),
                 key="paper_figure",
                 theme=None,  # its own ink on its own paper, whatever the page's theme
                 width="content",

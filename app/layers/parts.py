@@ -11,6 +11,7 @@ from app import state
 from app.charts import scales as scale_charts
 from app.shared import components, figures, measuring
 from app.shared.cache import measurements
+from app.shared.markdown import Markdown, md, plain
 from app.shared.redraw import in_place
 from gelora.geometry import BASELINES, sign_agreement
 from gelora.measurements import IdentityCache, Quantity
@@ -40,16 +41,16 @@ def hint_of_height(profile: IdProfile) -> None:
     heights = {name: float(curve[curve > 0].max()) for name in profile.estimates if ((curve := profile.dimensions(name)) > 0).any()}
     if not st.session_state["log"] and heights and max(heights.values()) > _HIGH * min(heights.values()):
         top, low = max(heights, key=heights.__getitem__), min(heights, key=heights.__getitem__)
-        st.caption(
-            f"{components.estimator_words(top)} lies {heights[top] / heights[low]:.0f} times as high as "
-            f"{components.estimator_words(low)}; *Log axis* spreads the others."
-        )
+        high, low_words = components.estimator_words(top), components.estimator_words(low)
+        st.caption(md("{} lies {:.0f} times as high as {}; *Log axis* spreads the others.", high, heights[top] / heights[low], low_words))
 
 
-def mark_words(profile: IdProfile) -> str:
+def mark_words(profile: IdProfile) -> Markdown:
     """How the shade behind some layers is read; empty where there is none."""
     is_marked = profile.sinks is not None and profile.sinks.one_direction_layers()
-    return f"Shaded: more than {ONE_DIRECTION:.0%} of the variance lies in *one direction*, whatever the cause. " if is_marked else ""
+    if not is_marked:
+        return Markdown("")
+    return md("Shaded: more than {:.0%} of the variance lies in *one direction*, whatever the cause. ", ONE_DIRECTION)
 
 
 def sinks(profile: IdProfile, is_stale: bool) -> None:
@@ -58,7 +59,7 @@ def sinks(profile: IdProfile, is_stale: bool) -> None:
     if report is None:
         return
     for sentence in report.sentences(profile.layer_names):
-        st.caption(sentence)
+        st.caption(plain(sentence))
     if report.chosen_is_sink() is None or report.treatment != "keep" or is_stale:
         return
     if profile.pooling == "last":
@@ -115,12 +116,10 @@ def sensitivity_section(estimator: str, is_stale: bool) -> None:
                     f"{', '.join(known.curves[variation])}; the widest gap at any layer is {known.span(variation):.1f}.",
                 )
     spans = ", ".join(f"{scale_charts.VARIATION_WORDS[v]} {known.span(v):.1f}" for v in drawn)
-    st.caption(
-        f"How to read it: {label} with one choice made differently, all on the same axis; thick, with its 95% interval, is the present "
-        f"choice. The widest gap between two lines at any layer: {spans}."
-    )
+    how = f"{label} with one choice made differently, all on the same axis; thick, with its 95% interval, is the present choice."
+    st.caption(plain(f"How to read it: {how} The widest gap between two lines at any layer: {spans}."))
     for variation, note in known.notes.items():
-        st.caption(f"Left out, {scale_charts.VARIATION_WORDS[variation]}: {note}.")
+        st.caption(plain(f"Left out, {scale_charts.VARIATION_WORDS[variation]}: {note}."))
 
 
 def numbers(profile: IdProfile, estimator: str, plans: dict[str, RankPlan]) -> None:

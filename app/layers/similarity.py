@@ -12,6 +12,7 @@ from app.charts import similarity as charts
 from app.layers import parts
 from app.shared import figures, measuring
 from app.shared.cache import measurements
+from app.shared.markdown import bold, plain
 from app.shared.redraw import in_place
 from gelora.geometry import unlike_layers
 from gelora.measurements import Quantity
@@ -39,14 +40,14 @@ def section(profile: IdProfile, layer: int, is_stale: bool) -> None:
         st.info("This was measured on other texts or another state of the model than the curve.", icon=":material/info:")
         measuring.offer_again(_TASK, "Compare the layers again", "similarity_again")
         return
-    st.markdown(f"**{finding(found)}**")
+    st.markdown(bold(finding(found)))
     left, right = st.columns(2, gap="large")
     with left:
         _matrix(found, layer)
     with right:
         _along_depth(found, layer)
     for name, note in found.notes.items():
-        st.caption(f"Undefined at {name}: {note}.")
+        st.caption(plain(f"Undefined at {name}: {note}."))
 
 
 def finding(found: LayerSimilarity) -> str:

@@ -15,6 +15,7 @@ from app.layers.opening import Opening, opened_states
 from app.shared import figures, progress
 from app.shared.background import Background
 from app.shared.cache import pool
+from app.shared.markdown import md, plain
 from gelora.errors import DataError
 from gelora.geometry import UNFIT, PowerLaw, Spectrum, covariance_spectrum, weight_spectrum
 from gelora.measurements import Job
@@ -86,10 +87,9 @@ def view(profile: IdProfile, layer: int) -> None:
             return
         if job is not None:
             progress.end(job)
-        st.caption(
-            f"The eigenvalues of the covariance of {where}{'' if layer == 0 else ' and of the weights of its block'}: how many directions "
-            "reach beyond noise, and how the tail falls. The model's weights are read for it; some seconds with a small one."
-        )
+        of = where if layer == 0 else f"{where} and of the weights of its block"
+        what = f"The eigenvalues of the covariance of {of}: how many directions reach beyond noise, and how the tail falls."
+        st.caption(plain(f"{what} The model's weights are read for it; some seconds with a small one."))
         st.button("Measure the spectra", key="measure_spectra", icon=":material/play_arrow:", on_click=SPECTRA.begin, args=(wanted,))
         return
     if found.sample_source != profile.sample_source:
@@ -98,9 +98,9 @@ def view(profile: IdProfile, layer: int) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         if isinstance(found.states, str):
-            st.info(f"No spectrum of {where}. {found.states}", icon=":material/do_not_disturb_on:")
+            st.info(plain(f"No spectrum of {where}. {found.states}"), icon=":material/do_not_disturb_on:")
         else:
-            st.markdown(f"**States of {where}**: {_words(found.states)}")
+            st.markdown(md("**States of {}**: {}", where, _words(found.states)))
             _figure(found.states, "spectrum_states", f"States of {where}")
     with right:
         _weights(found.weights, is_explained=isinstance(found.states, Found))
@@ -116,7 +116,7 @@ def _weights(weights: dict[str, Found], is_explained: bool) -> None:
     if st.session_state["matrix_name"] not in names:
         st.session_state["matrix_name"] = names[0]
     name = st.selectbox("Matrix", names, key="matrix_name", label_visibility="collapsed")
-    st.markdown(f"**Weights of {texts.as_plain(name)}**: {_words(weights[name])}")
+    st.markdown(md("**Weights of {}**: {}", name, _words(weights[name])))
     _figure(weights[name], "spectrum_weights", f"Weights of {name}", is_explained)
 
 

@@ -4,11 +4,11 @@ Draws with Streamlit from an `OpenedLayer`; computes nothing about geometry.
 """
 
 import random
-import re
 
 import pandas as pd
 import streamlit as st
 
+from app.shared.markdown import Markdown, md, plain
 from gelora.geometry import LabelOverlap
 from gelora.opened_layer import Neighbor, OpenedLayer
 
@@ -34,46 +34,47 @@ def clipped(text: str, longest: int = _LONG) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
 
 
-def as_plain(text: str) -> str:
-    """The text with what Markdown would take for markup made plain."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:^=&])", r"\\\1", text)
-
-
 def neighbors(opened: OpenedLayer) -> None:
     """A sentence, and the nearest ones at this depth."""
     what = noun(opened)
     if opened.graph is None:
-        st.info(f"No neighbors at {depth(opened.name)}: all vectors are equal.", icon=":material/do_not_disturb_on:")
+        st.info(plain(f"No neighbors at {depth(opened.name)}: all vectors are equal."), icon=":material/do_not_disturb_on:")
         return
     row = _chooser(opened, what)
-    st.markdown(f"> {as_plain(clipped(opened.words(row), 600))}")
+    st.markdown(md("> {}", clipped(opened.words(row), 600)))
     found = opened.neighbors(row)
     label, copies = opened.label(row), opened.copies(row)
     if copies:
-        st.caption(f"{len(copies)} other {what}{'s have' if len(copies) > 1 else ' has'} exactly this vector; see *Duplicates*.")
-    table = pd.DataFrame({"distance": [f"{n.distance:#.3g}".rstrip(".") for n in found]})
+        st.caption(md("{} other {}{} exactly this vector; see *Duplicates*.", len(copies), what, "s have" if len(copies) > 1 else " has"))
+    table = {"distance": [f"{n.distance:#.3g}".rstrip(".") for n in found]}
     if label is not None:
-        table["label"] = [as_plain(clipped(opened.label(n.row) or "", 40)) for n in found]
+        table["label"] = [clipped(opened.label(n.row) or "", 40) for n in found]
     if opened.layer and opened.were_before is not None:
         table["also before"] = ["yes" if n.was_before else "no" for n in found]
-    table[what] = [as_plain(clipped(opened.words(n.row))) for n in found]
-    table.index = pd.RangeIndex(1, len(found) + 1)
-    st.markdown(f"**The nearest at {depth(opened.name)}**{_own_words(opened, found, label)}")
-    st.table(table, hide_index=True)
+    table[what] = [clipped(opened.words(n.row)) for n in found]
+    st.markdown(md("**The nearest at {}**{}", depth(opened.name), _own_words(opened, found, label)))
+    _table(table)
     st.download_button(
         "CSV", lambda: neighbor_table(opened, row).to_csv(index=False), "neighbors.csv", "text/csv", key="neighbors_csv",
         icon=":material/download:", type="tertiary", on_click="ignore",
     )  # fmt: skip
-    st.markdown(" ".join(filter(None, [_label_words(opened.label_overlap(), opened.graph.n_neighbors), _before_words(opened)])))
+    st.markdown(md("{} {}", _label_words(opened.label_overlap(), opened.graph.n_neighbors), _before_words(opened)))
 
 
-def _own_words(opened: OpenedLayer, found: list[Neighbor], label: str | None) -> str:
+def _table(columns: dict[str, list[str]]) -> None:
+    """Columns of words as a table, whose cells Streamlit takes for Markdown."""
+    n = len(next(iter(columns.values())))
+    cells = {name: list(map(plain, words)) for name, words in columns.items()}
+    st.table(pd.DataFrame(cells, index=pd.RangeIndex(1, n + 1)), hide_index=True)
+
+
+def _own_words(opened: OpenedLayer, found: list[Neighbor], label: str | None) -> Markdown:
     if label is None:
-        return ""
-    labelled = f", to a {noun(opened)} labelled *{as_plain(clipped(label, 40))}*"
+        return Markdown("")
+    labelled = md(", to a {} labelled *{}*", noun(opened), clipped(label, 40))
     if opened.task != "classification":
         return labelled
-    return f"{labelled}; {sum(opened.label(n.row) == label for n in found)} of {len(found)} have its label"
+    return md("{}; {} of {} have its label", labelled, sum(opened.label(n.row) == label for n in found), len(found))
 
 
 def neighbor_table(opened: OpenedLayer, row: int) -> pd.DataFrame:
@@ -98,9 +99,7 @@ def _chooser(opened: OpenedLayer, what: str) -> int:
         listed.append(st.session_state["sentence"])
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
-            what.capitalize()
-            if n <= _LISTED
-            else f"{what.capitalize()} (the first {_LISTED:,} of {n:,}; another one at random may be any)",
+            plain(what.capitalize() + ("" if n <= _LISTED else f" (the first {_LISTED:,} of {n:,}; another one at random may be any)")),
             listed,
             key="sentence",
             format_func=lambda i: f"{i + 1} · {clipped(opened.words(i), 100)}",
@@ -114,15 +113,14 @@ def _another(n: int) -> None:
     st.session_state["sentence"] = random.randrange(n)
 
 
-def _label_words(overlap: LabelOverlap | None, k: int) -> str:
+def _label_words(overlap: LabelOverlap | None, k: int) -> Markdown:
     if overlap is None:
-        return ""
+        return Markdown("")
     if overlap.kind == "classification":
-        return f"Over all, **{overlap.near:.0%}** of the {k} nearest have the same label; by chance it would be {overlap.chance:.0%}."
-    return (
-        f"Over all, the labels of the {k} nearest differ by **{overlap.near:.3g}** on average; "
-        f"those of a random pair by {overlap.chance:.3g}."
-    )
+        chance = f"{k} nearest have the same label; by chance it would be {overlap.chance:.0%}."
+        return md("Over all, **{:.0%}** of the {}", overlap.near, chance)
+    chance = f"those of a random pair by {overlap.chance:.3g}."
+    return md("Over all, the labels of the {} nearest differ by **{:.3g}** on average; {}", k, overlap.near, chance)
 
 
 def _before_words(opened: OpenedLayer) -> str:
@@ -138,28 +136,30 @@ def duplicates(opened: OpenedLayer) -> None:
     """The groups of sentences whose vectors are equal to the last bit."""
     what, groups = noun(opened), opened.duplicates()
     if not groups:
-        st.success(f"No two {what}s have the same vector at {depth(opened.name)}: all {opened.n_rows:,} differ.", icon=":material/check:")
+        st.success(
+            plain(f"No two {what}s have the same vector at {depth(opened.name)}: all {opened.n_rows:,} differ."), icon=":material/check:"
+        )
         return
     if opened.n_points == 1:
-        told = f"All {opened.n_rows:,} {what}s have the same vector at {depth(opened.name)}."
+        told = plain(f"All {opened.n_rows:,} {what}s have the same vector at {depth(opened.name)}.")
     else:
         n_extra = opened.n_rows - opened.n_points
-        told = (
-            f"At {depth(opened.name)} **{opened.n_points:,}** vectors differ among {opened.n_rows:,} {what}s: {n_extra:,} "
-            f"repeat{'s' if n_extra == 1 else ''} one that is there already, in {len(groups):,} group{'s' if len(groups) > 1 else ''}. "
-            "Estimators count each vector once."
-        )
-    st.markdown(told)
+        told = md(
+            "At {} **{:,}** vectors differ among {}. Estimators count each vector once.", depth(opened.name), opened.n_points,
+            f"{opened.n_rows:,} {what}s: {n_extra:,} repeat{'s' if n_extra == 1 else ''} one that is there already, in {len(groups):,} "
+            f"group{'s' if len(groups) > 1 else ''}",
+        )  # fmt: skip
+    st.markdown(plain(told))
     shown = groups[:_GROUPS]
-    texts = [", ".join(f"“{as_plain(clipped(opened.words(row), 90))}”" for row in group[:_IN_GROUP]) for group in shown]
+    texts = [", ".join(f"“{clipped(opened.words(row), 90)}”" for row in group[:_IN_GROUP]) for group in shown]
     more = [f", and {len(group) - _IN_GROUP:,} more" if len(group) > _IN_GROUP else "" for group in shown]
     table = {
         "times": [f"{len(group):,}" for group in shown],
         f"{what}s with this vector": [t + m for t, m in zip(texts, more, strict=True)],
     }
-    st.table(pd.DataFrame(table, index=pd.RangeIndex(1, len(shown) + 1)), hide_index=True)
+    _table(table)
     if len(groups) > _GROUPS:
-        st.caption(f"The {_GROUPS} largest of {len(groups):,} groups; the file has all.")
+        st.caption(plain(f"The {_GROUPS} largest of {len(groups):,} groups; the file has all."))
     st.download_button(
         "CSV", lambda: duplicate_table(opened).to_csv(index=False), "duplicates.csv", "text/csv", key="duplicates_csv",
         icon=":material/download:", type="tertiary", on_click="ignore",

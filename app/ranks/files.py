@@ -17,6 +17,7 @@ from app import state
 from app.ranks.tables import module_rows
 from app.shared import components, measuring, module_scores, planning, shell
 from app.shared.cache import measurements, store
+from app.shared.markdown import md, plain
 from app.shared.run_reading import short_name
 from gelora.errors import GeloraError, InputError
 from gelora.home import local_path
@@ -41,7 +42,7 @@ def plan_beside(plan: RankPlan) -> tuple[str, RankPlan] | None:
         return None
     label = "adapter" if found.strategy == "imported" else f"{found.strategy} plan"
     if found.model_id != plan.model_id and not {module.name for module in found.modules} & {module.name for module in plan.modules}:
-        st.warning(f"The {label} that was imported is of {found.model_id}, this curve of {plan.model_id}: it is not drawn.")
+        st.warning(plain(f"The {label} that was imported is of {found.model_id}, this curve of {plan.model_id}: it is not drawn."))
         return None
     return label, found
 
@@ -78,16 +79,16 @@ def _config(plan: RankPlan) -> None:
     """The plan's config to copy and to download, after PEFT has made exactly this plan of it on the meta device."""
     good, words = _what_peft_says(plan.digest(), plan)
     if not good:
-        st.error(words)
+        st.error(plain(words))
         return
     if words:
-        st.caption(f"{words}.")
+        st.caption(plain(f"{words}."))
     st.code(components.lora_snippet(plan), language="python")
     _download("adapter_config.json", components.adapter_config_json(plan), "adapter_config.json", "application/json")
 
 
 def _download(words: str, content: str, name: str, kind: str) -> None:
-    st.download_button(words, content, name, kind, icon=":material/download:", on_click="ignore", key=f"download_{name}")
+    st.download_button(plain(words), content, name, kind, icon=":material/download:", on_click="ignore", key=f"download_{name}")
 
 
 def link() -> str:
@@ -134,16 +135,15 @@ def import_section(plan: RankPlan) -> None:
         if beside is None:
             return
         label, other = beside
-        st.markdown(
-            f"Imported: the **{label}** of {other.model_id}: {len(other.modules)} modules, ranks {min(other.ranks.values())} to "
-            f"{max(other.ranks.values())}, {other.n_adapter_params:,} parameters."
-        )
+        ranks = f"{min(other.ranks.values())} to {max(other.ranks.values())}"
+        told = f"{other.model_id}: {len(other.modules)} modules, ranks {ranks}, {other.n_adapter_params:,} parameters."
+        st.markdown(md("Imported: the **{}** of {}", label, told))
         for part in other.also_trained:
-            st.caption(f"Beside these the adapter trains {part.words}.")
+            st.caption(plain(f"Beside these the adapter trains {part.words}."))
         if other.also_trained:
-            st.caption(f"In all PEFT trains {other.n_trained_params:,} parameters of it.")
+            st.caption(plain(f"In all PEFT trains {other.n_trained_params:,} parameters of it."))
         for block, note in other.block_notes.items():
-            st.caption(f"{f'Block {block}' if block else 'The whole'}: {note}")
+            st.caption(plain(f"{f'Block {block}' if block else 'The whole'}: {note}"))
         used = module_scores.look_back_of(other.digest())
         if used is not None:
             _used(used, plan)
@@ -194,7 +194,7 @@ def _said() -> None:
     """What came of the last upload."""
     good, words = st.session_state.pop("_upload_said", (True, ""))
     if words:
-        (st.success if good else st.error)(words)
+        (st.success if good else st.error)(plain(words))
 
 
 def _uploaded(key: str) -> None:

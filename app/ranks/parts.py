@@ -10,6 +10,7 @@ from app.charts.allocation import SOLID_FROM, allocation_data
 from app.charts.look import STRATEGY_COLOURS
 from app.ranks.allocation import AllocationAnswer, rank_allocation
 from app.shared import components, planning
+from app.shared.markdown import md, plain
 from app.shared.memory import fits_sentence
 from app.shared.redraw import in_place
 from app.shared.run_words import listed
@@ -38,7 +39,7 @@ def choices(profile: IdProfile | None) -> None:
         _budget_choice()
     with st.container(horizontal=True, vertical_alignment="center"):
         if chosen["match"]:
-            st.caption(f"Matched to the budget **{chosen['match']}**.")
+            st.caption(md("Matched to the budget **{}**.", chosen["match"]))
             st.button("Clear", key="leave_budget", on_click=_clear)
     if profile is not None:
         components.focus_choice("Estimator")
@@ -111,7 +112,7 @@ def plan_and_rule(profile: IdProfile | None) -> tuple[RankPlan, RankPlan]:
     try:
         return planning.chosen_plan(profile), rule
     except InputError as error:
-        st.warning(f"{error} The rule's plan is shown instead.", icon=":material/info:")
+        st.warning(plain(f"{error} The rule's plan is shown instead."), icon=":material/info:")
         return planning.with_edits(rule), rule
 
 
@@ -170,7 +171,7 @@ def edit_buttons(plan: RankPlan) -> None:
     edits = st.session_state["edits"]
     if not edits:
         return
-    st.caption(f"{len(plan.edits)} modules by hand.")
+    st.caption(plain(f"{len(plan.edits)} modules by hand."))
     st.button("Undo", key="undo_edit", icon=":material/undo:", on_click=_undo, args=(1,))
     if len(edits) > 1:
         st.button("Undo all", key="undo_edits", on_click=_undo, args=(len(edits),))
@@ -188,16 +189,16 @@ def notes(plan: RankPlan) -> None:
     for block, note in plan.block_notes.items():
         by_note.setdefault(note, []).append(block)
     for note, blocks in by_note.items():
-        st.info(f"Block{'s' if len(blocks) > 1 else ''} {', '.join(map(str, blocks))}: {note}.", icon=":material/info:")
+        st.info(plain(f"Block{'s' if len(blocks) > 1 else ''} {', '.join(map(str, blocks))}: {note}."), icon=":material/info:")
     as_parameters = parameter_note(plan)
     if as_parameters:
-        st.info(as_parameters, icon=":material/info:")
+        st.info(plain(as_parameters), icon=":material/info:")
     skipped = [block for block, rank in plan.block_ranks().items() if rank == 0]
     if skipped:
         numbers = ", ".join(map(str, skipped))
-        st.info(f"Skipped, without an adapter: block{'s' if len(skipped) > 1 else ''} {numbers}.", icon=":material/block:")
+        st.info(plain(f"Skipped, without an adapter: block{'s' if len(skipped) > 1 else ''} {numbers}."), icon=":material/block:")
     if plan.shortfall:
         amount = f"{abs(plan.shortfall):,} parameters"
         unspent = f"{amount} of the budget stay unspent: no unit of rank fits."
         words = unspent if plan.shortfall > 0 else f"{amount} over the budget, by hand."
-        st.caption(words)
+        st.caption(plain(words))

@@ -11,6 +11,7 @@ import streamlit as st
 from app.charts.ranks import ranks_by_strategy
 from app.ranks.parts import edit_rank
 from app.shared import figures, module_scores, planning, progress
+from app.shared.markdown import plain
 from app.shared.redraw import in_place
 from app.shared.run_words import listed
 from gelora.ranks import STRATEGIES, equivalent_uniform_rank, plan_budget, same_ranks, uniform_comparison
@@ -44,7 +45,7 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     if at_work is not None:
         progress.follow(at_work, "cancel_scoring", n_results=n_results)
     elif job is not None and job.error and missing:
-        st.info(job.error, icon=":material/info:")
+        st.info(plain(job.error), icon=":material/info:")
     figures.show(
         ranks_by_strategy(plans, stale),
         "strategies_chart",
@@ -62,13 +63,13 @@ def strategies(rule: RankPlan, profile: IdProfile | None, stale: bool) -> None:
     numbers = {name: st.column_config.NumberColumn(format="localized") for name in ("parameters", "unspent")}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=numbers)
     for names in same_ranks({STRATEGIES[name].label: plan for name, plan in plans.items()}):
-        st.caption(f"{listed(list(names))} are the same ranks here: to compare them compares nothing.")
+        st.caption(plain(f"{listed(list(names))} are the same ranks here: to compare them compares nothing."))
     _reasons({name: reason for name, reason in reasons.items() if name not in missing})
 
 
 def _reasons(reasons: Mapping[str, str]) -> None:
     for name, reason in reasons.items():
-        st.caption(f"{STRATEGIES[name].label}: {reason}")
+        st.caption(plain(f"{STRATEGIES[name].label}: {reason}"))
 
 
 def module_table(plan: RankPlan) -> None:

@@ -12,6 +12,7 @@ import streamlit as st
 from app.charts.drift import drift_limit, drift_map
 from app.charts.runs import compare_runs, metric_against_parameters
 from app.shared import components, figures
+from app.shared.markdown import Markdown, md, plain
 from app.shared.redraw import in_place
 from app.shared.run_reading import geometry_of, metric_names, series_of, short_name
 from app.shared.run_words import count, listed, main_metric, metric_word, short_path
@@ -26,7 +27,7 @@ def overlay(chosen: Sequence[RunInfo]) -> None:
     """One metric of the runs over the steps."""
     st.subheader("Compare metric", anchor=False)
     if len(chosen) > _AT_MOST:
-        st.caption(f"The first {_AT_MOST} of the {len(chosen)} are drawn.")
+        st.caption(plain(f"The first {_AT_MOST} of the {len(chosen)} are drawn."))
     shown = list(chosen)[:_AT_MOST]
     series = {run.id: series_of(run) for run in shown}
     first = main_metric(shown[0])
@@ -47,7 +48,7 @@ def overlay(chosen: Sequence[RunInfo]) -> None:
     )
     without = [short_name(run) for run in shown if metric not in series[run.id]]
     if without:
-        st.caption(f"Without this metric: {'; '.join(without)}.")
+        st.caption(plain(f"Without this metric: {'; '.join(without)}."))
 
 
 @in_place
@@ -104,7 +105,7 @@ def against_parameters(runs: Sequence[RunInfo]) -> None:
         how_to_read=f"a point is the mean over seeds, its bar the sample standard deviation, small points single runs; {best} is "
         "better. Along the dashed line no mean is both cheaper and better; equal means at equal parameters both stand on it.",
     )
-    st.caption(front_words(front))
+    st.caption(plain(front_words(front)))
     rows = [
         {
             "no.": number,
@@ -174,7 +175,7 @@ def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
         with place:
             name, by = short_name(candidates[run_id]), components.estimator_words(measured[run_id][0].estimator)
             n = measured[run_id][-1].n_samples
-            st.markdown(f"**{name}** by {by}{f', N = {n:,}' if n else ''}")
+            st.markdown(md("**{}** by {}{}", name, by, f", N = {n:,}" if n else ""))
             figures.show(
                 drift_map(measured[run_id], limit),
                 f"drift_{run_id}",
@@ -183,5 +184,5 @@ def drift(runs: Sequence[RunInfo], chosen: Sequence[RunInfo]) -> None:
             )
             notes = {f"step {m.step:,}: {m.note}" for m in measured[run_id] if m.note}
             if notes:
-                with st.expander(count(len(notes), "note")):
-                    st.markdown("\n".join(f"- {note}" for note in sorted(notes)))
+                with st.expander(plain(count(len(notes), "note"))):
+                    st.markdown(plain(Markdown("\n").join(md("- {}", note) for note in sorted(notes))))

@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import state
 from app.shared import components, repeat_run, run_parts
+from app.shared.markdown import plain
 from app.shared.redraw import in_place
 from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
 from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
@@ -39,7 +40,7 @@ def filtered(runs: Sequence[RunInfo]) -> list[RunInfo]:
                 continue
             key = f"runs_{title}"
             st.session_state[key] = [name for name in st.session_state.get(key, []) if name in options]
-            chosen = st.multiselect(title.capitalize(), options, key=key, placeholder="all", width=190, format_func=_short, **_KEEP)
+            chosen = st.multiselect(plain(title.capitalize()), options, key=key, placeholder="all", width=190, format_func=_short, **_KEEP)
             kept = [run for run in kept if not chosen or str(value_of(run) or "?") in chosen]
     return kept
 
@@ -107,7 +108,7 @@ def table(runs: Sequence[RunInfo]) -> list[RunInfo]:
         if st.button("Untick", key="tick_none", disabled=not chosen):
             _tick([])
         st.download_button("Table as CSV", frame.to_csv(index=False), "runs.csv", "text/csv", icon=":material/download:", on_click="ignore")
-        st.caption(f"{count(len(runs), 'run')} shown, {len(chosen)} ticked. Click a column's head to sort.")
+        st.caption(plain(f"{count(len(runs), 'run')} shown, {len(chosen)} ticked. Click a column's head to sort."))
     return [runs[i] for i in chosen]
 
 
@@ -133,13 +134,13 @@ def actions(chosen: Sequence[RunInfo]) -> None:
                 st.switch_page(components.page_path("finetune"))
             run_parts.adapter_download(run)
         resumable = [run for run in chosen if run.can_resume]
-        if resumable and st.button(f"Resume {count(len(resumable), 'run')}", key="resume_runs", icon=":material/resume:"):
+        if resumable and st.button(plain(f"Resume {count(len(resumable), 'run')}"), key="resume_runs", icon=":material/resume:"):
             with components.errors_as_sentences(), st.spinner("Resuming ..."):
                 for run in resumable:
                     resume_run(run.id)
             st.rerun()
         ended = [run for run in chosen if not run.is_live]
-        if ended and st.button(f"Delete {count(len(ended), 'run')}", key="delete_runs", icon=":material/delete:"):
+        if ended and st.button(plain(f"Delete {count(len(ended), 'run')}"), key="delete_runs", icon=":material/delete:"):
             st.session_state["_delete"] = [run.id for run in ended]
     _confirm_deletion(chosen)
 
@@ -152,9 +153,11 @@ def _confirm_deletion(chosen: Sequence[RunInfo]) -> None:
     n_bytes = sum(_bytes_in(run.folder) for run in doomed)
     adapters = sum(any((run.folder / "adapter").glob("*")) for run in doomed)
     st.warning(
-        f"This removes {count(len(doomed), 'run')} for good: metrics, log, checkpoints and {count(adapters, 'adapter')}, "
-        f"{size(n_bytes)} in all. "
-        f"{', '.join(run.id for run in doomed)}",
+        plain(
+            f"This removes {count(len(doomed), 'run')} for good: metrics, log, checkpoints and {count(adapters, 'adapter')}, "
+            f"{size(n_bytes)} in all. "
+            f"{', '.join(run.id for run in doomed)}"
+        ),
         icon=":material/delete:",
     )
     with st.container(horizontal=True):

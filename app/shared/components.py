@@ -12,6 +12,7 @@ from typing import Literal
 import streamlit as st
 
 from app import state
+from app.shared.markdown import plain
 from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS, no_rise_sentence, resolution_sentence, rises, sign_sentence as sign_sentence
 from gelora.ranks import lora_arguments
@@ -37,7 +38,7 @@ def errors_as_sentences() -> Iterator[None]:
     try:
         yield
     except GeloraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(error), icon=":material/error:")
         st.stop()
 
 
@@ -63,13 +64,13 @@ def resolution(profile: IdProfile) -> None:
     """What rise this sample can show, beside the finding; nothing where no interval says it."""
     sentence = resolution_sentence(profile)
     if sentence:
-        st.caption(sentence)
+        st.caption(plain(sentence))
 
 
 def focus_choice(title: str, width: int | str = "stretch") -> None:
     """The one estimator that findings, bands and ranks are of, among the chosen ones."""
     st.selectbox(
-        title,
+        plain(title),
         st.session_state["estimators"],
         key="estimator",
         format_func=estimator_words,

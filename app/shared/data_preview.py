@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import state
 from app.shared.background import Background
+from app.shared.markdown import plain
 from app.shared.redraw import in_place, poll
 from app.shared.run_words import count
 from gelora.measurements import Job, file_state, key_of
@@ -87,12 +88,12 @@ def section() -> bool:
         wait(data)
         return False
     if isinstance(found, str):
-        st.error(found, icon=":material/error:")
+        st.error(plain(found), icon=":material/error:")
         role_choices("preview_")
         return False
     if found.preview.problem:
-        st.error(found.preview.problem, icon=":material/error:")
-    with st.expander(f"Data as read: {summary(found.preview)}", expanded=bool(found.preview.problem), icon=":material/table_view:"):
+        st.error(plain(found.preview.problem), icon=":material/error:")
+    with st.expander(plain(f"Data as read: {summary(found.preview)}"), expanded=bool(found.preview.problem), icon=":material/table_view:"):
         role_choices("preview_")
         draw(found.preview)
     return found.preview.problem is None
@@ -100,7 +101,7 @@ def section() -> bool:
 
 def wait(data: DataChoice, with_labels: bool = True) -> None:
     """Say that the data are being read, and draw the page again when they were."""
-    poll(0.5, lambda: of(data, with_labels) is None, True, lambda: st.caption(f"Reading {data.dataset} …"))
+    poll(0.5, lambda: of(data, with_labels) is None, True, lambda: st.caption(plain(f"Reading {data.dataset} …")))
 
 
 def read_or_said(data: DataChoice, with_labels: bool = True) -> Reading | None:
@@ -109,7 +110,7 @@ def read_or_said(data: DataChoice, with_labels: bool = True) -> Reading | None:
     if found is None:
         wait(data, with_labels)
     elif isinstance(found, str):
-        st.error(found, icon=":material/error:")
+        st.error(plain(found), icon=":material/error:")
     else:
         return found
     return None
@@ -139,7 +140,7 @@ def _choice(title: str, key: str, prefix: str, options: list[str], words: dict[s
     def show(name: str) -> str:
         return words.get(name, name)
 
-    st.selectbox(title, options, key=prefix + key, format_func=show, on_change=_take if prefix else None, args=(key, prefix))
+    st.selectbox(plain(title), options, key=prefix + key, format_func=show, on_change=_take if prefix else None, args=(key, prefix))
 
 
 def _take(key: str, prefix: str) -> None:
@@ -164,15 +165,10 @@ def draw(preview: DataPreview) -> None:
         f"{preview.n_empty:,} without text", f"{preview.n_unlabelled:,} without label", f"{preview.report.n_rejected:,} rejected",
         f"longest text {preview.longest:,} characters",
     ]  # fmt: skip
-    st.markdown(" · ".join(said))
+    st.markdown(plain(" · ".join(said)))
     if preview.label_counts:
         rest = f", {preview.n_classes - 10} more" if preview.n_classes > 10 else ""
-        shown = ", ".join(f"{_plain(name)} {n:,}" for name, n in list(preview.label_counts.items())[:10])
-        st.markdown(f"Labels (rows of each class): {shown}{rest}")
+        shown = ", ".join(f"{name} {n:,}" for name, n in list(preview.label_counts.items())[:10])
+        st.markdown(plain(f"Labels (rows of each class): {shown}{rest}"))
     for sentence in (*preview.taken_for, *preview.report.rejected):
-        st.caption(_plain(sentence))
-
-
-def _plain(text: str) -> str:
-    """A text of the data's as it is, not as Markdown."""
-    return "".join(f"\\{character}" if character in "\\`*_[]<>#$~:|" else character for character in text)
+        st.caption(plain(sentence))

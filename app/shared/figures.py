@@ -14,6 +14,8 @@ import streamlit as st
 
 from app.charts.data import figure_table
 from app.charts.look import theme_template
+from app.charts.words import with_our_tags_alone
+from app.shared.markdown import md
 
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 _FRONTEND = Path(__file__).parents[1] / "frontend"
@@ -33,6 +35,7 @@ def show(
     says: what the figure shows in one sentence, for those who cannot see it. on_select: called when a point is clicked.
     height: the figure's own, or what the page gives it.
     """
+    figure = with_our_tags_alone(figure)
     # Streamlit's own theme for charts has words in a grey that is too pale on white.
     figure.update_layout(template=_template(st.context.theme.type or "light"))
     config = CONFIG | {"toImageButtonOptions": {"format": "svg", "filename": key}}
@@ -42,7 +45,7 @@ def show(
         st.plotly_chart(figure, key=key, config=config, alt=says, height=height, theme=None, on_select=on_select, selection_mode="points")
     with st.container(horizontal=True, vertical_alignment="top", gap="small"):
         if how_to_read:
-            st.caption(f"How to read it: {how_to_read}", width="stretch")
+            st.caption(md("How to read it: {}", how_to_read), width="stretch")
         export_buttons(figure, key)
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from app import state
 from app.shared import data_preview, progress
 from app.shared.cache import measurements
+from app.shared.markdown import Markdown, md, plain
 from app.shared.redraw import in_place, poll
 from gelora.geometry import ESTIMATORS
 from gelora.measurements import MeasurementSpec, MeasuringJob, Quantity, only, seconds_of, warm_up
@@ -64,17 +65,18 @@ def profile_or_invitation(other_doors: Callable[[], None] | None = None) -> tupl
     if old is not None and measured_with is not None:
         if not is_measuring():
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.warning(f"Measured with {measured_with.sentence()}. The choices have changed since.", icon=":material/history:")
+                st.warning(plain(f"Measured with {measured_with.sentence()}. The choices have changed since."), icon=":material/history:")
                 if st.button("Measure again", key="measure_again", disabled=not is_usable):
                     _start(chosen_task())
         return old, True
     if is_usable and not is_measuring():
         with st.container(border=True):
-            st.markdown(
-                f"**Nothing is measured yet.** {n_texts(wanted):,} texts of *{wanted.data.dataset}* go through *{wanted.model}*; "
+            told = md("{:,} texts of *{}* go through *{}*", n_texts(wanted), wanted.data.dataset, wanted.model)
+            by = (
                 f"the dimension of every layer's hidden states is then estimated by {labels(st.session_state['estimators'])}. "
                 "With the bundled model on two CPU cores the first curve stands after some 20 seconds."
             )
+            st.markdown(md("**Nothing is measured yet.** {}; {}", told, by))
             if st.button("Measure the curve", type="primary", key="measure_first"):
                 _start(chosen_task())
     if other_doors is not None:
@@ -87,7 +89,7 @@ def _offer_missing() -> None:
     missing = measurements().missing(state.measurement(), chosen_task())
     if missing and not is_measuring():
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.info(f"Not measured yet: {labels(missing)}.", icon=":material/pending:")
+            st.info(plain(f"Not measured yet: {labels(missing)}."), icon=":material/pending:")
             if st.button("Measure", key="measure_missing"):
                 _start(chosen_task())
 
@@ -139,7 +141,7 @@ def estimator_chooser() -> None:
         key="estimators",
         format_func=lambda name: ESTIMATORS[name].label,
         on_change=_estimators_changed,
-        help="\n\n".join(f"**{kind.label}** {kind.idea} *{kind.source}*" for kind in ESTIMATORS.values()),
+        help=plain(Markdown("\n\n").join(md("**{}** {} *{}*", kind.label, kind.idea, kind.source) for kind in ESTIMATORS.values())),
     )
 
 
@@ -174,13 +176,13 @@ def offer(task: Quantity, words: str, key: str, wanted: MeasurementSpec | None =
     """
     draw_jobs(task.kind, wanted)
     missing = measurements().missing(wanted or state.measurement(), task)
-    if missing and not is_at(task, wanted) and st.button(words, key=key, icon=":material/play_arrow:"):
+    if missing and not is_at(task, wanted) and st.button(plain(words), key=key, icon=":material/play_arrow:"):
         _start(task, wanted=wanted)
 
 
 def offer_again(task: Quantity, words: str, key: str) -> None:
     """A button that measures all of the task again, unless it is under way."""
-    if not is_at(task) and st.button(words, key=key, icon=":material/refresh:"):
+    if not is_at(task) and st.button(plain(words), key=key, icon=":material/refresh:"):
         _start(task, again=True)
 
 
@@ -189,7 +191,9 @@ def measure_button() -> None:
     missing = measurements().missing(state.measurement(), chosen_task())
     seconds = seconds_of(state.measurement(), missing) if set(missing) == set(chosen_task().names) else None
     label = "Measure" if seconds is None else f"Measure ~{max(seconds, 1):.0f} s"
-    if st.button(label, type="primary", width="stretch", key="measure", disabled=is_measuring() or data_preview.problem() is not None):
+    if st.button(
+        plain(label), type="primary", width="stretch", key="measure", disabled=is_measuring() or data_preview.problem() is not None
+    ):
         _start(chosen_task(), again=not missing)
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from app import state
 from app.shared import data_preview, planning
 from app.shared.cache import head_parameters
+from app.shared.markdown import md, plain
 from app.shared.run_words import size
 from gelora.doctor import GpuMemory, gpu_memory
 from gelora.errors import GeloraError, InputError
@@ -39,7 +40,7 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
         try:
             n_head = _head_parameters() if task != "causal-lm" else 0
         except GeloraError as error:
-            st.caption(f"The head is not counted: {error}")
+            st.caption(plain(f"The head is not counted: {error}"))
             n_head = 0
         try:
             estimate = memory_estimate(
@@ -47,7 +48,7 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
                 task=task or "classification", gradient_checkpointing=checkpointing,
             )  # fmt: skip
         except InputError as error:  # a profile imported from before the shapes that this needs were kept
-            st.info(str(error), icon=":material/info:")
+            st.info(plain(error), icon=":material/info:")
             return
         parts = {
             "weights": estimate.weights_bytes, "gradients": estimate.gradient_bytes, "AdamW's two moments": estimate.optimizer_bytes,
@@ -59,16 +60,18 @@ def memory(plan: RankPlan, profile: IdProfile | None) -> None:
             hide_index=True, column_config={"MB": st.column_config.NumberColumn(format="%.2f")},
         )  # fmt: skip
         st.caption(
-            f"{budget.n_adapter_params:,} parameters of the adapter and {n_head:,} of the head are trained and saved: "
-            f"{size(budget.adapter_bytes)}. The estimate of activations is arithmetic on the "
-            "model's shape; docs/ranks.md says how near it came to measured ones."
+            plain(
+                f"{budget.n_adapter_params:,} parameters of the adapter and {n_head:,} of the head are trained and saved: "
+                f"{size(budget.adapter_bytes)}. The estimate of activations is arithmetic on the "
+                "model's shape; docs/ranks.md says how near it came to measured ones."
+            )
         )
         gpu = gpu_there()
         if gpu is None:
             st.caption("No GPU is seen here; gelora plan says it on the machine that has one.")
         else:
             words = "It fits" if estimate.fits(gpu.free_bytes) else "It does not fit"
-            st.markdown(f"**{words} the {gpu.name}**: {gpu.free_bytes / 1e9:.1f} of {gpu.total_bytes / 1e9:.1f} GB are free.")
+            st.markdown(md("**{} the {}**: {:.1f} of {:.1f} GB are free.", words, gpu.name, gpu.free_bytes / 1e9, gpu.total_bytes / 1e9))
 
 
 def _head_parameters() -> int:

@@ -5,6 +5,7 @@ Does not depend on what the work is for.
 
 import streamlit as st
 
+from app.shared.markdown import plain
 from app.shared.redraw import poll
 from gelora.measurements import Job
 
@@ -24,13 +25,13 @@ def with_cancel(job: Job, key: str, before: str = "") -> None:
         left = "" if job.seconds_left is None else f" · {max(job.seconds_left, 0):.0f} s left in this step"
         counted = f" {job.done:,} of {job.total:,}" if job.total else ""
         words = f"{before} · {job.stage}" if before else job.stage
-        st.progress(job.done / job.total if job.total else 0.0, text=f"{words}{counted}{left}")
+        st.progress(job.done / job.total if job.total else 0.0, text=plain(f"{words}{counted}{left}"))
         st.button("Cancel", key=key, disabled=job.is_cancelled, on_click=job.cancel)
 
 
 def end(job: Job) -> None:
     """What a job that has ended with words says: that it was cancelled, or what went wrong."""
     if job.error and job.is_cancelled:
-        st.info(job.error, icon=":material/cancel:")
+        st.info(plain(job.error), icon=":material/cancel:")
     elif job.error:
-        st.error(job.error, icon=":material/error:")
+        st.error(plain(job.error), icon=":material/error:")

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.charts.race import ArmLook, ForestRow, difference_words, forest, race_curves
 from app.shared import figures
+from app.shared.markdown import bold, plain
 from app.shared.run_reading import series_of
 from app.shared.run_words import count, metric_word
 from gelora.records import RaceSpec
@@ -24,7 +25,7 @@ def curves(run: RunInfo) -> None:
     begun = [seed for seed in race.seeds if any(f"loss/{label}/{seed}" in series for label in race.labels)]
     if not begun:
         if run.state.status == "running":
-            st.caption(f"{run.state.stage.capitalize()} ... the first losses follow.")
+            st.caption(plain(f"{run.state.stage.capitalize()} ... the first losses follow."))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         view = st.segmented_control(
@@ -67,7 +68,7 @@ def differences(run: RunInfo) -> None:
         return
     result, found = compared
     significant = [f"{label} ({d.word})" for label, d in zip(race.labels, found, strict=True) if d.is_significant]
-    st.markdown(f"**Significant at 5% after Holm's correction: {', '.join(significant) or 'none'}.**")
+    st.markdown(bold(f"Significant at 5% after Holm's correction: {', '.join(significant) or 'none'}."))
     if len(race.seeds) < 3:
         st.caption("Fewer than three seeds: the interval is that of the rows, not of another beginning.")
     _table(race, result, found)
@@ -112,7 +113,7 @@ def _latest(run: RunInfo, race: RaceSpec) -> tuple[list[ForestRow], str]:
         return [], race.reference
     seed = evaluated[-1]
     step = max(series[name][-1][0] for label in race.labels if (name := f"difference/{label}/{seed}") in series)
-    st.markdown(f"**Differences to {race.reference} at step {step:,}, seed {seed}**")
+    st.markdown(bold(f"Differences to {race.reference} at step {step:,}, seed {seed}"))
     rows = []
     for look in _looks(race):
         value, low, high = (dict(series.get(f"{what}/{look.label}/{seed}", [])).get(step) for what in ("difference", "ci_low", "ci_high"))
@@ -126,7 +127,7 @@ def _latest(run: RunInfo, race: RaceSpec) -> tuple[list[ForestRow], str]:
 def _final(race: RaceSpec, result: RaceResult, found: list[Difference]) -> tuple[list[ForestRow], str]:
     place = result.arm_of(race.reference)
     reference = race.labels[place]
-    st.markdown(f"**Differences to {reference}, {count(len(race.seeds), 'seed')}**")
+    st.markdown(bold(f"Differences to {reference}, {count(len(race.seeds), 'seed')}"))
     rows = []
     for look, d in zip(_looks(race), found, strict=True):
         value = d.value if math.isfinite(d.value) else None

@@ -14,6 +14,7 @@ import streamlit as st
 from app import state
 from app.charts import training as charts
 from app.shared import components, figures
+from app.shared.markdown import md, plain
 from app.shared.press_once import press_once
 from app.shared.run_reading import geometry_of, reference_scores, series_of, short_name
 from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, duration, main_metric, metric_word, size, waits_for
@@ -25,10 +26,10 @@ CURVES = {"loss": "Loss · metric", "rate": "Rate · gradient", "speed": "Speed 
 
 def heading(run: RunInfo, runs: list[RunInfo]) -> None:
     """Which run, how it stands, and why if it has failed or stopped."""
-    st.subheader(f"{STATUS_ICONS[run.state.status]} {run.id}: {run.state.status}", anchor=False)
+    st.subheader(plain(f"{STATUS_ICONS[run.state.status]} {run.id}: {run.state.status}"), anchor=False)
     if run.state.reason:
         icon = ":material/error:" if run.state.status == "failed" else ":material/info:"
-        (st.error if run.state.status == "failed" else st.info)(run.state.reason, icon=icon)
+        (st.error if run.state.status == "failed" else st.info)(plain(run.state.reason), icon=icon)
     words = [run.model, f"on {run.dataset}", TASK_WORDS.get(run.state.task or "", ""), METHOD_WORDS.get(run.method, run.method)]
     words += [
         run.strategy or "",
@@ -36,13 +37,13 @@ def heading(run: RunInfo, runs: list[RunInfo]) -> None:
         run.state.device or "",
     ]
     words.append(f"attempt {run.state.attempts}" if run.state.attempts > 1 else "")
-    st.caption(" · ".join(filter(None, words)))
+    st.caption(plain(" · ".join(filter(None, words))))
     if run.state.status == "queued":
         n = waits_for(run, runs)
         place = f"place {run.state.queue_place} in the queue; " if run.state.queue_place else ""
         waits = f"waits for {count(n, 'run')}" if n else "starts in a moment"
         turn = f"Queued: {place}{waits}. It starts by itself, also when this page and the dashboard are closed."
-        st.info(turn, icon=":material/hourglass:")
+        st.info(plain(turn), icon=":material/hourglass:")
 
 
 def status_line(run: RunInfo) -> None:
@@ -52,7 +53,7 @@ def status_line(run: RunInfo) -> None:
         left = "" if run.state.seconds_left is None else f" · {duration(run.state.seconds_left)} left"
         stage = "" if run.state.stage == "training" else f" · {run.state.stage}"
         words = f"step {run.state.step:,} of {f'{total:,}' if total else '?'}{left}{stage}"
-        st.progress(min(1.0, run.state.step / total) if total else 0.0, text=words)
+        st.progress(min(1.0, run.state.step / total) if total else 0.0, text=plain(words))
     metric = main_metric(run)
     shown = {
         metric_word(metric).capitalize(): f"{run.state.metrics[metric]:.4g}" if metric in run.state.metrics else None,
@@ -65,7 +66,7 @@ def status_line(run: RunInfo) -> None:
     with st.container(horizontal=True, gap="medium"):
         for title, value in shown.items():
             if value is not None:
-                st.metric(title, value, width="content")
+                st.metric(plain(title), plain(value), width="content")
 
 
 def _whole(value: float | None) -> str | None:
@@ -103,11 +104,8 @@ def _stop(run: RunInfo) -> None:
                 st.rerun(scope="app")
             return
         queued = run.state.status == "queued"
-        st.markdown(
-            "Take it out of the queue?"
-            if queued
-            else f"Stop this run? It saves a checkpoint{'' if run.method == 'race' else ' and its adapter'} first."
-        )
+        saved = "a checkpoint" if run.method == "race" else "a checkpoint and its adapter"
+        st.markdown("Take it out of the queue?" if queued else plain(f"Stop this run? It saves {saved} first."))
         if st.button("Stop it", key="stop_confirmed", type="primary"):
             del st.session_state["_stop_asked"]
             with components.errors_as_sentences(), st.spinner("Stopping ..." if queued else "Stopping; the run saves a checkpoint ..."):
@@ -124,7 +122,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
     metric = main_metric(run)
     if not series.get("loss"):
         if run.state.status == "running":
-            st.caption(f"{run.state.stage.capitalize()} ... the first loss follows.")
+            st.caption(plain(f"{run.state.stage.capitalize()} ... the first loss follows."))
         return
     view = st.segmented_control(
         "Curves", list(CURVES), default="loss", required=True, key="curves_view", format_func=CURVES.__getitem__,
@@ -152,7 +150,7 @@ def curves(run: RunInfo, runs: list[RunInfo]) -> None:
         f"curves_{run.id}_{view}",
         says=f"{CURVES[view]} of the run over its optimizer steps; the last loss is {loss:.4g} at step {step:,}.",
     )
-    st.caption(f"Last loss {loss!r} at step {step}; every point is as logged in metrics.jsonl and log.txt.")
+    st.caption(plain(f"Last loss {loss!r} at step {step}; every point is as logged in metrics.jsonl and log.txt."))
 
 
 def examples(run: RunInfo) -> None:
@@ -160,7 +158,7 @@ def examples(run: RunInfo) -> None:
     found = read_examples(run.id)
     if not found or not found.get("rows"):
         return
-    st.markdown(f"**Held-out examples at step {found['step']:,}**")
+    st.markdown(md("**Held-out examples at step {:,}**", found["step"]))
     marks = {True: "✓", False: "✗", None: "·"}
     rows = [
         {"": marks[row.get("right")], "prediction": row["prediction"], "truth": row["truth"], "given": row["given"]}
@@ -204,7 +202,7 @@ def result(run: RunInfo) -> None:
     """What a run that has ended leaves behind, and where to go from here."""
     if run.state.status == "finished":
         what = "The race is over." if run.method == "race" else "Finished. The adapter loads with PEFT alone; its README says how."
-        st.success(what, icon=":material/check_circle:")
+        st.success(plain(what), icon=":material/check_circle:")
     with st.container(horizontal=True):
         adapter_download(run)
         if run.method == "race":
@@ -249,7 +247,7 @@ def _zipped(folder: Path) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
-                archive.write(file, file.relative_to(folder))
+                archive.write(plain(file), file.relative_to(folder))
     return buffer.getvalue()
 
 
@@ -265,7 +263,7 @@ def others(run_id: str | None, runs: list[RunInfo]) -> None:
             step = f" · step {run.state.step:,}" if run.state.status == "running" else ""
             words = f"{STATUS_ICONS[run.state.status]} {short_name(run)}{place}{step}"
             # A callback, since it is called whatever the run that brings the click draws.
-            if st.button(words, key=f"open_{run.id}", on_click=state.choose, args=("run", run.id)):
+            if st.button(plain(words), key=f"open_{run.id}", on_click=state.choose, args=("run", run.id)):
                 st.rerun(scope="app")
 
 
@@ -274,5 +272,5 @@ def read(run_id: str) -> RunInfo | None:
     try:
         return run_info(run_id)
     except GeloraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(error), icon=":material/error:")
         return None

@@ -13,6 +13,7 @@ from app.charts.large import SHAPES
 from app.shared import figures, measuring, progress
 from app.shared.cache import measurements
 from app.shared.components import estimator_words
+from app.shared.markdown import bold, plain
 from app.teaching import ratios
 from app.teaching.ratios import Ratios
 from app.teaching.recorded_run import ESTIMATOR, OFFSET, ROUNDING, TARGETS
@@ -65,8 +66,8 @@ def begin(step: int) -> None:
 def say(spoken: str, found: str) -> None:
     """What the class said, and what was found."""
     with st.container(key="teach_found", gap="xxsmall"):
-        st.markdown(spoken)
-        st.markdown(f"**{found}**")
+        st.markdown(plain(spoken))
+        st.markdown(bold(found))
 
 
 def draw(figure: go.Figure, step: int, says: str, how_to_read: str | None) -> None:
@@ -152,7 +153,7 @@ def profile_or_wait(names: tuple[str, ...]) -> IdProfile | None:
     if was_at_it and not measuring.is_measuring():
         st.rerun()
     if not was_at_it:
-        st.markdown(f"Not measured yet: {measuring.labels(missing)}.")
+        st.markdown(plain(f"Not measured yet: {measuring.labels(missing)}."))
         st.button("Measure", key="teach_measure", type="primary", on_click=_measure, args=(wanted, task))
     return None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.shared.markdown import md, plain
 from app.shared.press_once import press_once
 from app.teaching import parts, steps, training
 from gelora.errors import GeloraError
@@ -35,7 +36,7 @@ def draw() -> None:
         _reset()
         return
     question = parts.question(step)
-    st.title(question.title, anchor=False)
+    st.title(plain(question.title), anchor=False)
     guess = guess_of(step, len(question.answers))
     if step not in st.session_state["shown"]:
         _ask(step, question, guess)
@@ -58,7 +59,7 @@ def _way(step: int) -> None:
         st.button(
             "Back", key="teach_back", icon=":material/arrow_back:", disabled=step == 1, on_click=_go, args=(step - 1,), shortcut="PageUp"
         )
-        st.markdown(f"**step {step} of {steps.N_STEPS}**", width="content")
+        st.markdown(md("**step {} of {}**", step, steps.N_STEPS), width="content")
         st.button("Next", key="teach_next", icon=":material/arrow_forward:", icon_position="right", type="primary",
                   disabled=step == steps.N_STEPS, on_click=_go, args=(step + 1,), shortcut="PageDown")  # fmt: skip
         st.space("stretch")
@@ -70,10 +71,10 @@ def _ask(step: int, question: steps.Question, guess: int | None) -> None:
     key = f"teach_guess_{step}"
     with st.container(key="teach_question"):
         chosen = st.radio(
-            question.asks, range(len(question.answers)), index=guess, key=key, format_func=question.answers.__getitem__,
+            plain(question.asks), range(len(question.answers)), index=guess, key=key, format_func=question.answers.__getitem__,
             on_change=_guessed, args=(step, key),
         )  # fmt: skip
-        st.button(question.button, key="teach_show", type="primary", disabled=chosen is None, on_click=_show, args=(step,))
+        st.button(plain(question.button), key="teach_show", type="primary", disabled=chosen is None, on_click=_show, args=(step,))
         press_once("teach_show")
 
 
@@ -113,7 +114,7 @@ def _reset() -> None:
     live = _live_run()
     st.markdown(
         "Predictions are forgotten and the tour begins at step 1. Measurements stay; runs stay in the run list."
-        + (f" The run {live} is still under way." if live else "")
+        + (plain(f" The run {live} is still under way.") if live else "")
     )
     with st.container(horizontal=True):
         st.button("Begin again", key="teach_reset_yes", type="primary", on_click=_begin_again)
@@ -122,7 +123,7 @@ def _reset() -> None:
                 with st.spinner("Stopping; the run saves a checkpoint ..."):
                     stop_run(live)
             except GeloraError as error:
-                st.error(str(error), icon=":material/error:")
+                st.error(plain(error), icon=":material/error:")
                 return
             _begin_again()
             st.rerun()

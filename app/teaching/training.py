@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import state
 from app.charts import large, large_runs
+from app.shared.markdown import md, plain
 from app.shared.press_once import press_once
 from app.shared.redraw import in_place, poll
 from app.shared.run_reading import reference_scores, series_of
@@ -76,7 +77,7 @@ def _started(runs: list[RunInfo]) -> RunInfo | None:
     except RunUnderWay as equal:  # of another tab, or of a second press
         st.session_state["tour_run"] = st.session_state["_joined"] = equal.run_id
     except GeloraError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(plain(error), icon=":material/error:")
         _start_button()
         return None
     st.rerun()
@@ -128,19 +129,19 @@ def _progress(run: RunInfo) -> None:
     """How the run stands, in a line; a bar while it lives."""
     if run.state.status == "queued":
         n = waits_for(run, list_runs())
-        st.progress(0.0, text=f"The run waits for {n} other{'s' if n != 1 else ''}." if n else "The run's process starts.")
+        st.progress(0.0, text=plain(f"The run waits for {n} other{'s' if n != 1 else ''}.") if n else "The run's process starts.")
     elif run.state.status == "running":
         total = run.state.total_steps or 0
         left = "" if run.state.seconds_left is None else f" · {duration(run.state.seconds_left)} left"
         stage = "" if run.state.stage == "training" else f" · {run.state.stage}"
         st.progress(
             min(1.0, run.state.step / total) if total else 0.0,
-            text=f"The class's run: step {run.state.step} of {total or '?'}{left}{stage}",
+            text=plain(f"The class's run: step {run.state.step} of {total or '?'}{left}{stage}"),
         )
     elif run.state.status == "finished":
-        st.progress(1.0, text=f"The class's run has finished: {run.state.step} steps.")
+        st.progress(1.0, text=plain(f"The class's run has finished: {run.state.step} steps."))
     else:
-        st.warning(f"The class's run {run.state.status}: {run.state.reason or 'no reason is known'}", icon=":material/info:")
+        st.warning(plain(f"The class's run {run.state.status}: {run.state.reason or 'no reason is known'}"), icon=":material/info:")
 
 
 # step 6
@@ -160,7 +161,7 @@ def harvest_of_run(question: Question, guess: int) -> None:
             _progress(run)
     kept = recorded()
     why = "; none was started in step 2" if run is None else ""
-    st.markdown(f":material/history: **Recorded run** of {kept.label()}{why}.")
+    st.markdown(md(":material/history: **Recorded run** of {}{}.", kept.label(), why))
     _draw_harvest(kept.harvest, question, guess, 6)
 
 

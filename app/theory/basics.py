@@ -8,6 +8,7 @@ from app.charts import theory as charts
 from app.charts.anatomy import anatomy
 from app.charts.look import minus
 from app.shared import figures
+from app.shared.markdown import bold
 from app.theory import choices
 from gelora.geometry import MANIFOLDS, Estimator, PointCloud, TwoNN
 
@@ -68,10 +69,8 @@ def twonn() -> None:
     d, n = chosen["th_two_d"], chosen["th_two_n"]
     fitted, cloud = _fitted(d, n)
     off = minus(f"{fitted.dimension_ / d - 1:+.0%}")
-    st.markdown(
-        f"**{n:,} points uniform in a cube of {d} sides read {fitted.dimension_:.2f} [{fitted.ci_low_:.2f}, {fitted.ci_high_:.2f}], "
-        f"{off} off.**"
-    )
+    read = f"{fitted.dimension_:.2f} [{fitted.ci_low_:.2f}, {fitted.ci_high_:.2f}]"
+    st.markdown(bold(f"{n:,} points uniform in a cube of {d} sides read {read}, {off} off."))
     picture = anatomy("twonn", fitted, cloud, truth=float(d))
     if picture is not None:
         figures.show(

@@ -14,6 +14,7 @@ from app.charts.theory import Mark, Spectrum
 from app.shared import figures, measuring, progress
 from app.shared.background import Background
 from app.shared.cache import pool
+from app.shared.markdown import md, plain
 from app.theory.maps import verdict_words
 from gelora.measurements import Job, MeasurementSpec, device_of_work, warm_up
 from gelora.records import IdProfile
@@ -79,7 +80,7 @@ def real_block() -> None:
         return
     probing, shown = chosen["_probed"]
     if probing != wanted:
-        st.warning(f"Probed: {probing.sentence()}. The choices have changed since.", icon=":material/history:")
+        st.warning(plain(f"Probed: {probing.sentence()}. The choices have changed since."), icon=":material/history:")
     _draw(shown, probing, profile if probing == wanted else None)
 
 
@@ -114,7 +115,7 @@ def sink_words(found: BlockJacobian, ratio: float) -> str:
 
 
 def _draw(found: BlockJacobian, wanted: Probing, profile: IdProfile | None) -> None:
-    st.markdown(f"**Block {found.block}: {rank_words(found)}**")
+    st.markdown(md("**Block {}: {}**", found.block, rank_words(found)))
     marks = []
     if profile is not None and "twonn" in profile.estimates:
         marks = _beside(found, profile)
@@ -136,7 +137,7 @@ def _draw(found: BlockJacobian, wanted: Probing, profile: IdProfile | None) -> N
         how_to_read=f"a line a point; each value is a lower bound of the Jacobian's own, those above {_TOLERANCE:g} of the largest count "
         "(the pass is in float32).",
     )
-    st.caption(sink_words(found, wanted.measurement.sink_ratio))
+    st.caption(plain(sink_words(found, wanted.measurement.sink_ratio)))
     with st.expander("Where the points are"):
         for text, position, token, norm in zip(found.texts, found.positions, found.tokens, found.norms, strict=True):
             st.text(f"position {position}, token {token!r}, norm {norm:.1f} x median: {text[:160]}")
@@ -153,6 +154,6 @@ def _beside(found: BlockJacobian, profile: IdProfile) -> list[Mark]:
         ("ID of the output", "rank J", after, rank),
         ("rise, ID out − ID in", "rank of J − I", after - before, added),
     ):
-        st.markdown(verdict_words(left_words, right_words, left, right, "holds" if left <= right else undecided))
-    st.caption(f"The IDs are TwoNN's of the pooled states ({profile.pooling}); the Jacobian is that of single positions.")
+        st.markdown(plain(verdict_words(left_words, right_words, left, right, "holds" if left <= right else undecided)))
+    st.caption(plain(f"The IDs are TwoNN's of the pooled states ({profile.pooling}); the Jacobian is that of single positions."))
     return [Mark(before, f"ID in, {before:.1f}"), Mark(after, f"ID out, {after:.1f}")]

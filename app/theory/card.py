@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import state
+from app.shared.markdown import Markdown, md, plain
 from gelora.errors import GeloraError
 
 
@@ -28,16 +29,16 @@ class Words:
 def draw(number: int, key: str, words: Words, body: Callable[[], None]) -> None:
     """One card as a fragment of its own, so that its controls redraw nothing else; an error ends the card alone."""
     with st.container(border=True, key=f"card_{key}"):
-        st.subheader(f"{number} · {words.title}", anchor=key)
-        st.markdown(words.paragraph)
+        st.subheader(plain(f"{number} · {words.title}"), anchor=key)
+        st.markdown(Markdown(words.paragraph))
         for formula in words.formulas:
             st.latex(formula)
         try:
             body()
         except GeloraError as error:
-            st.error(str(error), icon=":material/error:")
-        st.markdown(f"**To the class:** {words.question}")
+            st.error(plain(error), icon=":material/error:")
+        st.markdown(md("**To the class:** {}", Markdown(words.question)))
         with st.expander("Answer"):
-            st.markdown(words.answer)
-        st.caption(f"Source: {words.source}")
+            st.markdown(Markdown(words.answer))
+        st.caption(md("Source: {}", Markdown(words.source)))
     state.publish()  # a fragment's choices are in the URL too

@@ -7,6 +7,7 @@ from app.charts import theory as charts
 from app.charts.look import minus
 from app.charts.theory import Level, Spectrum
 from app.shared import figures, measuring
+from app.shared.markdown import Markdown, bold, md, plain
 from app.theory import choices
 from gelora.geometry import CHARTED, MAP_KINDS, RANK_TOLERANCE, Bound, MapMeasurement, Measured, TwoNN, charted_points, measure_map, rises
 from gelora.ranks import RankNeed, update_of_each_rank
@@ -25,8 +26,8 @@ def chosen_map() -> None:
     _map_choices()
     choice = choices.map_choice(st.session_state)
     found = _measured(choice)
-    st.markdown(f"**{sentence(choice, found)}**")
-    st.markdown("  \n".join(bound_words(bound) for bound in found.bounds))
+    st.markdown(bold(sentence(choice, found)))
+    st.markdown(plain(Markdown("  \n").join(bound_words(bound) for bound in found.bounds)))
     if any(bound.verdict == "does not hold" for bound in found.bounds):
         st.caption(
             "A measured ID is an estimate at a scale: noise, curvature and few points carry it past bounds that no smooth map breaks. "
@@ -85,7 +86,7 @@ def _map_choices() -> None:
 def _number(label: str, key: str, legal: tuple[int, int]) -> None:
     """A number held inside what the other choices allow."""
     st.session_state[key] = min(max(st.session_state[key], legal[0]), legal[1])
-    st.number_input(label, *legal, key=key, width=112)
+    st.number_input(plain(label), *legal, key=key, width=112)
 
 
 @st.cache_data(show_spinner="Mapping and measuring ...", max_entries=128)
@@ -104,16 +105,17 @@ def sentence(choice: choices.MapChoice, found: MapMeasurement) -> str:
     )
 
 
-def bound_words(bound: Bound) -> str:
+def bound_words(bound: Bound) -> Markdown:
     """An inequality with its numbers and its verdict."""
     return verdict_words(bound.left_words, bound.right_words, bound.left, bound.right, bound.verdict)
 
 
-def verdict_words(left_words: str, right_words: str, left: float, right: float, verdict: str) -> str:
+def verdict_words(left_words: str, right_words: str, left: float, right: float, verdict: str) -> Markdown:
     """The same of any two values; what `verdict` says is that the bound "holds", or else."""
     value = minus(f"{left:g}" if float(left).is_integer() else f"{left:.2f}")
-    icon = _ICONS.get(verdict, _ICONS["does not hold"])
-    return f"{icon} {left_words} ≤ {right_words}: {value} {'≤' if left <= right else '>'} {right:g}. **The bound {verdict}, as computed.**"
+    icon = Markdown(_ICONS.get(verdict, _ICONS["does not hold"]))
+    said = f"{left_words} ≤ {right_words}: {value} {'≤' if left <= right else '>'} {right:g}."
+    return md("{} {} **The bound {}, as computed.**", icon, said, verdict)
 
 
 def _levels(found: MapMeasurement, rank: int) -> list[Level]:
@@ -141,7 +143,7 @@ def rotation() -> None:
     bound = max(after - before, 0.0)
     st.markdown(
         f"**Measured ID {before:.2f} before and {after:.2f} after: the rise asks for rank {bound:.1f}. "
-        f"The update needs rank {found.needed}; rank 1 leaves {found.errors[1]:.0%} of the error.**"
+        f"The update needs rank {found.needed:d}; rank 1 leaves {found.errors[1]:.0%} of the error.**"
     )
     figures.show(
         charts.error_by_rank(found.errors, bound, found.needed, 24),
@@ -154,9 +156,10 @@ def rotation() -> None:
     if profile is not None and "twonn" in profile.estimates:
         defined = [rise.value for rise in rises(profile, "twonn") if rise.value is not None]
         st.markdown(
-            f"On the curve measured here ({profile.model.model_id}, TwoNN), the rise is 0 or less in "
-            f"{sum(value <= 0 for value in defined)} of {len(defined)} blocks: there the rule's bound is 0 and the rank is "
-            f"the offset."
+            plain(
+                f"On the curve measured here ({profile.model.model_id}, TwoNN), the rise is 0 or less in "
+                f"{sum(value <= 0 for value in defined)} of {len(defined)} blocks: there the rule's bound is 0 and the rank is the offset."
+            )
         )
     else:
         st.caption("When a curve is measured (the sidebar does), this card also counts the blocks whose bound is 0.")

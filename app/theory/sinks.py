@@ -10,6 +10,7 @@ from app.charts import theory as charts
 from app.charts.look import estimator_style
 from app.shared import figures, measuring
 from app.shared.components import estimator_words
+from app.shared.markdown import bold, plain
 from app.theory.choices import SINK_NORMS
 from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, MANIFOLDS, PointCloud
@@ -92,8 +93,10 @@ def sinks() -> None:
     found, at = readings(d), SINK_NORMS.index(norm)
     held = one_direction(pooled(made_texts(d), norm, "keep"))
     st.markdown(
-        f"**With a first token of norm {norm:g}: {_said(found['keep'], at)} for a true {d}; one direction holds {held:.1%} of the "
-        f"variance. Left out above {SINK_RATIO:g} medians: {_said(found['drop'], at)}.**"
+        bold(
+            f"With a first token of norm {norm:g}: {_said(found['keep'], at)} for a true {d}; one direction holds {held:.1%} of "
+            f"the variance. Left out above {SINK_RATIO:g} medians: {_said(found['drop'], at)}."
+        )
     )
     lines = [
         charts.Line(f"{estimator_words(name)}{words}", tuple(found[treatment][name]), *estimator_style(name)[1:], is_thin)
@@ -127,4 +130,4 @@ def _of_the_model() -> None:
     sentences = profile.sinks.sentences(profile.layer_names)
     longest = float(np.nanmax(profile.sinks.largest_norms, initial=0.0))
     none = f"no token is a sink at any layer; the longest is {longest:.1f} times its layer's median."
-    st.caption(f"Measured, {wanted.sentence()}: {' '.join(sentences) if profile.sinks.shares.any() else none}")
+    st.caption(plain(f"Measured, {wanted.sentence()}: {' '.join(sentences) if profile.sinks.shares.any() else none}"))

@@ -6,6 +6,7 @@ import streamlit as st
 from app.charts import theory as charts
 from app.charts.theory import Mark, Spectrum
 from app.shared import figures
+from app.shared.markdown import bold
 from app.shared.run_reading import short_name
 from app.theory import choices
 from gelora.geometry import MapSpec, SmoothMap, TwoNN, charted_points
@@ -34,12 +35,12 @@ def _random_update(r: int, is_begun: bool) -> None:
     whole, found = _random(r, is_begun)
     counted = int(np.sum(whole > charts.FLOOR))
     if not is_begun:
-        st.markdown(f"**B is zero, so all {len(whole)} singular values of B A are 0 and its rank is {found.rank}.**")
+        st.markdown(f"**B is zero, so all {len(whole):d} singular values of B A are 0 and its rank is {found.rank:d}.**")
     else:
         st.markdown(
-            f"**Of the {len(whole)} singular values of this {_WIDTH} x {_WIDTH} product {found.rank} are above 1e-6 of the "
-            f"largest; the other {len(whole) - found.rank} are rounding. Effective rank {found.effective_rank:.1f} of r = "
-            f"{r}.**"
+            f"**Of the {len(whole):d} singular values of this {_WIDTH:d} x {_WIDTH:d} product {found.rank:d} are above 1e-6 of the "
+            f"largest; the other {len(whole) - found.rank:d} are rounding. Effective rank {found.effective_rank:.1f} of r = "
+            f"{r:d}.**"
         )
     figures.show(
         charts.spectra(
@@ -80,9 +81,11 @@ def _trained_update() -> None:
     shown = found[st.selectbox("Module", list(found), key="th_module")]
     effective = [spectrum.effective_rank for spectrum in found.values()]
     st.markdown(
-        f"**{shown.module}: r = {shown.r}, rank {shown.rank}, effective rank {shown.effective_rank:.2f}. Over {len(found)} modules the "
-        f"effective rank is {min(effective):.2f} to {max(effective):.2f}, r {min(s.r for s in found.values())} to "
-        f"{max(s.r for s in found.values())}.**"
+        bold(
+            f"{shown.module}: r = {shown.r}, rank {shown.rank}, effective rank {shown.effective_rank:.2f}. Over {len(found)} "
+            f"modules the effective rank is {min(effective):.2f} to {max(effective):.2f}, r {min(s.r for s in found.values())} to "
+            f"{max(s.r for s in found.values())}."
+        )
     )
     figures.show(
         charts.spectra(
@@ -117,8 +120,8 @@ def fisher() -> None:
     d, classes, is_bent = chosen["th_f_d"], chosen["th_f_classes"], chosen["th_f_bent"]
     found, measured = _fisher(d, classes, is_bent)
     st.markdown(
-        f"**F has rank {found.rank}; {found.most} = (C − 1) · {_COORDINATES} is the most that a softmax allows. "
-        f"The data have dimension {d} (TwoNN reads {measured:.1f}) and span {found.spanned} of {_COORDINATES} coordinates.**"
+        f"**F has rank {found.rank:d}; {found.most:d} = (C − 1) · {_COORDINATES:d} is the most that a softmax allows. "
+        f"The data have dimension {d:d} (TwoNN reads {measured:.1f}) and span {found.spanned:d} of {_COORDINATES:d} coordinates.**"
     )
     below = (classes - 1) * d
     figures.show(

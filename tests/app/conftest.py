@@ -31,11 +31,12 @@ def components_are_looked_for_once():
 
 @dataclass
 class Dashboard:
-    """A dashboard process with a data folder of its own."""
+    """A dashboard process with a data folder of its own; script: what it serves."""
 
     home: Path
     port: int
     log: Path
+    script: Path = ROOT / "app" / "main.py"
     process: subprocess.Popen | None = None
 
     @property
@@ -44,8 +45,8 @@ class Dashboard:
 
     def start(self) -> None:
         environment = os.environ | {"GELORA_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py")]
-        options = ["--server.headless", "true", "--server.port", str(self.port)]
+        command = [sys.executable, "-m", "streamlit", "run", str(self.script)]
+        options = ["--server.headless", "true", "--server.port", str(self.port), "--browser.gatherUsageStats", "false"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, *options], cwd="/", env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -75,8 +76,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def started(folder: Path) -> Iterator[Dashboard]:
-    running = Dashboard(folder / "home", free_port(), folder / "server.log")
+def started(folder: Path, script: Path = Dashboard.script) -> Iterator[Dashboard]:
+    running = Dashboard(folder / "home", free_port(), folder / "server.log", script)
     running.start()
     yield running
     running.kill()
@@ -108,6 +109,13 @@ def own_dashboard(tmp_path_factory, bundled_sentences):
 def fresh_dashboard(tmp_path_factory):
     """A dashboard as a new user has it: nothing in its data folder."""
     with started(tmp_path_factory.mktemp("fresh")) as running:
+        yield running
+
+
+@pytest.fixture
+def plain_words_page(tmp_path):
+    """`plain_words_script.py` as Streamlit serves it."""
+    with started(tmp_path, Path(__file__).with_name("plain_words_script.py")) as running:
         yield running
 
 

@@ -202,7 +202,7 @@ def test_measure_says_its_seconds_once_the_like_was_measured_here(tiny):
     assert seconds_of(replace(wanted, n_samples=5000), ["twonn", "mle"]) is None
     assert seconds_of(replace(wanted, model="another"), ["twonn", "mle"]) is None
     app = open_app("home", model=tiny[0], data=tiny[1], n="100", seed="5")
-    assert app.button(key="measure").label == f"Measure ~{max(seconds, 1):.0f} s"
+    assert app.button(key="measure").label == rf"Measure \~{max(seconds, 1):.0f} s"
     assert home(tiny).button(key="measure").label == "Measure"  # it is all there
 
 

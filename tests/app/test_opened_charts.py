@@ -77,7 +77,7 @@ def test_the_map_shows_every_row_under_its_label_in_a_look_of_its_own():
         np.testing.assert_allclose(shown[name].x, layer.plane.coordinates[labels == label, 0])
     assert len({(trace.marker.color, trace.marker.symbol) for trace in figure.data}) == 4
     assert (shown["chosen"].x[0], shown["chosen"].y[0]) == tuple(layer.plane.coordinates[7])
-    assert shown["red"].hovertext[0].startswith("<b>red</b><br>text ‹b›0‹/b› of")
+    assert shown["red"].hovertext[0].startswith("<b>red</b><br>text &lt;b&gt;0&lt;/b&gt; of")
     assert f"{layer.plane.shares[0]:.0%}" in figure.layout.xaxis.title.text
     assert len(figure_table(figure)) == 401
 

@@ -1,6 +1,7 @@
 """Pages through Streamlit's own test runner, with real small computations."""
 
 import json
+import re
 import sys
 import threading
 from dataclasses import replace
@@ -47,7 +48,8 @@ def measurement_of(tiny: tuple[str, str]) -> MeasurementSpec:
 
 
 def sentences(elements) -> str:
-    return " ".join(element.value for element in elements)
+    """What elements say, as a page shows it: without the escapes of inserted words."""
+    return " ".join(re.sub(r":small\[\]|\\(?=[^\w\s])", "", element.value) for element in elements)
 
 
 def test_first_visit_invites_to_measure():

@@ -224,7 +224,7 @@ def test_limits_and_the_map_agree():
 
 def test_the_verdict_is_said_as_computed():
     words = bound_words(Bound("measured ID of the output", "rank of J", 5.76, 5.0, "does not hold"))
-    assert "5.76 > 5. **The bound does not hold, as computed.**" in words
+    assert r"5.76 \> 5. **The bound does not hold, as computed.**" in words
 
 
 def test_the_tolerance_on_the_page_is_the_librarys():
