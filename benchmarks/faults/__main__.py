@@ -4,6 +4,8 @@ Interrupted, or out of its minutes, it goes on where it was when it is started a
 """
 
 import argparse
+import json
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -32,7 +34,8 @@ def main() -> None:
     for name in options.kinds:
         tried = campaign.run(kind_named(name), options.seed, options.tries, options.jobs, Path(options.work), options.minutes)
         rows += [summary(name, tried), *faults(name, tried)]
-    record.write("faults", rows, options.json)
+    sys.argv = [word for word in sys.argv if word not in ("--work", options.work)]  # where it was done is no part of the result
+    record.write("faults", json.loads(json.dumps(rows).replace(options.work, "WORK")), options.json)
 
 
 def summary(name: str, tried: list[dict[str, Any]]) -> dict[str, Any]:
