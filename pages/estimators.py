@@ -6,7 +6,7 @@ from app.calibration import parts
 from app.charts import calibration as estimator_charts
 from app.charts.anatomy import anatomy
 from app.charts.look import estimator_style
-from app.shared import figures, measuring
+from app.shared import components, figures, measuring
 from app.shared.markdown import bold, md, plain
 from gelora.errors import DataError
 from gelora.geometry import ESTIMATORS, summarize
@@ -51,7 +51,7 @@ with right:
             "(copies dropped, the neighbor graph, the pass over all pairs)."
         )
     )
-    st.download_button("Table as CSV", table.to_csv(index=False), "calibration.csv", "text/csv", icon=":material/download:")
+    st.download_button("Table as CSV", components.as_csv(table), "calibration.csv", "text/csv", icon=":material/download:")
 
 st.subheader("Details of one estimator")
 names = list(dict.fromkeys(trial.estimator for trial in trials))

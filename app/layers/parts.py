@@ -139,7 +139,7 @@ def numbers(profile: IdProfile, estimator: str, plans: dict[str, RankPlan]) -> N
             st.caption("What the estimators say together of each block: the sign of its rise, and its rank.")
             st.dataframe(_agreement_table(profile, plans), hide_index=True)
     with st.container(horizontal=True):
-        st.download_button("Curve as CSV", table.to_csv(index=False), "id_profile.csv", "text/csv", icon=":material/download:")
+        st.download_button("Curve as CSV", components.as_csv(table), "id_profile.csv", "text/csv", icon=":material/download:")
         st.download_button("Profile as JSON", profile.to_json(indent=1), "id_profile.json", "application/json", icon=":material/download:")
 
 

@@ -8,6 +8,7 @@ import random
 import pandas as pd
 import streamlit as st
 
+from app.shared import components
 from app.shared.markdown import Markdown, md, plain
 from gelora.geometry import LabelOverlap
 from gelora.opened_layer import Neighbor, OpenedLayer
@@ -55,7 +56,7 @@ def neighbors(opened: OpenedLayer) -> None:
     st.markdown(md("**The nearest at {}**{}", depth(opened.name), _own_words(opened, found, label)))
     _table(table)
     st.download_button(
-        "CSV", lambda: neighbor_table(opened, row).to_csv(index=False), "neighbors.csv", "text/csv", key="neighbors_csv",
+        "CSV", lambda: components.as_csv(neighbor_table(opened, row)), "neighbors.csv", "text/csv", key="neighbors_csv",
         icon=":material/download:", type="tertiary", on_click="ignore",
     )  # fmt: skip
     st.markdown(md("{} {}", _label_words(opened.label_overlap(), opened.graph.n_neighbors), _before_words(opened)))
@@ -161,7 +162,7 @@ def duplicates(opened: OpenedLayer) -> None:
     if len(groups) > _GROUPS:
         st.caption(plain(f"The {_GROUPS} largest of {len(groups):,} groups; the file has all."))
     st.download_button(
-        "CSV", lambda: duplicate_table(opened).to_csv(index=False), "duplicates.csv", "text/csv", key="duplicates_csv",
+        "CSV", lambda: components.as_csv(duplicate_table(opened)), "duplicates.csv", "text/csv", key="duplicates_csv",
         icon=":material/download:", type="tertiary", on_click="ignore",
     )  # fmt: skip
 

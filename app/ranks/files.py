@@ -56,10 +56,10 @@ def export_buttons(plan: RankPlan, rule: RankPlan, profile: IdProfile | None) ->
         _config(plan)
         with st.container(horizontal=True):
             _download("Plan as JSON", plan.to_json(indent=1), "rank_plan.json", "application/json")
-            _download("Plan as CSV", module_rows(plan).to_csv(index=False), "rank_plan.csv", "text/csv")
+            _download("Plan as CSV", components.as_csv(module_rows(plan)), "rank_plan.csv", "text/csv")
             if profile is not None:
                 _download("Profile as JSON", profile.to_json(indent=1), "profile.json", "application/json")
-                _download("Profile as CSV", profile_rows(profile).to_csv(index=False), "profile.csv", "text/csv")
+                _download("Profile as CSV", components.as_csv(profile_rows(profile)), "profile.csv", "text/csv")
         st.caption("The figures save themselves as PNG or SVG: the camera at their upper right. The same from a shell:")
         st.code(shell.plan_command(plan, rule, profile), language="bash", wrap_lines=True)
         st.caption("A link that reopens this page as it is:")

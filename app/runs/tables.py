@@ -107,7 +107,7 @@ def table(runs: Sequence[RunInfo]) -> list[RunInfo]:
             _tick(ids)
         if st.button("Untick", key="tick_none", disabled=not chosen):
             _tick([])
-        st.download_button("Table as CSV", frame.to_csv(index=False), "runs.csv", "text/csv", icon=":material/download:", on_click="ignore")
+        st.download_button("Table as CSV", components.as_csv(frame), "runs.csv", "text/csv", icon=":material/download:", on_click="ignore")
         st.caption(plain(f"{count(len(runs), 'run')} shown, {len(chosen)} ticked. Click a column's head to sort."))
     return [runs[i] for i in chosen]
 

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import streamlit as st
 
 from app import state
 from app.shared.markdown import plain
+from gelora.csv_text import csv_text
 from gelora.errors import GeloraError
 from gelora.geometry import ESTIMATORS, no_rise_sentence, resolution_sentence, rises, sign_sentence as sign_sentence
 from gelora.ranks import lora_arguments
@@ -25,6 +27,11 @@ PAGES = {"home": "Home", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine
 ICONS = {"home": ":material/home:", "layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
          "finetune": ":material/model_training:", "runs": ":material/table_rows:", "estimators": ":material/tune:",
          "theory": ":material/school:"}  # fmt: skip
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """The table as CSV text for a download, without its index."""
+    return csv_text(list(table.columns), table.itertuples(index=False, name=None))
 
 
 def page_path(name: str) -> str:

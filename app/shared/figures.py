@@ -15,6 +15,7 @@ import streamlit as st
 from app.charts.data import figure_table
 from app.charts.look import theme_template
 from app.charts.words import with_our_tags_alone
+from app.shared import components
 from app.shared.markdown import md
 
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
@@ -63,7 +64,7 @@ def export_buttons(figure: go.Figure, key: str, background: str | None = None) -
     with st.container(horizontal=True, gap="xxsmall", width="content", vertical_alignment="center"):
         st.download_button(
             "CSV",
-            lambda: figure_table(figure).to_csv(index=False),
+            lambda: components.as_csv(figure_table(figure)),
             f"{key}.csv",
             "text/csv",
             key=f"{key}_csv",

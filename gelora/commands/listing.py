@@ -1,14 +1,13 @@
 """`gelora runs`: the table of all runs, one run in full, their values as CSV, their logs; runs deleted."""
 
 import argparse
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gelora.commands.race_table import print_race, race_answer
+from gelora.csv_text import csv_text
 from gelora.errors import InputError
 from gelora.records import check_whole
 from gelora.terminal import print_table, write_file
@@ -154,22 +153,14 @@ def _table_csv(found: "Sequence[RunInfo]") -> str:
     for info in found:
         values = run_json(info)
         rows.append([*(values[name] for name in header[: len(_FIELDS) + 2]), *(info.state.metrics.get(name) for name in names)])
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _history_csv(found: "Sequence[RunInfo]") -> str:
     from gelora.runs import history
 
     rows = [[info.id, name, step, value] for info in found for name, series in history(info.id).items() for step, value in series]
-    return _csv(["id", "metric", "step", "value"], rows)
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return csv_text(["id", "metric", "step", "value"], rows)
 
 
 def _write(text: str, target: str) -> None:
