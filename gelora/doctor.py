@@ -4,6 +4,7 @@ Asks the wings; computes nothing itself and changes nothing.
 """
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gelora.errors import GeloraError
-from gelora.home import home, runs_dir
+from gelora.home import home, made, runs_dir
 
 _PACKAGES = ("torch", "transformers", "peft", "datasets", "streamlit", "plotly", "numpy", "scipy")
 _TOOL_SECONDS = 10.0
@@ -118,7 +119,9 @@ def _bundled_model() -> str:
 
 
 def _data_folder() -> str:
-    folder = home()
+    folder = made(home())
+    if not os.access(folder, os.W_OK):
+        raise GeloraError(f"{folder} cannot be written; what is in it is shown, set GELORA_HOME to a writable folder to measure and train.")
     free = shutil.disk_usage(folder).free
     if free < 200e6:
         raise GeloraError(f"{folder} has {free / 1e6:.0f} MB free; a run needs some 200 MB. Free some space or set GELORA_HOME.")

@@ -1,14 +1,20 @@
 """The errors that a person can cause or meet. Every message says what was given, what is legal and what to do next.
 
-Does not depend on models, data or pages; imports nothing of ours.
+Does not depend on models, data or pages.
 """
+
+from gelora.masking import without_secrets
 
 
 class GeloraError(Exception):
     """Base of all errors whose message is written for the person at the screen.
 
-    The command line prints the message and exits with status 2; a page shows it in place of the result.
+    The command line prints the message and exits with status 2; a page shows it in place of the result. Passwords and
+    tokens are left out of it.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(without_secrets(message))
 
 
 class InputError(GeloraError):

@@ -8,33 +8,67 @@ import os
 import tempfile
 from pathlib import Path
 
-from gelora.errors import StoreError
+from gelora.errors import GeloraError, StoreError
 
 _NOWHERE = Path(os.devnull) / "no file can have this name"
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "mount the disk writable",
+    errno.EACCES: "see whose it is and who may use it",
+    errno.EPERM: "see whose it is and who may use it",
+    errno.EIO: "the disk may be failing, see the system's log",
+    errno.EMFILE: "too many files are open, raise the limit (`ulimit -n`)",
+}
 
 
 def home() -> Path:
-    """Folder of all state: `$GELORA_HOME`, or `~/.gelora`. Created when missing.
-
-    Raises:
-        StoreError: the folder cannot be created.
-    """
-    return _existing(local_path(os.environ.get("GELORA_HOME") or "~/.gelora").resolve())
+    """Folder of all state: `$GELORA_HOME`, or `~/.gelora`. Whoever reads makes no folder, so that a read-only one can be read."""
+    return local_path(os.environ.get("GELORA_HOME") or "~/.gelora").resolve()
 
 
 def cache_dir(name: str) -> Path:
-    """Folder `cache/<name>` of results that can be computed again. Created when missing."""
-    return _existing(home() / "cache" / name)
+    """Folder `cache/<name>` of results that can be computed again; `made` before something is written there."""
+    return home() / "cache" / name
 
 
 def runs_dir() -> Path:
-    """Folder `runs/` with one folder a fine-tuning run. Created when missing."""
-    return _existing(home() / "runs")
+    """Folder `runs/` with one folder a fine-tuning run; `made` before something is written there."""
+    return home() / "runs"
+
+
+def made(folder: Path) -> Path:
+    """The folder, created when missing; texts and labels are its owner's alone.
+
+    Raises:
+        StoreError: it cannot be created.
+    """
+    try:
+        for one in (home(), folder):
+            one.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"Cannot create {folder}: {reason_of(error)}, or set GELORA_HOME to a writable folder."
+        raise StoreError(message) from error
+    return folder
+
+
+def reason_of(error: OSError) -> str:
+    """What the system refused, and what can be done about it, as the end of a sentence."""
+    text = error.strerror or str(error) or type(error).__name__
+    return f"{text}; {_ADVICE.get(error.errno or 0, 'see that the place is there and can be used')}"
+
+
+def check_readable(path: Path, error_class: type[GeloraError]) -> None:
+    """Raise `error_class` unless the file can be opened: libraries that read it themselves call it missing or damaged."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise error_class(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def studies_dir() -> Path:
-    """Where studies are kept."""
-    return _existing(home() / "studies")
+    """Folder `studies/`, where studies are kept; `made` before something is written there."""
+    return home() / "studies"
 
 
 def local_path(name: str | Path) -> Path:
@@ -70,15 +104,4 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise StoreError(
-            f"Cannot write {path}: {error.strerror or error}. Free some space or set GELORA_HOME to a writable folder."
-        ) from error
-
-
-def _existing(folder: Path) -> Path:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # texts and labels are its owner's alone
-    except OSError as error:
-        message = f"Cannot create {folder}: {error.strerror or error}. Set GELORA_HOME to a writable folder."
-        raise StoreError(message) from error
-    return folder
+        raise StoreError(f"Cannot write {path}: {reason_of(error)}, or set GELORA_HOME to a writable folder.") from error

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gelora.errors import InputError
-from gelora.home import local_path, write_atomically
+from gelora.home import local_path, reason_of, write_atomically
 
 
 class TerminalProgress:
@@ -46,7 +46,7 @@ def read_text(path: str, what: str) -> str:
     try:
         return local_path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
+        reason = reason_of(error) if isinstance(error, OSError) else "it is not a text file"
         raise InputError(f"Cannot read the {what} {path}: {reason}.") from error
 
 
@@ -68,7 +68,7 @@ def write_json(text: str, target: str | None, has_json: bool = False) -> None:
 
 
 def write_file(text: str, target: str) -> None:
-    path = Path(target)
+    path = local_path(target)
     if not path.parent.is_dir():
-        raise InputError(f"Cannot write {path}: the folder {path.parent} does not exist.")
+        raise InputError(f"Cannot write {target!r}: the folder {str(Path(target).parent)!r} does not exist, or no file can have this name.")
     write_atomically(path, text.encode())

@@ -1,9 +1,12 @@
 """Arguments that no file, user, number or seed can be: one sentence each, and status 2."""
 
 import pytest
+import torch
+from scipy import sparse
 
 from gelora.cli import main
 from gelora.errors import InputError
+from gelora.geometry import PointCloud, TwoNN, neighbor_graph
 from gelora.home import local_path
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import list_runs
@@ -72,3 +75,68 @@ def test_what_no_memory_holds_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr("gelora.commands.estimators", full)
     assert main(["estimators"]) == 2
     assert capsys.readouterr().err.startswith("gelora: out of memory (Unable to allocate 90. GiB): ask for fewer samples")
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        (sparse.eye_array(30), "sparse matrix .*X.toarray"),
+        (torch.eye(30).to_sparse(), "not a table of numbers"),
+        (torch.empty(30, 3, device="meta"), "not a table of numbers"),
+        ([[1.0, 2.0], [3.0]], "not a table of numbers"),
+        ([["a", "b"]] * 30, "not a table of numbers"),
+        (None, "must be two-dimensional"),
+    ],
+    ids=["scipy sparse", "torch sparse", "meta", "ragged", "words", "None"],
+)
+def test_points_that_are_no_table_are_one_sentence(points, sentence):
+    for use in (PointCloud, TwoNN().fit, lambda X: neighbor_graph(X, 3)):
+        with pytest.raises(InputError, match=sentence):
+            use(points)
+
+
+HUGE = 10**30
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("measure", "--n-subsamples"),
+        ("measure", "--n-samples"),
+        ("measure", "--n-neighbors"),
+        ("measure", "--max-length"),
+        ("measure", "--seed"),
+        ("preview", "--rows"),
+        ("calibrate", "--n-samples"),
+        ("calibrate", "--dimension"),
+        ("calibrate", "--width"),
+        ("calibrate", "--draws"),
+        ("calibrate", "--n-neighbors"),
+        ("plan", "--strategy", "uniform", "--offset"),
+        ("plan", "--strategy", "uniform", "--n-labels"),
+        ("train", "--detach", "--rank"),
+        ("train", "--detach", "--rank", "2", "--seed"),
+        ("train", "--detach", "--rank", "2", "--epochs"),
+        ("train", "--detach", "--rank", "2", "--runs-at-once"),
+        ("race", "--steps"),
+        ("race", "--batch-size"),
+        ("race", "--held-out-rows"),
+        ("runs", "--log"),
+        ("dashboard", "--port"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_nothing_can_count_is_one_sentence(arguments, gelora_home, capsys):
+    assert main([*arguments, str(HUGE)]) == 2
+    *earlier, sentence = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("gelora: ") and len(sentence) < 400
+    assert not any(line.startswith(("Traceback", "Reading the model")) for line in earlier)
+    assert list_runs() == []
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--lora-config", "--budget-json"])
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300])
+def test_a_name_that_no_file_can_have_is_refused_for_what_is_written(option, name, capsys):
+    assert main(["plan", "--strategy", "uniform", option, name]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("gelora: Cannot write") and "no file can have this name" in said

@@ -53,12 +53,13 @@ def facts() -> dict[str, str | None]:
     """Title and words of every fact; None: being found out."""
     memory = psutil.virtual_memory()
     folder = home()
+    there = next(place for place in (folder, *folder.parents) if place.exists())  # a new user has none yet
     known, versions = ask("versions", package_versions)
     shown = " · ".join(f"{name} {versions[name]}" for name in _SHOWN_VERSIONS if name in versions) if known and versions else None
     return {
         "Device": device(),
         "Memory": f"{size(memory.available)} of {size(memory.total)} free",
-        "Data folder": f"{_short(folder)}, {size(shutil.disk_usage(folder).free)} free on that disk",
+        "Data folder": f"{_short(folder)}, {size(shutil.disk_usage(there).free)} free on that disk",
         "Network": network(),
         "Versions": shown,
     }

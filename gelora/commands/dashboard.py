@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from gelora.errors import InputError
+from gelora.records import check_whole
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -23,7 +24,7 @@ def dashboard(options: argparse.Namespace) -> int:
         raise InputError("The dashboard needs Streamlit, which is not installed; install it with: pip install 'gelora-lab[dashboard]'.")
     root = dashboard_root()
     command = [sys.executable, "-m", "streamlit", "run", str(root / "app" / "main.py")]
-    command += [] if options.port is None else ["--server.port", str(options.port)]
+    command += [] if options.port is None else ["--server.port", str(check_whole("--port", options.port, 0, 65535))]
     command += ["--server.headless", "true"] if options.no_browser else []
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})

@@ -7,7 +7,7 @@ from typing import Any
 
 from gelora.commands.options import data_choice, drawn_sample, measurement_spec, names
 from gelora.errors import InputError
-from gelora.records import WITHOUT_PADDING, IdProfile, Sample, SinkReport, check_choice, resolve_device
+from gelora.records import WITHOUT_PADDING, IdProfile, Sample, SinkReport, check_choice, check_whole, resolve_device
 from gelora.terminal import TerminalProgress, print_table, say, write_json
 
 
@@ -138,6 +138,7 @@ def calibrate(options: argparse.Namespace) -> int:
     )
     chosen = list(ESTIMATORS) if options.estimators.strip() == "all" else names(options.estimators)
     progress = TerminalProgress()
+    check_whole("--draws", options.draws, 1)
     trials = measure_manifold([case], chosen, range(options.draws), n_neighbors=options.n_neighbors, progress=progress)
     progress.close()
     if options.json:

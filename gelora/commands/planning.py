@@ -1,16 +1,15 @@
 """`gelora plan`: ranks by any strategy, at an offset or a budget; what they cost; LoraConfig, CSV and JSON of it."""
 
 import argparse
-import csv
 import json
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from gelora.commands.plan_sources import PlanSources, at_budget, common_budget, ranks_by_hand
 from gelora.commands.target_choices import plan_across, target_choices
+from gelora.csv_text import csv_text
 from gelora.errors import GeloraError, InputError, StoreError
-from gelora.home import local_path
+from gelora.home import local_path, reason_of
 from gelora.records import RankPlan
 from gelora.terminal import print_table, say, write_file, write_json
 
@@ -202,16 +201,13 @@ def _print_memory(memory: dict[str, Any]) -> None:
 
 def _csv(made: RankPlan) -> str:
     """One row a module."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["block", "module", "kind", "in_features", "out_features", "n_experts", "rank", "alpha", "parameters", "rank_before_edit"]
-    )
+    header = ["block", "module", "kind", "in_features", "out_features", "n_experts", "rank", "alpha", "parameters", "rank_before_edit"]
+    rows = []
     for m in made.modules:
-        rank, before = made.ranks[m.name], made.edits.get(m.name, "")
-        row = [m.block, m.name, m.kind, m.in_features, m.out_features, m.n_experts, rank, made.alphas[m.name], rank * m.n_params_per_rank]
-        writer.writerow([*row, before])
-    return text.getvalue()
+        rank, alpha, before = made.ranks[m.name], made.alphas[m.name], made.edits.get(m.name)
+        shape = (m.in_features, m.out_features, m.n_experts)
+        rows.append([m.block, m.name, m.kind, *shape, rank, alpha, rank * m.n_params_per_rank, before])
+    return csv_text(header, rows)
 
 
 def _write_lora_config(made: RankPlan, folder: Path) -> str | None:
@@ -219,7 +215,8 @@ def _write_lora_config(made: RankPlan, folder: Path) -> str | None:
     from gelora.ranks import export_lora_config
     from gelora.sources import hub_name
 
-    if local_path(folder).is_file():
+    folder = local_path(folder)
+    if folder.is_file():
         raise InputError(f"{folder} is a file; --lora-config takes a folder, into which adapter_config.json is written.")
     config, untried = export_lora_config(made)
     try:
@@ -227,5 +224,5 @@ def _write_lora_config(made: RankPlan, folder: Path) -> str | None:
         config.base_model_name_or_path = hub_name(made.model_id)
         config.save_pretrained(str(folder))
     except OSError as error:
-        raise StoreError(f"Cannot write into {folder}: {error.strerror or error}.") from error
+        raise StoreError(f"Cannot write into {folder}: {reason_of(error)}.") from error
     return untried

@@ -49,7 +49,7 @@ from gelora.geometry.neighbors import METRICS, neighbor_graph
 from gelora.geometry.overlap import LabelOverlap, label_overlap, neighbor_overlap
 from gelora.geometry.pca import PCADimension
 from gelora.geometry.persistence import PersistentHomologyDimension
-from gelora.geometry.profile import estimate_profile, merge_profiles, unlike_layers
+from gelora.geometry.profile import check_profile_options, estimate_profile, merge_profiles, unlike_layers
 from gelora.geometry.projection import Projection, principal_plane
 from gelora.geometry.registry import ESTIMATORS, EstimatorKind
 from gelora.geometry.similarity import layer_similarity
@@ -105,6 +105,7 @@ __all__ = [
     "add_scale_curves",
     "calibrate",
     "charted_points",
+    "check_profile_options",
     "closest",
     "comparability_notes",
     "compare_profiles",

@@ -19,7 +19,7 @@ from gelora.errors import StoreError
 from gelora.geometry.danco_statistics import Statistics, measure
 from gelora.geometry.neighbors import BLOCK_BYTES
 from gelora.geometry.pairwise import NumpyPairwise
-from gelora.home import cache_dir, write_atomically
+from gelora.home import cache_dir, made, write_atomically
 from gelora.records import check_whole
 
 LEAST_NEIGHBORS = 4
@@ -181,6 +181,8 @@ def _read(key: tuple[int, int, int]) -> _Measured:
 def _keep(key: tuple[int, int, int], measured: _Measured) -> None:
     content = {"about": [_FORMAT, *key], "measured": {str(d): values for d, values in sorted(measured.items())}}
     try:
-        write_atomically(_path(key), json.dumps(content).encode())
+        path = _path(key)
+        made(path.parent)
+        write_atomically(path, json.dumps(content).encode())
     except StoreError as error:
         _log.warning("The DANCo calibration cannot be kept and will be measured again by the next process: %s", error)

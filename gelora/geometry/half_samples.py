@@ -27,9 +27,12 @@ def draw_halves(n_samples: int, n_subsamples: int, seed: int) -> list[np.ndarray
     return [np.sort(half) for pair in parts for half in pair]
 
 
+MOST_SUBSAMPLES = 10_000  # halves say no more of an interval than that, and each is measured
+
+
 def check_n_subsamples(n_subsamples: object, least: int = 0) -> None:
     """Raise InputError unless it is a number of halves: even, and not below `least` (0: none are drawn)."""
-    if check_whole("n_subsamples", n_subsamples, least) % 2:
+    if check_whole("n_subsamples", n_subsamples, least, MOST_SUBSAMPLES) % 2:
         none = "0 (no half-samples) or " if least == 0 else ""
         raise InputError(f"n_subsamples is {n_subsamples!r}; halves come in pairs, so it must be {none}an even number of at least 2.")
 

@@ -209,10 +209,15 @@ def pairwise_engine(points: Points, device: str, block_bytes: int | None = None)
 
 def _finite_rows(X: Any) -> tuple[np.ndarray, np.ndarray]:
     """A copy of X as float64 [n, width], and the largest absolute value of each row."""
-    if hasattr(X, "detach") and hasattr(X, "cpu"):  # a torch tensor; numpy has no bfloat16
-        X = X.detach().cpu()
-        X = X.double() if X.dtype.is_floating_point else X
-    array = np.asarray(X)
+    if hasattr(X, "toarray"):
+        raise InputError(f"X is a sparse matrix ({type(X).__name__}); give X.toarray().")
+    try:
+        if hasattr(X, "detach") and hasattr(X, "cpu"):  # a torch tensor; numpy has no bfloat16
+            X = X.detach().cpu()
+            X = X.double() if X.dtype.is_floating_point else X
+        array = np.asarray(X)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of unequal length; a tensor without data, sparse or quantized
+        raise InputError(f"X is not a table of numbers: {str(error).partition(chr(10))[0]:.200}") from error
     if array.ndim != 2 or array.shape[1] == 0:
         raise InputError(f"X has shape {array.shape}; it must be two-dimensional, [n_samples, width], with at least one column.")
     if array.dtype.kind == "c":
@@ -272,6 +277,6 @@ def _row_keys(values: np.ndarray) -> np.ndarray:
 
 
 def _check_options(n_neighbors: int, device: str, block_bytes: int | None) -> None:
-    for what, given in (("n_neighbors", n_neighbors), ("block_bytes", 1 if block_bytes is None else block_bytes)):
-        check_whole(what, given, 1)
+    check_whole("n_neighbors", n_neighbors, 1)
+    check_whole("block_bytes", 1 if block_bytes is None else block_bytes, 1, None)
     resolve_device(device)

@@ -27,6 +27,13 @@ OfLayers = HiddenStates | IdProfile | LayerSimilarity
 """Records that say which layers, rows and pooling they are of."""
 
 
+def check_profile_options(n_neighbors: int, n_subsamples: int, metric: str) -> None:
+    """Raise InputError unless `estimate_profile` takes them; for whoever has slow work to do before."""
+    check_whole("n_neighbors", n_neighbors, 2)
+    check_n_subsamples(n_subsamples)
+    check_choice("metric", metric, METRICS)
+
+
 def estimate_profile(
     states: HiddenStates,
     estimators: Sequence[str] = ("twonn", "mle"),
@@ -67,10 +74,8 @@ def estimate_profile(
         DataError: the sample has too few rows for n_neighbors.
     """
     names = checked_names(estimators)
-    check_whole("n_neighbors", n_neighbors, 2)
     check_whole("seed", seed, 0)
-    check_n_subsamples(n_subsamples)
-    check_choice("metric", metric, METRICS)
+    check_profile_options(n_neighbors, n_subsamples, metric)
     n_layers, n_samples, _ = states.values.shape
     if n_samples <= n_neighbors + 1:
         raise DataError(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gelora.errors import StoreError
-from gelora.home import cache_dir, write_atomically
+from gelora.home import cache_dir, made, reason_of, write_atomically
 from gelora.measurements.quantity import Quantity
 from gelora.measurements.spec import MeasurementSpec
 
@@ -30,7 +30,7 @@ def noted(wanted: MeasurementSpec, quantity: Quantity, is_whole: Callable[[], bo
         return
     row = _of(wanted, quantity.names) | {"n": wanted.n_samples, "seconds": round(time.monotonic() - started, 2)}
     try:
-        write_atomically(cache_dir("pace") / "measurements.json", json.dumps([*_rows(), row][-_KEPT:]).encode())
+        write_atomically(made(cache_dir("pace")) / "measurements.json", json.dumps([*_rows(), row][-_KEPT:]).encode())
     except StoreError as error:
         logger.warning("How long the measurement took is not kept: %s", error)
 
@@ -56,6 +56,9 @@ def _rows() -> list[dict[str, Any]]:
         return [row for row in rows if row["n"] > 0 and row["seconds"] >= 0]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        logger.warning("%s cannot be read: %s", path, reason_of(error))
+        return []
+    except (ValueError, KeyError, TypeError) as error:
         logger.warning("%s is damaged and replaced: %s", path, error)
         return []

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import threading
 import time
+import traceback
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gelora.errors import Cancelled, GeloraError
+from gelora.masking import without_secrets
 
 logger = logging.getLogger(__name__)
 WAITING = "Waiting for its turn"
@@ -70,9 +72,10 @@ class Job:
             self.error = str(error)
         except MemoryError:
             self.error = f"This machine's memory is too small for it; choose {smaller}."
-        except Exception as error:  # the thread's last resort: the page shows it, the log has the traceback
-            logger.exception("%s failed", what)
-            self.error = f"{what} failed unexpectedly ({type(error).__name__}: {error}); the server's log has the details."
+        except Exception as error:  # noqa: BLE001  (the thread's last resort: the page shows it, the log has the traceback)
+            logger.error("%s failed\n%s", what, without_secrets(traceback.format_exc()))
+            said = without_secrets(f"{type(error).__name__}: {error}")
+            self.error = f"{what} failed unexpectedly ({said}); the server's log has the details."
         finally:
             self.ended = time.monotonic()
             self._over.set()

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from gelora.geometry import add_baselines, add_scale_curves, estimate_profile, merge_profiles, unlike_layers
+from gelora.geometry import add_baselines, add_scale_curves, check_profile_options, estimate_profile, merge_profiles, unlike_layers
 from gelora.measurements.identity_cache import IdentityCache
 from gelora.measurements.quantity import Quantity
 from gelora.measurements.spec import MeasurementSpec
@@ -52,6 +52,8 @@ def measure(
     Raises:
         GeloraError: data or model cannot be had, or a choice is not legal.
     """
+    options: dict[str, Any] = {name: getattr(wanted, name) for name in ("metric", "n_neighbors", "n_subsamples")}
+    check_profile_options(**options)
     key, names = wanted.key(), quantity.names
     with turn(None):
         _, states = texts_and_states(wanted, sample, device, progress)
@@ -61,7 +63,6 @@ def measure(
     if profile is not None and unlike_layers(profile, states) is not None:  # model or data are others by now
         names, profile = tuple(dict.fromkeys([*names, *profile.estimates])), None
     lacking = names if again and quantity.kind == "estimators" else Quantity("estimators", names).missing(profile, None)
-    options: dict[str, Any] = {name: getattr(wanted, name) for name in ("metric", "n_neighbors", "n_subsamples")}
     for step in Quantity("estimators", lacking).steps():
         with turn(step):
             store.add(key, estimate_profile(states, step.names, **options, device=device, progress=progress))

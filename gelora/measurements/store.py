@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from filelock import FileLock
 
 from gelora.errors import InputError, StoreError
-from gelora.home import cache_dir, local_path, write_atomically
+from gelora.home import cache_dir, local_path, made, reason_of, write_atomically
 from gelora.record_json import Record
 
 logger = logging.getLogger(__name__)
@@ -52,10 +52,10 @@ class ResultStore(Generic[Result]):
             old = self.find(key)
             record = record if old is None else self._merge(old, record)
             try:
+                made(self._path(key).parent)
                 write_atomically(self._path(key), record.to_json().encode())
             except StoreError as error:
                 logger.warning("A measurement is shown but could not be kept on disk: %s", error)
-                self._path(key).unlink(missing_ok=True)
             self._held[key] = (record, _state(self._path(key)))
 
     def _path(self, key: str) -> Path:
@@ -64,18 +64,22 @@ class ResultStore(Generic[Result]):
     def _read(self, path: Path) -> Result | None:
         try:
             return self._kind.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, InputError) as error:
-            logger.warning("%s is damaged and will be measured again: %s", path, error)
-            path.unlink(missing_ok=True)
-            return None
+        except OSError as error:
+            logger.warning("%s cannot be read and is measured again: %s", path, reason_of(error))
+        except (UnicodeDecodeError, InputError) as error:
+            logger.warning("%s is damaged and is measured again: %s", path, error)
+            with contextlib.suppress(OSError):  # a read-only disk keeps it
+                path.unlink()
+        return None
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other servers with the same data folder out, where the disk can hold a lock."""
         lock = FileLock(cache_dir(self._name) / ".lock")
         try:
+            made(cache_dir(self._name))
             lock.acquire(timeout=30)
-        except OSError as error:  # a full or read-only disk, or another server that hangs: nothing is lost but its part
+        except (StoreError, OSError) as error:  # a full or read-only disk, or another server that hangs: nothing is lost but its part
             logger.warning("Measurements are kept without a lock: %s", error)
         try:
             yield

@@ -23,6 +23,7 @@ TASK_KINDS = ("classification", "regression", "question-answering", "causal-lm",
 LORA_INITS = ("default", "gaussian", "orthogonal", "olora", "pissa")
 DEVICES = ("auto", "cpu", "cuda")
 MOST_SEED = 2**32 - 1  # what NumPy's legacy generator, which transformers seeds too, takes
+MOST_WHOLE = 2**31 - 1  # of what is counted: rows, neighbors, steps
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -39,13 +40,25 @@ def check_range(what: str, given: float, low: float, high: float | None = None) 
         raise InputError(f"{what} is {given}; it must be {legal}.")
 
 
-def check_whole(what: str, given: object, low: int, high: int | None = None) -> int:
-    """`given` as an int; raises InputError unless it is a whole number (numpy's too, no bool) with low <= given (<= high)."""
-    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < low or (high is not None and given > high):
-        legal = f"of at least {low}" if high is None else f"from {low} to {high}"
-        shown = given.item() if isinstance(given, np.generic) else given
-        raise InputError(f"{what} is {shown!r}; it must be a whole number {legal}.")
-    return int(given)
+def check_whole(what: str, given: object, low: int, high: int | None = MOST_WHOLE) -> int:
+    """`given` as an int; raises InputError unless it is a whole number (numpy's too, no bool) with low <= given <= high.
+
+    high: None where any size is legal, as of a budget or a number of bytes; else what arrays and libraries can count.
+    """
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or given < low:
+        legal = f"of at least {low}" if high in (None, MOST_WHOLE) else f"from {low} to {high}"
+    elif high is not None and given > high:
+        legal = f"from {low} to {high}"
+    else:
+        return int(given)
+    shown = given.item() if isinstance(given, np.generic) else given
+    raise InputError(f"{what} is {shown!r:.100}; it must be a whole number {legal}.")
+
+
+def check_name(what: str, given: str) -> None:
+    """Raise InputError where the name of a model or dataset is a web address, which may hold a password and is kept in records."""
+    if "://" in given:
+        raise InputError(f"{what} {given!r} is a web address; give a hub id such as owner/name, or a local file or folder.")
 
 
 def resolve_device(device: str) -> str:

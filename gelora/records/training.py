@@ -14,6 +14,7 @@ from gelora.records.checks import (
     PRECISIONS,
     TASK_KINDS,
     check_choice,
+    check_name,
     check_range,
     check_whole,
 )
@@ -107,6 +108,9 @@ class RunSpec(Record):
 
     def __post_init__(self) -> None:
         check_whole("The seed", self.seed, 0, MOST_SEED)
+        check_name("The model", self.model)
+        for data in filter(None, (self.data, self.held_out)):
+            check_name("The dataset", data.dataset)
         needs_plan = self.training.method in METHODS_WITH_PLAN
         if (self.plan is not None) != needs_plan:
             raise InputError(f"Method {self.training.method!r} {'needs a rank plan' if needs_plan else 'needs no plan'}.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gelora.errors import ChecksumError, HubError, InputError, ModelError, StoreError
-from gelora.home import cache_dir, local_path, write_atomically
+from gelora.home import cache_dir, local_path, made, reason_of, write_atomically
 from gelora.sources.hub import ask_hub, cached_snapshot, download, looks_like_id
 
 BUNDLED_MODEL = "all-MiniLM-L6-v2"
@@ -191,7 +191,9 @@ def weight_files(folder: Path) -> list[Path]:
         for index in folder.glob(f"{pattern}.index.json"):
             try:
                 named = set(json.loads(index.read_bytes())["weight_map"].values())
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except OSError as error:
+                raise ModelError(f"{index} cannot be read: {reason_of(error)}.") from error
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise ModelError(f"{index} is damaged ({type(error).__name__}: {error}); fetch the model again.") from error
             if not named <= {file.name for file in files}:
                 return []
@@ -223,7 +225,7 @@ def _sha256(file: Path) -> str:
     try:
         kept = cache_dir("checksums") / name
         known = kept.read_text(encoding="ascii") if kept.is_file() else ""
-    except (StoreError, OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         _log.debug("Checksums are not remembered: %s", error)
         kept, known = None, ""
     if re.fullmatch("[0-9a-f]{64}", known):
@@ -232,6 +234,7 @@ def _sha256(file: Path) -> str:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if kept is not None and status.st_size > _REMEMBERED_BYTES:
         try:
+            made(kept.parent)
             write_atomically(kept, found.encode())
         except StoreError as error:
             _log.debug("Checksums are not remembered: %s", error)

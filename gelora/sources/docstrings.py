@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gelora.errors import DataError, StoreError
-from gelora.home import cache_dir, write_atomically
+from gelora.home import cache_dir, made, write_atomically
 from gelora.records import Progress
 
 STAGE = "Reading docstrings"
@@ -75,7 +75,9 @@ def read_docstrings(progress: Progress | None = None) -> Docstrings:
     found = _scan(progress or (lambda stage, done, total: None))
     try:
         content = {"revision": found.revision, "versions": versions, "texts": found.texts, "labels": found.labels}
-        write_atomically(_path(key), json.dumps(content).encode())
+        path = _path(key)
+        made(path.parent)
+        write_atomically(path, json.dumps(content).encode())
     except StoreError as error:
         _log.warning("The docstrings were not kept for the next time: %s", error)
     return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gelora.errors import InputError
-from gelora.home import local_path
+from gelora.home import local_path, reason_of
 from gelora.records import DataChoice, ReadReport
 from gelora.sources.delimited import is_tabbed, read_delimited, unique_names
 from gelora.sources.file_bytes import check_kind, decoded, unpacked
@@ -63,7 +63,7 @@ def read_file(choice: DataChoice) -> FileRows:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"Cannot read {name!r}: {error.strerror or error}.") from error
+        raise InputError(f"Cannot read {name!r}: {reason_of(error)}.") from error
     if not content.strip():
         raise InputError(f"The file {name!r} is empty; it needs at least two rows.")
     revision = hashlib.sha256(content).hexdigest()[:16]

@@ -45,7 +45,7 @@ def load_classifier(entry: ModelEntry, tokenizer: Any, label_names: tuple[str, .
         seed: of the head, at least 0.
 
     Raises:
-        ModelError: the model has no classification form, its weights cannot be read, or the tokenizer cannot pad.
+        ModelError, InputError: the model has no classification form, its weights cannot be read, or the tokenizer cannot pad.
     """
     import torch
     from transformers import AutoModelForSequenceClassification

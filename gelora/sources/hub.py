@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gelora.errors import HubError
-from gelora.home import local_path
+from gelora.home import local_path, reason_of
 
 HUB_SECONDS = 5.0
 
@@ -157,6 +157,8 @@ def hub_errors(repo_id: str, kind: str) -> Iterator[None]:
             f"before it. Open it in a browser, or {_INSTEAD[kind]}."
         ) from error
     except OSError as error:
+        if error.errno:
+            raise HubError(f"The {kind} {repo_id!r} could not be kept on this machine: {reason_of(error)}.") from error
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise HubError(f"The {kind} {repo_id!r} could not be fetched ({reason}). Check the network and the disk, and try again.") from error
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gelora.errors import GeloraError, InputError, ModelError
+from gelora.home import check_readable
 from gelora.records import check_choice
 from gelora.sources.catalog import ModelEntry
 
@@ -110,10 +111,22 @@ def load_errors(entry: ModelEntry, what: str) -> Iterator[None]:
             raise ModelError(f"{entry.model_id} needs code of its own, which is never run here; choose another model.") from error
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
             raise  # of the machine, not of the files; the caller knows what would fit
+        if isinstance(error, OSError):
+            _check_files(entry)
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"The {what} of {entry.model_id} cannot be loaded: {lines[0][:200]} Choose another model or fetch it again."
-        ) from error
+        advice = "Install what is missing, or choose another model." if _lacks_package(error) else "Choose another model or fetch it again."
+        raise ModelError(f"The {what} of {entry.model_id} cannot be loaded: {lines[0][:200]} {advice}") from error
+
+
+def _check_files(entry: ModelEntry) -> None:
+    for file in sorted(entry.path.glob("*")) if entry.path else ():
+        if file.is_file():
+            check_readable(file, ModelError)
+
+
+def _lacks_package(error: BaseException) -> bool:
+    """Whether a Python package is missing rather than a file wrong; transformers says so in a ValueError too."""
+    return isinstance(error, ImportError) or "installed" in str(error)
 
 
 @contextmanager

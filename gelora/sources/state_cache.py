@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gelora.errors import GeloraError, StoreError
-from gelora.home import cache_dir, write_atomically
+from gelora.home import cache_dir, made, write_atomically
 from gelora.records import HiddenStates, ModelStructure, Sample, SinkReport
 
 CACHE_BYTES = 2_000_000_000
@@ -131,7 +131,7 @@ def keep_states(key: str, states: HiddenStates) -> str | None:
     content = io.BytesIO()
     np.savez(content, values=states.values, tokens=states.tokens, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))
     try:
-        folder = _folder()
+        folder = made(_folder())
         write_atomically(folder / f"{key}.npz", content.getvalue())
         _prune(folder, f"{key}.npz")
     except (StoreError, OSError) as error:

@@ -198,7 +198,7 @@ def test_a_save_that_fails_leaves_the_last_one_whole(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(task.tokenizer, "save_pretrained", full_disk)
-    with pytest.raises(StoreError, match=r"cannot be saved into .*adapter: No space left on device. Free some space"):
+    with pytest.raises(StoreError, match=r"cannot be saved into .*adapter: No space left on device; free some space"):
         save_learner(task, learner, folder, {"eval_accuracy": 0.8})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "base"]

@@ -59,7 +59,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_line(folder, monkeypatch
     write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda f, data: write(f, data[:5]))
-        with pytest.raises(StoreError, match=r"metrics\.jsonl: no room.*Free some space"):
+        with pytest.raises(StoreError, match=r"metrics\.jsonl: no room.*free some space"):
             file.append(2, {"loss": 1.0})
     file.append(3, {"loss": 0.5})
     assert history(folder.name) == {"loss": [(1, 2.0), (3, 0.5)]}

@@ -125,7 +125,7 @@ def test_run_with_a_damaged_spec_ends_with_a_sentence(gelora_home, capsys):
     (folder / "spec.json").write_text("{")
     assert main([folder.name]) == 1
     info = run_info(folder.name)
-    assert info.state.status == "failed" and info.state.reason.startswith("input: This is not JSON")
+    assert info.state.status == "failed" and info.state.reason.startswith("store: spec.json is damaged (This is not JSON")
 
 
 def test_run_whose_stop_was_asked_for_before_it_began_does_not_begin(gelora_home, capsys):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gelora.errors import InputError
-from gelora.home import local_path
+from gelora.home import local_path, reason_of
 from gelora.ranks.peft.adapter_config import CONFIG_FILE, AdapterConfig, config_of
 from gelora.ranks.peft.expressions import short
 from gelora.sources import decoded, kind_of, unpacked
@@ -140,7 +140,7 @@ def _content(path: Path, size: int = -1) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise InputError(f"{path} cannot be read: {reason_of(error)}.") from error
 
 
 def _read_weights(path: Path, config: AdapterConfig | None) -> AdapterFiles:

@@ -30,7 +30,7 @@ def plan_budget(plan: RankPlan, n_head_params: int = 0, bytes_per_param: int = B
     Raises:
         InputError: a count is negative, or the plan's model has no parameters.
     """
-    check_whole("n_head_params", n_head_params, 0)
+    check_whole("n_head_params", n_head_params, 0, None)
     check_range("bytes_per_param", bytes_per_param, 1)
     return _budget(plan.n_adapter_params, plan, n_head_params, bytes_per_param)
 

@@ -106,7 +106,7 @@ def check_budget(budget: int, groups: Sequence[Group[Key]], floor: int = 1) -> i
     Raises:
         InputError: it is no whole number, or too small; the sentence says what the least is.
     """
-    budget = check_whole("The budget", budget, 1)
+    budget = check_whole("The budget", budget, 1, None)
     least = sum(group.cost(floor) for group in groups) or min(group.cost(1) for group in groups)
     if budget < least:
         n_blocks = len({module.block for group in groups for module in group.modules})
@@ -234,7 +234,7 @@ def match_budget(
     difference = {block: -math.inf if math.isnan(d) else float(d) for block, d in enumerate(np.diff(curve), start=1)}
     groups = block_groups(modules)
     kept = groups
-    if check_whole("The budget", budget, 1) < sum(group.cost(1) for group in groups) and any(units[g.key] for g in groups):
+    if check_whole("The budget", budget, 1, None) < sum(group.cost(1) for group in groups) and any(units[g.key] for g in groups):
         kept = [group for group in groups if units[group.key]]
     budget = check_budget(budget, kept)
     offset = 0  # where blocks without a rise get no adapter, no offset is given to the others either

@@ -76,7 +76,7 @@ def memory_estimate(
     """
     check_whole("batch_size", batch_size, 1)
     check_whole("length", length, 1)
-    check_whole("n_head_params", n_head_params, 0)
+    check_whole("n_head_params", n_head_params, 0, None)
     check_choice("dtype", dtype, tuple(_BYTES_OF_DTYPE))
     check_choice("task", task, MEMORY_TASKS)
     if structure.traits is None:
@@ -122,7 +122,7 @@ def _ranks(plan: RankPlan | int, structure: ModelStructure) -> dict[str, float]:
         if strange:
             raise InputError(f"The plan was made for {plan.model_id}, which has {strange[0]}; {structure.model_id} has no such module.")
         return {name: float(rank) for name, rank in plan.ranks.items() if rank > 0}
-    check_whole("The number of trainable parameters", plan, 0)
+    check_whole("The number of trainable parameters", plan, 0, None)
     attention = [module for module in structure.modules if module.kind in (*_ATTENTION, "o")]
     if not plan or not attention:
         return {}

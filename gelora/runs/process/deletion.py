@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from gelora.errors import RunError, StoreError
-from gelora.home import home
+from gelora.home import home, reason_of
 from gelora.runs.process import queue
 from gelora.runs.process.status import current_run
 from gelora.runs.records.state import run_folder
@@ -30,7 +30,7 @@ def delete_run(run_id: str) -> None:
     except FileNotFoundError:
         return  # another process deletes it at this moment
     except OSError as error:
-        raise StoreError(f"The folder of {run_id} cannot be removed: {error}.") from error
+        raise StoreError(f"The folder of {run_id} cannot be removed: {reason_of(error)}.") from error
     for cut_short in folder.parent.glob(".deleted-*"):
         with contextlib.suppress(OSError):  # the next deletion tries again
             _remove(cut_short)

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from gelora.errors import StoreError
-from gelora.home import runs_dir, write_atomically
+from gelora.home import made, reason_of, runs_dir, write_atomically
 from gelora.runs.process import processes
 from gelora.runs.process.devices import Slot, slots
 from gelora.runs.records.record_file import read_record
@@ -157,9 +157,7 @@ def _pause(seconds: float, stop_requested: Callable[[], bool]) -> None:
 
 
 def _folder() -> Path:
-    folder = runs_dir() / ".queue"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return made(runs_dir() / ".queue")
 
 
 class _Busy(StoreError):
@@ -175,7 +173,7 @@ def _locked(seconds: float = _LOCK_SECONDS, name: str = ".lock") -> Iterator[Pat
     except Timeout as error:
         raise _Busy(f"The queue of runs has been locked for {seconds:g} s ({error.lock_file}); try again.") from error
     except OSError as error:
-        raise StoreError(f"The queue of runs cannot be used: {error}. Free some space or set GELORA_HOME.") from error
+        raise StoreError(f"The queue of runs cannot be used: {reason_of(error)}, or set GELORA_HOME to a writable folder.") from error
 
 
 def _tickets(folder: Path) -> list[Ticket]:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 from gelora.errors import ChecksumError, DataError, GeloraError, HubError, InputError, ModelError, StoreError
+from gelora.masking import without_secrets
 from gelora.records import RunSpec
 
 LOST = "killed or lost: the process ended without a word; see the log"
@@ -36,7 +37,7 @@ def of_error(error: BaseException, spec: RunSpec | None) -> str:
     if any(isinstance(cause, MemoryError) or _says(cause, _MEMORY) for cause in causes if not isinstance(cause, GeloraError)):
         batch = f" (batch_size is {spec.training.batch_size}, max_length {spec.training.max_length})" if spec else ""
         return f"out of memory: lower batch_size or max_length, set auto_batch or gradient_checkpointing, or choose a smaller model{batch}"
-    text = str(error).strip()
+    text = without_secrets(str(error).strip())
     if isinstance(error, GeloraError):
         kind = _KINDS.get(type(error))
         return f"{kind}: {text}" if kind else text

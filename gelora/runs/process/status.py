@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from gelora.errors import StoreError
+from gelora.home import reason_of
 from gelora.runs.process import processes, reasons
 from gelora.runs.records import final_status, trackers
 from gelora.runs.records.record_file import Launch, ProcessExit, StopRequest, read_record
@@ -98,7 +99,7 @@ def _read(folder: Path) -> tuple[RunInfo, bool]:
         launch = read_launch(folder)
         state = read_state(folder) or RunState()
     except StoreError as error:
-        damaged = RunState(status="failed", reason=f"damaged: {error}", started_at=launch.started_at)
+        damaged = RunState(status="failed", reason=str(error), started_at=launch.started_at)
         return describe(folder, damaged, launch), False
     has_ended = state.status not in LIVE
     if not has_ended and not _lives(folder, state, launch):
@@ -125,8 +126,10 @@ def settle_lock(folder: Path) -> Iterator[None]:
     try:
         with FileLock(folder / ".settle.lock", timeout=_LOCK_SECONDS):
             yield
-    except OSError as error:  # filelock's Timeout is one
-        raise StoreError(f"The record of {folder.name} cannot be written now ({error}); try again.") from error
+    except Timeout as error:
+        raise StoreError(f"The record of {folder.name} is being written by another process; try again.") from error
+    except OSError as error:
+        raise StoreError(f"The record of {folder.name} cannot be written: {reason_of(error)}.") from error
 
 
 def _identity(state: RunState, launch: Launch) -> tuple[int | None, float | None]:

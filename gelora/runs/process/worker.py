@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import psutil
 
 from gelora.errors import GeloraError, InputError, StoreError
+from gelora.masking import without_secrets
 from gelora.records import RunSpec
 from gelora.runs.process import processes, queue, reasons
 from gelora.runs.process.status import settle_lock
@@ -174,7 +175,7 @@ def _end(folder: Path, recorder: Recorder | None, state: RunState, status: str, 
 
 def _try_to_print_traceback() -> None:
     try:
-        traceback.print_exc()
+        sys.stderr.write(without_secrets(traceback.format_exc()))
     except OSError:
         return  # the log is on a full disk; the reason says so
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError, StoreError
-from gelora.home import write_atomically
+from gelora.home import reason_of, write_atomically
 from gelora.record_json import build_known
 from gelora.records import IdEstimate
 
@@ -81,7 +81,7 @@ def read_geometry(folder: Path) -> list[GeometryMeasurement]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise StoreError(f"{folder / FILE} cannot be read ({error.strerror}); see that it is a readable file.") from error
+        raise StoreError(f"{folder / FILE} cannot be read: {reason_of(error)}.") from error
     found: dict[int, GeometryMeasurement] = {}
     for line in text.splitlines():
         try:

@@ -5,6 +5,7 @@
 Read it with `history`, or with `pandas.read_json(path, lines=True)`. Does not depend on training, processes or trackers.
 """
 
+import errno
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import StoreError
-from gelora.home import home
+from gelora.home import home, reason_of
 from gelora.runs.records.state import RunState, read_state, run_folder
 
 NAME = "metrics.jsonl"
@@ -57,7 +58,7 @@ class MetricsFile:
         before = os.fstat(self._file).st_size
         try:
             if os.write(self._file, line) != len(line):
-                raise OSError("no room for the whole line")
+                raise OSError(errno.ENOSPC, "no room for the whole line")
         except OSError as error:
             os.ftruncate(self._file, before)
             raise _refused(self.path, error) from error
@@ -102,7 +103,7 @@ def begin_metrics_file(folder: Path, state: RunState) -> MetricsFile:
 
 
 def _refused(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"The run's values cannot be written to {path}: {error.strerror or error}. Free some space, then resume the run.")
+    return StoreError(f"The run's values cannot be written to {path}: {reason_of(error)}, then resume the run.")
 
 
 def history(run_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -126,7 +127,7 @@ def read_history(folder: Path) -> dict[str, list[tuple[int, float]]]:
         state = read_state(folder)
         return values_before(state) if state is not None else {}
     except OSError as error:
-        raise StoreError(f"{NAME} cannot be read ({error.strerror})") from error
+        raise StoreError(f"{NAME} cannot be read: {reason_of(error)}.") from error
     found: dict[str, dict[int, float]] = {}
     for number, line in enumerate(lines, 1):
         try:

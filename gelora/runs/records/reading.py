@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gelora.errors import StoreError
+from gelora.home import reason_of
 from gelora.record_json import Record
 from gelora.runs.records.geometry_log import GeometryMeasurement, read_geometry
 from gelora.runs.records.race_result import RaceResult, read_result
@@ -83,6 +84,7 @@ def log_tail(run_id: str, n_lines: int = 40) -> str:
 
     Raises:
         RunError: no run has this id.
+        StoreError: the file cannot be read.
     """
     path = run_folder(run_id) / "log.txt"
     n_bytes = 400 * max(n_lines, 1)
@@ -93,6 +95,8 @@ def log_tail(run_id: str, n_lines: int = 40) -> str:
             text = file.read().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise StoreError(f"The log {path} cannot be read: {reason_of(error)}.") from error
     lines = text.splitlines()
     if size > n_bytes and len(lines) > 1:
         lines = lines[1:]  # the first one is cut

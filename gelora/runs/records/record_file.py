@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gelora.errors import InputError, StoreError
-from gelora.home import write_atomically
+from gelora.home import reason_of, write_atomically
 from gelora.record_json import build_known, no_constant
 
 _R = TypeVar("_R")
@@ -69,7 +69,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     except RecursionError as error:
         raise StoreError(f"{path.name} is damaged (nested too deeply)") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StoreError(f"{path.name} cannot be read: {reason_of(error)}") from error
+    except ValueError as error:
         raise StoreError(f"{path.name} is damaged ({error})") from error
     if not isinstance(data, dict):
         raise StoreError(f"{path.name} is damaged (it holds no object)")

@@ -19,6 +19,7 @@ import psutil
 
 from gelora.errors import StoreError
 from gelora.home import write_atomically
+from gelora.masking import without_secrets
 from gelora.runs.records.metrics_file import begin_metrics_file
 from gelora.runs.records.state import RunState, now, write_state
 from gelora.runs.records.trackers import Trackers
@@ -69,7 +70,7 @@ class Recorder:
 
     def line(self, text: str) -> None:
         """One line into the log."""
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(without_secrets(text) + "\n")
         sys.stdout.flush()
 
     def say(self, text: str) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gelora.errors import GeloraError, RunError, StoreError
-from gelora.home import runs_dir, write_atomically
+from gelora.errors import InputError, RunError, StoreError
+from gelora.home import made, reason_of, runs_dir, write_atomically
 from gelora.records import RunSpec
 from gelora.runs.records.record_file import Launch, read_record, write_json
 
@@ -134,7 +134,7 @@ def create_folder(spec: RunSpec, launch: Launch | None = None) -> Path:
         StoreError: there is no room, or the folder of all runs is not writable.
     """
     parts = [_slug(spec.model.removesuffix("/")), _slug(Path(spec.data.dataset).stem)]
-    root = runs_dir()
+    root = made(runs_dir())
     for _ in range(100):
         run_id = "-".join([datetime.now(UTC).strftime("%Y%m%d-%H%M%S"), *parts, secrets.token_hex(2)])
         unfinished = root / f".new-{run_id}"
@@ -148,7 +148,8 @@ def create_folder(spec: RunSpec, launch: Launch | None = None) -> Path:
             continue
         except (OSError, StoreError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            raise StoreError(f"Cannot create a run in {root}: {error}. Free some space or set GELORA_HOME.") from error
+            reason = reason_of(error) if isinstance(error, OSError) else error
+            raise StoreError(f"Cannot create a run in {root}: {reason}.") from error
     raise StoreError(f"Cannot find a free name for a run in {root}.")
 
 
@@ -171,10 +172,19 @@ def run_folder(run_id: str) -> Path:
 
 
 def run_folders() -> list[Path]:
-    """The folders of all runs, newest first."""
+    """The folders of all runs, newest first; [] where there has been none.
+
+    Raises:
+        StoreError: the folder of all runs cannot be read.
+    """
     root = runs_dir()
-    with os.scandir(root) as entries:
-        names = sorted((entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir()), reverse=True)
+    try:
+        with os.scandir(root) as entries:
+            names = sorted((entry.name for entry in entries if _ID.fullmatch(entry.name) and entry.is_dir()), reverse=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"{root} cannot be read: {reason_of(error)}, or set GELORA_HOME to another folder.") from error
     return [root / name for name in names]
 
 
@@ -210,13 +220,13 @@ def read_spec(folder: Path) -> RunSpec:
     """The spec of the run.
 
     Raises:
-        GeloraError: spec.json is missing or damaged.
+        StoreError: spec.json is missing, damaged or cannot be read.
     """
     path = folder / "spec.json"
     try:
         stat = path.stat()
     except OSError as error:
-        raise StoreError(f"spec.json cannot be read ({error.strerror})") from error
+        raise StoreError(f"spec.json cannot be read: {reason_of(error)}") from error
     return _spec_of(path, stat.st_mtime_ns, stat.st_size)
 
 
@@ -224,7 +234,9 @@ def read_spec(folder: Path) -> RunSpec:
 def _spec_of(path: Path, _mtime_ns: int, _size: int) -> RunSpec:
     try:
         return RunSpec.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise StoreError(f"spec.json cannot be read: {reason_of(error)}") from error
+    except (UnicodeDecodeError, InputError) as error:
         raise StoreError(f"spec.json is damaged ({error})") from error
 
 
@@ -234,9 +246,9 @@ def describe(folder: Path, state: RunState, launch: Launch) -> RunInfo:
     status, reason = state.status, state.reason
     try:
         spec = read_spec(folder)
-    except GeloraError as error:
+    except StoreError as error:
         if status in LIVE:
-            status, reason = "failed", f"damaged: {error}"
+            status, reason = "failed", str(error)
     silence = _silence(state) if status in LIVE else None
     seen = dataclasses.replace(
         state,

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from gelora.errors import InputError, StoreError
-from gelora.home import studies_dir, write_atomically
+from gelora.home import made, reason_of, studies_dir, write_atomically
 from gelora.records import Study
 
 _NAME = re.compile(r"[\w][\w .-]{0,79}", re.ASCII)
@@ -18,7 +18,7 @@ def write_study(study: Study) -> Path:
         StoreError: the disk is full or not writable.
     """
     check_study_name(study.name)
-    path = studies_dir() / f"{study.name}.json"
+    path = made(studies_dir()) / f"{study.name}.json"
     write_atomically(path, study.to_json(indent=1).encode())
     return path
 
@@ -31,7 +31,9 @@ def read_study(path: Path) -> Study:
     """
     try:
         return Study.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, InputError) as error:
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {reason_of(error)}.") from error
+    except (ValueError, InputError) as error:
         raise StoreError(f"{path} is no readable study: {error}. Make it with: gelora study FILE.toml") from error
 
 

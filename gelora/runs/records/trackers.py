@@ -7,14 +7,14 @@ a tracker that fails during training is a warning. Does not depend on training.
 
 import importlib.util
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from gelora.errors import InputError, StoreError
-from gelora.home import home
+from gelora.home import home, made
+from gelora.masking import without_secrets
 from gelora.records import check_choice
 
 # transformers' name for a tracker, and the modules of which it needs one.
@@ -182,7 +182,7 @@ def close_in_mlflow(mlflow_run_id: str, status: str, reason: str | None) -> None
 
 
 def _local_store() -> str:
-    return f"sqlite:///{home() / 'mlflow.db'}"
+    return f"sqlite:///{made(home()) / 'mlflow.db'}"
 
 
 def _make_experiment() -> None:
@@ -209,6 +209,6 @@ def _environment(run_name: str, mlflow_run_id: str | None) -> dict[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-    """What is wrong, in a line; a password in an address is left out."""
+    """What is wrong, in a line; passwords and tokens are left out."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    return re.sub(r"//[^/\s@]+@", "//***@", line)[:300]
+    return without_secrets(line)[:300]

@@ -13,7 +13,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from gelora.errors import StoreError
-from gelora.home import write_atomically
+from gelora.home import reason_of, write_atomically
 from gelora.runs.training.methods import Learner
 from gelora.sources import hub_name
 from gelora.tasks import Task
@@ -107,8 +107,8 @@ def save_learner(task: Task, learner: Learner, folder: Path, metrics: Mapping[st
         shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or error
-        raise StoreError(f"What was learned cannot be saved into {folder}: {reason}. Free some space.") from error
+        reason = reason_of(error) if isinstance(error, OSError) else error
+        raise StoreError(f"What was learned cannot be saved into {folder}: {reason}.") from error
     return folder
 
 

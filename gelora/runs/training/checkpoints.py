@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gelora.errors import ModelError, StoreError
-from gelora.home import write_atomically
+from gelora.home import check_readable, reason_of, write_atomically
 
 SEAL = "complete.json"
 KEPT = 2
@@ -53,6 +53,8 @@ def damaged_file(checkpoint: Path) -> str | None:
             with (checkpoint / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     return str(name)
+        except PermissionError as error:  # no damage: what is passed over is removed
+            raise StoreError(f"{checkpoint / name} cannot be read: {reason_of(error)}.") from error
         except OSError:
             return str(name)
     return None
@@ -160,6 +162,7 @@ def _shapes(folder: Path, pattern: str) -> dict[str, tuple[int, ...]]:
         )
     found: dict[str, tuple[int, ...]] = {}
     for path in files:
+        check_readable(path, StoreError)
         try:
             with safe_open(path, framework="pt") as file:
                 found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)

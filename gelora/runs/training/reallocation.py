@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gelora.errors import StoreError
-from gelora.home import write_atomically
+from gelora.home import reason_of, write_atomically
 from gelora.ranks import Resized, reallocated_plan, resize_adapters, support_sentence
 from gelora.records import IdProfile, RankPlan
 
@@ -83,7 +83,7 @@ def plan_in_use(checkpoint: Path) -> RankPlan | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{checkpoint / PLAN_FILE} cannot be read ({error.strerror}); see that it is a readable file.") from error
+        raise StoreError(f"{checkpoint / PLAN_FILE} cannot be read: {reason_of(error)}.") from error
     return RankPlan.from_json(text)
 
 
