@@ -49,7 +49,7 @@ def measurement_of(tiny: tuple[str, str]) -> MeasurementSpec:
 
 def sentences(elements) -> str:
     """What elements say, as a page shows it: without the escapes of inserted words."""
-    return " ".join(re.sub(r":small\[\]|\\(?=[^\w\s])", "", element.value) for element in elements)
+    return " ".join(re.sub(r":small\[\]|\\(?=[^a-zA-Z0-9\s])", "", element.value) for element in elements)
 
 
 def test_first_visit_invites_to_measure():
