@@ -74,10 +74,10 @@ def kill_and_go_on(found: Try, victim: str, moment: str, methods: Sequence[str] 
         doomed = _wait_for_the_moment(found, moment, set(known), victim)
         if doomed is not None:
             known.setdefault(doomed, name)
-        killed_at = _kill_all(found, victim, starter, doomed)
+        killed_at, is_hit = _kill_all(found, victim, starter, doomed)
         known |= {run_id: name for run_id in _on_disk() if run_id not in known}
         for run_id in known:
-            _look(found, run_id, killed_at, is_doomed=run_id == doomed and victim not in ("foreground", "starter", "dashboard"))
+            _look(found, run_id, killed_at, is_doomed=run_id == doomed and is_hit)
     finally:
         starter.end()
     for run_id, started_as in known.items():
@@ -169,11 +169,14 @@ def _log(folder: Path) -> str:
     return log.read_text() if log.is_file() else ""
 
 
-def _kill_all(found: Try, victim: str, starter: Starter, doomed: str | None) -> float:
-    """Kill the run, the starter, or both in a random order; returns when."""
+def _kill_all(found: Try, victim: str, starter: Starter, doomed: str | None) -> tuple[float, bool]:
+    """Kill the run, the starter, or both in a random order; returns when, and whether there was a run's process to kill.
+
+    A starter that is killed between starting the run's process and noting its pid leaves a run that goes on.
+    """
     targets: list[Callable[[], None]] = []
-    if victim in ("run", "both", "dashboard and run") and doomed is not None:
-        pid = info_of(doomed).state.pid
+    pid = info_of(doomed).state.pid if victim in ("run", "both", "dashboard and run") and doomed is not None else None
+    if pid is not None:
         targets.append(lambda: _kill(pid))
     if victim != "run":
         targets.append(lambda: _kill(starter.process.pid if starter.process else None))
@@ -187,7 +190,7 @@ def _kill_all(found: Try, victim: str, starter: Starter, doomed: str | None) -> 
     runs = found.folder / "runs"
     unsealed = [path for path in runs.glob("*/checkpoints/checkpoint-*") if not (path / "complete.json").is_file()]
     found.facts |= {"unsealed_checkpoints": len(unsealed), "unfinished_folders": len(list(runs.glob(".new-*")))}
-    return killed_at
+    return killed_at, pid is not None
 
 
 def _kill(pid: int | None) -> None:
