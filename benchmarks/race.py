@@ -22,12 +22,12 @@ import torch
 from benchmarks import record
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig, resolve_device
+from gelora.runs.racing.side_by_side import beginning, mean_losses, train_side_by_side
+from gelora.runs.racing.stacked import StackedLora, arm_weights
 from gelora.runs.training.graphs import StepGraphs
 from gelora.runs.training.loop import runs_in_bfloat16, total_steps, train
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.precision import hold_frozen_in_bfloat16
-from gelora.runs.training.side_by_side import beginning, mean_losses, train_side_by_side
-from gelora.runs.training.stacked import StackedLora, arm_weights
 from gelora.sources import model_structure
 from gelora.tasks import build_task
 

@@ -6,6 +6,9 @@ The face of the wing. Importing it loads no torch; each function loads what it n
 from gelora.runs.process.deletion import delete_run
 from gelora.runs.process.jobs import keep_ready, resume_run, run_under_way, start_run, stop_run
 from gelora.runs.process.status import list_runs, run_info, wait_for
+from gelora.runs.racing.export import export_arm
+from gelora.runs.racing.race import race
+from gelora.runs.racing.waves import arms_bytes
 from gelora.runs.records.experiments import (
     METHOD_WORDS,
     RunGroup,
@@ -25,9 +28,6 @@ from gelora.runs.records.state import RunInfo
 from gelora.runs.records.study_store import check_study_name, read_study, study_files, write_study
 from gelora.runs.records.trackers import installed_trackers
 from gelora.runs.training.evaluation import score_adapters
-from gelora.runs.training.race import race
-from gelora.runs.training.race_export import export_arm
-from gelora.runs.training.race_waves import arms_bytes
 
 __all__ = [
     "METHOD_WORDS",

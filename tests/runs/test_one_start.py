@@ -73,7 +73,7 @@ def test_a_relative_path_is_the_same_data(no_process, labelled_file, monkeypatch
         start_run(dataclasses.replace(SPEC, data=DataChoice(labelled_file)))
 
 
-def test_of_eight_processes_that_start_it_at_one_moment_one_does(make_spec):
+def test_of_eight_processes_that_start_it_at_one_moment_one_does(make_spec, gelora_home):
     spec = make_spec(epochs=1000)
     command = [sys.executable, "-c", STARTER, spec.to_json()]
     starters = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(N_STARTERS)]

@@ -14,11 +14,12 @@ from gelora.errors import InputError, ModelError
 from gelora.ranks import edit_ranks, uniform_ranks
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 from gelora.runs import Arm, RaceResult, race
+from gelora.runs.racing.side_by_side import beginning, train_side_by_side
+from gelora.runs.racing.stacked import ArmWeights, StackedLora, arm_weights, stack_arms
 from gelora.runs.records.race_result import holm
+from gelora.runs.training.held_out import held_out_answers, lost_by_row
 from gelora.runs.training.loop import total_steps, train
 from gelora.runs.training.methods import apply_method
-from gelora.runs.training.side_by_side import beginning, held_out_answers, lost_by_row, train_side_by_side
-from gelora.runs.training.stacked import ArmWeights, StackedLora, arm_weights, stack_arms
 from gelora.sources import model_structure
 from gelora.tasks import build_task
 

@@ -12,11 +12,12 @@ from gelora.errors import InputError, RunError, StoreError
 from gelora.ranks import uniform_ranks
 from gelora.records import DataChoice, RaceSpec, RunSpec, TrainingConfig, race_run
 from gelora.runs import export_arm
+from gelora.runs.racing import leg, run as race_run_module, side_by_side
+from gelora.runs.racing.run import RaceTrainer
+from gelora.runs.racing.waves import arms_bytes, waves
 from gelora.runs.records.race_result import read_result, write_result
 from gelora.runs.records.state import create_folder
-from gelora.runs.training import race_leg, race_run as race_run_module, side_by_side
-from gelora.runs.training.race_run import RaceTrainer
-from gelora.runs.training.race_waves import arms_bytes, waves
+from gelora.runs.training import held_out
 from gelora.runs.training.watch import Diverged
 from gelora.sources import model_structure
 
@@ -150,7 +151,7 @@ def test_an_arm_that_diverges_is_said_and_takes_no_other_with_it(race_spec, tmp_
             found.factors.update({name: (a * float("inf"), b, scale) for name, (a, b, scale) in found.factors.items()})
         return found
 
-    monkeypatch.setattr(race_leg, "beginning", beginning)
+    monkeypatch.setattr(leg, "beginning", beginning)
     found, report = carried_out(spec, tmp_path / "one")
     assert report.said == ["r2 diverged before step 1 (seed 0); the other arms go on"]
     assert np.isnan(found.losses()[0, 1])
@@ -204,10 +205,10 @@ def test_an_exported_arm_is_a_plain_adapter_with_the_arm_s_own_logits(race_spec,
     spec, answers = race_spec(rates=(1e-3, 4e-3), ranks=(1, 2)), []
 
     def held_out_answers(task, n_arms, bf16):
-        answers.append((task, *side_by_side.held_out_answers(task, n_arms, bf16)))
+        answers.append((task, *held_out.held_out_answers(task, n_arms, bf16)))
         return answers[-1][1:]
 
-    monkeypatch.setattr(race_leg, "held_out_answers", held_out_answers)
+    monkeypatch.setattr(leg, "held_out_answers", held_out_answers)
     folder = create_folder(spec)
     result, _ = carried_out(spec, folder)
     write_result(folder, result)
@@ -237,7 +238,7 @@ def test_an_exported_arm_is_a_plain_adapter_with_the_arm_s_own_logits(race_spec,
 
 
 def test_an_arm_that_is_not_there_is_one_sentence(tmp_path):
-    from gelora.runs.training.race_arms import read_arm
+    from gelora.runs.racing.arms import read_arm
 
     with pytest.raises(RunError, match="not trained to its end"):
         read_arm(tmp_path / "arm-0.safetensors")

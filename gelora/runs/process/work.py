@@ -72,8 +72,8 @@ def work(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]
 
 def _race(spec: RunSpec, recorder: Recorder, stop: Stop, report_to: Sequence[str]) -> tuple[str, str | None]:
     """Race the arms; the result goes to the run's folder."""
+    from gelora.runs.racing.run import RaceTrainer
     from gelora.runs.records.race_result import write_result
-    from gelora.runs.training.race_run import RaceTrainer
 
     def described(task: Any, n_head_params: int) -> None:
         assert spec.plan is not None and spec.race is not None

@@ -32,7 +32,7 @@ def score_adapters(spec: RunSpec, folders: Sequence[Path], progress: Progress) -
     """
     from peft import PeftModel
 
-    from gelora.runs.training.side_by_side import held_out_answers, lost_by_row
+    from gelora.runs.training.held_out import held_out_answers, lost_by_row
     from gelora.tasks import build_task
 
     device = resolve_device(spec.training.device)

@@ -1,4 +1,4 @@
-"""Adapters of several plans trained side by side on the same batches, each as it would be alone, and evaluated together.
+"""Adapters of several plans trained side by side on the same batches, each as it would be alone.
 
 One pass through the frozen model serves all arms; each has its own ranks, modules, learning rate, loss, clipping and AdamW
 state. Dropout is off. Works on a spec and plans; does not depend on processes or on where results go.
@@ -10,25 +10,21 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.special import log_softmax
 from torch import nn
 from transformers import Trainer
-from transformers.trainer_pt_utils import nested_concat
 
 from gelora.records import RankPlan, RunSpec
-from gelora.runs.training.data_order import GroupedByLength, batches_of_one_length
+from gelora.runs.racing.stacked import ArmWeights, Stack, arm_weights, stack_arms
+from gelora.runs.training.data_order import GroupedByLength
 from gelora.runs.training.graphs import StepGraphs, widened
+from gelora.runs.training.held_out import OF_TOKENS, for_all
 from gelora.runs.training.loop import warmup_steps
 from gelora.runs.training.methods import apply_method
 from gelora.runs.training.precision import hold_frozen_in_bfloat16
-from gelora.runs.training.stacked import ArmWeights, Stack, arm_weights, stack_arms
 from gelora.tasks import IGNORED, Task
 
 _BETAS, _EPSILON, _MAX_NORM = (0.9, 0.999), 1e-8, 1.0  # the Trainer's
-OF_TOKENS = ("causal-lm", "instruction")
-_EVALUATED_ROWS = 256  # rows of all arms in one pass of an evaluation
 
 
 def beginning(task: Task, spec: RunSpec, plan: RankPlan, n_steps: int) -> ArmWeights:
@@ -73,7 +69,7 @@ def train_side_by_side(
 
     def loss_of(batch: dict[str, torch.Tensor], _n_items: Any = None) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = task.model(**_for_all(batch, len(arms))).logits
+            logits = task.model(**for_all(batch, len(arms))).logits
         found = mean_losses(task.kind, logits, batch["labels"], len(arms))
         losses.copy_(found.detach())
         return found.sum()
@@ -144,10 +140,6 @@ def _batches(task: Task, spec: RunSpec, steps: range, device: torch.device, in_f
         yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def _for_all(batch: dict[str, torch.Tensor], n_arms: int) -> dict[str, torch.Tensor]:
-    return {name: tensor.repeat(n_arms, *[1] * (tensor.dim() - 1)) for name, tensor in batch.items() if name != "labels"}
-
-
 def _share_of_rate(step: int, warmup: int, n_steps: int) -> float:
     """Linear up, then linear down to 0, as the Trainer's default schedule."""
     return step / warmup if step < warmup else max(0.0, (n_steps - step) / max(1, n_steps - warmup))
@@ -162,40 +154,3 @@ def mean_losses(kind: str, logits: torch.Tensor, labels: torch.Tensor, n_arms: i
     truth = labels.flatten().repeat(n_arms)
     each = nn.functional.cross_entropy(logits.reshape(len(truth), -1).float(), truth, ignore_index=IGNORED, reduction="none")
     return each.view(n_arms, -1).sum(dim=1) / (labels != IGNORED).sum()
-
-
-@torch.no_grad()
-def held_out_answers(task: Task, n_arms: int, bf16: bool = False, model: nn.Module | None = None) -> tuple[list[Any], Any]:
-    """What evaluation keeps of each arm's answers to the held-out rows, in the rows' order, and the rows' labels.
-
-    model: that answers in place of the task's own.
-    """
-    model = task.model if model is None else model
-    device = next(model.parameters()).device
-    size = max(1, _EVALUATED_ROWS // n_arms)
-    lengths = [len(row["input_ids"]) for row in task.held_out]
-    starts = range(0, len(lengths), size)
-    chosen = batches_of_one_length(lengths, size) if task.without_padding else [list(range(len(lengths)))[i : i + size] for i in starts]
-    kept: list[Any] = [None] * n_arms
-    all_labels: Any = None
-    for places in chosen:
-        batch = {name: tensor.to(device) for name, tensor in task.collate([task.held_out[i] for i in places]).items()}
-        labels = batch.pop("labels")
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = model(**_for_all(batch, n_arms)).logits
-        for i, arm in enumerate(logits.view(n_arms, -1, *logits.shape[1:])):
-            answer = task.reduce(arm, labels).cpu().numpy()
-            kept[i] = answer if kept[i] is None else nested_concat(kept[i], answer, padding_index=IGNORED)
-        known = labels.cpu().numpy()
-        all_labels = known if all_labels is None else nested_concat(all_labels, known, padding_index=IGNORED)
-    return kept, all_labels
-
-
-def lost_by_row(task: Task, kept: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each held-out row lost, and by how much it counts: nats and tokens, nats and 1, or squared error and 1; [n_rows] each."""
-    if task.kind in OF_TOKENS:
-        return kept[:, 0].astype(np.float64), kept[:, 1].astype(np.float64)
-    answers = kept.astype(np.float64)
-    if task.kind == "regression":
-        return (answers.reshape(len(labels)) - labels) ** 2, np.ones(len(labels))
-    return -log_softmax(answers, axis=1)[np.arange(len(labels)), labels], np.ones(len(labels))

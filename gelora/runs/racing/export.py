@@ -36,9 +36,9 @@ def export_arm(run_id: str, arm: str, folder: str | Path, seed: int | None = Non
     check_choice("seed", str(seed), tuple(map(str, spec.race.seeds)))
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target} is there already and is not empty; name a new folder.")
+    from gelora.runs.racing.arms import arm_file, put_arm, read_arm
     from gelora.runs.training.adapters import save_learner
     from gelora.runs.training.methods import apply_method
-    from gelora.runs.training.race_arms import arm_file, put_arm, read_arm
     from gelora.tasks import build_task
 
     place = spec.race.labels.index(arm)

@@ -1,6 +1,6 @@
 """A race from its first step to its result: seeds and waves one after another, checkpoints, exact resume.
 
-What one wave does with one seed is `race_leg`'s. Does not depend on processes or signals.
+What one wave does with one seed is `leg`'s. Does not depend on processes or signals.
 """
 
 import dataclasses
@@ -16,15 +16,16 @@ from torch import nn
 
 from gelora.errors import InputError, StoreError
 from gelora.records import Progress, RunSpec, check_task_can_race, resolve_device
+from gelora.runs.racing.arms import arm_file, save_arm
+from gelora.runs.racing.leg import ArmsState, LegTrainer
+from gelora.runs.racing.side_by_side import beginning
+from gelora.runs.racing.stacked import ArmWeights
+from gelora.runs.racing.waves import arms_bytes, free_bytes, waves
 from gelora.runs.records.race_progress import RaceProgress
 from gelora.runs.records.race_result import RaceResult
 from gelora.runs.training import checkpoints
+from gelora.runs.training.held_out import OF_TOKENS
 from gelora.runs.training.loop import runs_in_bfloat16
-from gelora.runs.training.race_arms import arm_file, save_arm
-from gelora.runs.training.race_leg import ArmsState, LegTrainer
-from gelora.runs.training.race_waves import arms_bytes, free_bytes, waves
-from gelora.runs.training.side_by_side import OF_TOKENS, beginning
-from gelora.runs.training.stacked import ArmWeights
 from gelora.runs.training.watch import Report
 from gelora.tasks import Task, build_task
 

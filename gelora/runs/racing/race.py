@@ -33,7 +33,7 @@ def race(
         GeloraError: data, model or device do not allow it.
     """
     asked = race_run(spec, RaceSpec(dict(plans), tuple(learning_rates), tuple(seeds), n_steps, next(iter(plans), "")))
-    from gelora.runs.training.race_run import RaceTrainer
+    from gelora.runs.racing.run import RaceTrainer
 
     result = RaceTrainer(asked, _Unrecorded(), progress).run()
     assert result is not None  # nobody asks it to stop

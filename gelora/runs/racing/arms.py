@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gelora.errors import RunError, StoreError
-from gelora.runs.training.stacked import ADAPTER, ArmWeights
+from gelora.runs.racing.stacked import ADAPTER, ArmWeights
 
 
 def arm_file(folder: Path, seed: int, arm: int) -> Path:

@@ -15,11 +15,12 @@ from torch import nn
 
 from gelora.errors import StoreError
 from gelora.records import RaceSpec, RunSpec, resolve_device
+from gelora.runs.racing.side_by_side import ArmsAdamW, beginning, train_side_by_side
+from gelora.runs.racing.stacked import ArmWeights, Stack
 from gelora.runs.records.paired_looks import best_arm, paired_look
 from gelora.runs.records.race_progress import Leg
+from gelora.runs.training.held_out import held_out_answers, lost_by_row
 from gelora.runs.training.loop import runs_in_bfloat16
-from gelora.runs.training.side_by_side import ArmsAdamW, beginning, held_out_answers, lost_by_row, train_side_by_side
-from gelora.runs.training.stacked import ArmWeights, Stack
 from gelora.runs.training.watch import Diverged, Report
 from gelora.tasks import Task
 
