@@ -101,7 +101,6 @@ def test_a_line_of_geometry_that_is_no_measurement_is_left_out(good, changes):
     ("read", "name", "content"),
     [(examples, "examples.json", {"step": 1, "rows": [{"given": 1}]}), (examples, "examples.json", {"rows": 3}),
      (provenance, "provenance.json", {"command": [1]}), (provenance, "provenance.json", {"torch": "\ud800"})],
-    ids=str,
 )  # fmt: skip
 def test_what_else_is_read_of_a_run_is_checked(good, read, name, content):
     (good / name).write_text(json.dumps(content))
