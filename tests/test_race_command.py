@@ -105,7 +105,7 @@ def test_a_race_is_stopped_and_resumed_as_every_run(tiny, capsys):
         (["--strategies", "uniform", "--match", "uniform:2"], "two arms or more"),
         (["--learning-rates", "fast"], "'fast' is not a list of numbers"),
         (["--seeds", ","], "Give numbers with commas"),
-        (["--steps", "0", "--match", "uniform:2", "--strategies", "uniform,random"], "n_steps is 0"),
+        (["--steps", "0", "--match", "uniform:2", "--strategies", "uniform,random"], "--steps is 0"),
         (["--task", "question-answering", "--match", "uniform:2", "--strategies", "uniform,random"], "question-answering is trained one"),
     ],
 )

@@ -13,7 +13,7 @@ from gelora.commands.run_specs import held_out_choice
 from gelora.commands.running import exit_status, report, start_and_follow
 from gelora.commands.target_choices import target_choices
 from gelora.errors import InputError
-from gelora.records import RaceSpec, RunSpec, TrainingConfig, check_choice, check_task_can_race, race_run
+from gelora.records import RaceSpec, RunSpec, TrainingConfig, check_choice, check_task_can_race, check_whole, race_run
 from gelora.terminal import write_json
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ def race_spec(options: argparse.Namespace, further: "Mapping[str, FurtherArm]") 
     seeds = numbers("--seeds", options.seeds, int, "0,1,2")
     if not rates or not seeds:
         raise InputError("Give numbers with commas: --learning-rates such as 2e-4,5e-4, --seeds such as 0,1,2.")
+    check_whole("--steps", options.steps, 1)
+    training = TrainingConfig(
+        n_train=max(2, options.steps * options.batch_size), n_eval=options.held_out_rows, batch_size=options.batch_size,
+        task=options.task, max_length=options.max_length, device=options.device, eval_every=options.eval_every,
+    )  # fmt: skip
     sources = PlanSources(options)
     data, model = sources.data, sources.model_id
     held_out = held_out_choice(options.held_out, data) if options.held_out else None
@@ -69,10 +74,6 @@ def race_spec(options: argparse.Namespace, further: "Mapping[str, FurtherArm]") 
         plans[name] = at_budget(arm.options, PlanSources(arm.options), arm.strategy, round(arm.times * budget))
     reference = _arm(options.reference, choices[0], choices)
     asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, reference)
-    training = TrainingConfig(
-        n_train=max(2, options.steps * options.batch_size), n_eval=options.held_out_rows, batch_size=options.batch_size,
-        task=options.task, max_length=options.max_length, device=options.device, eval_every=options.eval_every,
-    )  # fmt: skip
     return race_run(RunSpec(model, data, plans[reference], training, seeds[0], held_out), asked)
 
 

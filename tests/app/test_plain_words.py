@@ -65,8 +65,9 @@ def test_nothing_that_takes_markdown_takes_a_word_for_markup(plain_words_page, g
     expect(page.get_by_role("heading", name="The end")).to_be_visible(timeout=LONG)
     for number, word in enumerate(EACH):
         drawn = page.locator(f".st-key-word{number}")
-        texts = drawn.locator("[data-testid=stMarkdownContainer], td").all_text_contents()
-        assert len(texts) > 20
+        places = drawn.locator("[data-testid=stMarkdownContainer], td")
+        expect(places.nth(20)).to_be_attached(timeout=LONG)  # what shows Markdown is loaded when it is first needed
+        texts = places.all_text_contents()
         assert [text for text in texts if as_shown(word) not in as_shown(text) and as_shown(text) not in ("Choice", "cell")] == []
         made = drawn.locator(MARKUP).evaluate_all("found => found.map(e => e.outerHTML)")
         assert [element for element in made if "stIconMaterial" not in element and "stAlert" not in element] == [], word

@@ -524,7 +524,7 @@ def test_the_record_survives_json_and_its_time_is_no_part_of_it():
         ({"scores": {"a": -0.1, "b": 1.1}}, "score of a is -0.1"),
         ({"scores": {"a": float("nan"), "b": 1.0}}, "score of a is nan"),
         ({"components": {"a": np.ones(1)}}, "exactly the modules"),
-        ({"strategy": "fisher"}, "only eva has components"),
+        ({"strategy": "fisher"}, "only eva and look-back have any"),
         ({"components": {"a": np.array([0.1, 0.2]), "b": np.ones(1)}}, "components of a"),
         ({"components": {"a": np.array([]), "b": np.ones(1)}}, "components of a"),
         ({"components": {"a": np.ones(1), "b": np.array([np.nan])}}, "components of b"),

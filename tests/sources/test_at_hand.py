@@ -65,7 +65,9 @@ def test_data_are_here_as_a_file_or_prepared_or_scanned(tmp_path, monkeypatch):
     (tmp_path / "datasets" / "owner___set").mkdir(parents=True)
     assert data_at_hand(DataChoice("owner/set"))
     assert not data_at_hand(DataChoice("docstrings"))
-    docstrings._path(docstrings._identity()[1]).write_text("{}")
+    kept = docstrings._path(docstrings._identity()[1])
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
     assert data_at_hand(DataChoice("docstrings"))
 
 
