@@ -126,7 +126,10 @@ HUGE = 10**30
     ],
     ids=" ".join,
 )
-def test_a_number_that_nothing_can_count_is_one_sentence(arguments, gelora_home, capsys):
+def test_a_number_that_nothing_can_count_is_one_sentence(arguments, gelora_home, tmp_path, capsys):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(f'{{"text": "the river and the stone number {i}"}}\n' for i in range(40)))
+    arguments = [arguments[0], "--dataset", str(data), *arguments[1:]] if arguments[0] == "measure" else arguments
     assert main([*arguments, str(HUGE)]) == 2
     *earlier, sentence = capsys.readouterr().err.splitlines()
     assert sentence.startswith("gelora: ") and len(sentence) < 400

@@ -28,7 +28,7 @@ def attempt(material, gelora_home):
     return lambda number=0, seed=0: Try(number, random.Random(seed), material, gelora_home)
 
 
-@pytest.mark.parametrize(("victim", "moment"), [("run", "checkpoint"), ("both", "starting"), ("run", "resume")])
+@pytest.mark.parametrize(("victim", "moment"), [("both", "starting"), ("run", "resume")])
 def test_whoever_is_killed_the_readers_are_right_and_the_run_ends_as_if_nothing_had_happened(attempt, victim, moment, monkeypatch):
     monkeypatch.setattr(kills, "LIMIT_SECONDS", 240.0)  # how soon is the benchmark's to say
     found = attempt()
