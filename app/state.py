@@ -115,6 +115,7 @@ def choices_of(page: str) -> tuple[str, ...]:
 
 def restore() -> None:
     """Fill the session from the URL (first run of a session) and from the defaults; illegal values are ignored."""
+    st.session_state.update(st.session_state.pop("_next", {}))
     for key, field in FIELDS.items():
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]  # keeps a widget's value on pages that do not draw it
@@ -162,6 +163,11 @@ def recent(key: str) -> list[str]:
 def choose(key: str, value: object) -> None:
     """Set a choice that no widget holds (the run looked at)."""
     st.session_state[key] = value
+
+
+def choose_next(**values: object) -> None:
+    """Set choices for the next run, in one whose widgets, drawn already, hold them."""
+    st.session_state["_next"] = st.session_state.get("_next", {}) | values
 
 
 def leave_budget() -> None:

@@ -138,8 +138,11 @@ def allocation(profile: IdProfile | None, plan: RankPlan, rule: RankPlan, beside
     answer = rank_allocation(data, key="allocation", on_change=lambda answer: _answered(answer, data["offset"]))
     # After a restart of the server the first word of an open tab comes without its callback.
     edit = answer.edit
-    if answer.offset != data["offset"] or (edit is not None and st.session_state["edits"].get(str(edit["block"])) != edit["rank"]):
-        _answered(answer, data["offset"])
+    if edit is not None and st.session_state["edits"].get(str(edit["block"])) != edit["rank"]:
+        edit_rank(str(edit["block"]), edit["rank"])
+        st.rerun()
+    if answer.offset != data["offset"]:
+        state.choose_next(offset=answer.offset, match="")
         st.rerun()
 
 

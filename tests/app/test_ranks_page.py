@@ -11,6 +11,8 @@ from test_pages import measure, measurement_of, open_app, sentences, waited
 
 from app.charts import ranks as rank_charts
 from app.charts.allocation import allocation_data
+from app.ranks import parts
+from app.ranks.allocation import AllocationAnswer
 from app.shared.components import finding
 from gelora.geometry import rises
 from gelora.ranks import (
@@ -63,6 +65,22 @@ def test_a_strategy_gets_at_most_the_budget_and_large_numbers_have_their_commas(
 
 def cost(app) -> int:
     return int(rows_of(app, "parameters")["GeLoRA"])
+
+
+@pytest.mark.parametrize(("edit", "offset", "match", "edits"), [(None, 3, "", {}), ({"block": 2, "rank": 5}, 1, "uniform:2", {"2": 5})])
+def test_a_word_that_comes_without_its_callback_counts(ranks, monkeypatch, edit, offset, match, edits):
+    """As the first one after a restart of the server does."""
+    app = ranks(match="uniform:2")
+    words = [AllocationAnswer(offset, edit)]
+    silent = lambda data, **_: words.pop() if words else AllocationAnswer(data["offset"], None)  # noqa: E731
+    monkeypatch.setattr(parts, "rank_allocation", silent)
+    before = app.session_state["offset"]
+    if edit is not None:
+        words[0] = AllocationAnswer(before, edit)
+    app.run()
+    assert not app.exception and not words
+    assert app.session_state["match"] == match and app.session_state["edits"] == edits
+    assert app.number_input(key="offset").value == app.session_state["offset"] == (offset if edit is None else before)
 
 
 def test_the_budget_follows_the_offset(ranks):
