@@ -146,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     race = verbs.add_parser("race", help="train several strategies side by side on the same batches, and compare them at one budget")
     add_race(race)
+    race.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
     add_start(race, json_out="write the comparison (standard output without OUT)")
     race.set_defaults(command=commands.race)
 

@@ -58,7 +58,6 @@ def add_race(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", default="0", help="comma-separated: of rows, order, head and adapters; a race each (default 0)")
     add_held_out(parser)
     parser.add_argument("--eval-every", type=int, default=0, help="steps between evaluations with a checkpoint (default: four in all)")
-    parser.add_argument("--repeat", action="store_true", help="start it although an equal run is queued or running")
 
 
 def add_start(parser: argparse.ArgumentParser, json_out: str | None = None) -> None:

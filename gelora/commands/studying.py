@@ -57,10 +57,9 @@ def _raced(spec: RunSpec) -> "RunInfo":
     Raises:
         RunError: it ended without a result.
     """
-    from gelora.runs import list_runs, resume_run, start_run, stop_run, wait_for
+    from gelora.runs import equal_runs, resume_run, start_run, stop_run, wait_for
 
-    wanted = spec.digest()
-    same = [info for info in list_runs() if info.spec is not None and info.spec.digest() == wanted]
+    same = equal_runs(spec)
     info = next((info for info in same if info.state.status == "finished"), same[0] if same else None)
     if info is not None and info.state.status == "finished":
         return info

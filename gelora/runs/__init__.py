@@ -4,7 +4,7 @@ The face of the wing. Importing it loads no torch; each function loads what it n
 """
 
 from gelora.runs.process.deletion import delete_run
-from gelora.runs.process.jobs import keep_ready, resume_run, run_under_way, start_run, stop_run
+from gelora.runs.process.jobs import equal_runs, keep_ready, resume_run, run_under_way, start_run, stop_run
 from gelora.runs.process.status import list_runs, run_info, wait_for
 from gelora.runs.racing.export import export_arm
 from gelora.runs.racing.race import race
@@ -42,6 +42,7 @@ __all__ = [
     "delete_run",
     "describe_method",
     "differences",
+    "equal_runs",
     "examples",
     "export_arm",
     "geometry",

@@ -1,6 +1,7 @@
 """`gelora study`: what a file asks for, a study that goes on where it was, and what it leaves."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -37,8 +38,9 @@ def written(tmp_path, text):
     return str(path)
 
 
-def test_a_study_races_every_task_at_every_budget_and_goes_on_where_it_was(tiny_bert, labelled_file, tmp_path, capsys):
-    path = written(tmp_path, STUDY.format(model=tiny_bert, data=labelled_file))
+def test_a_study_races_every_task_at_every_budget_and_goes_on_where_it_was(tiny_bert, labelled_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(labelled_file).parent)
+    path = written(tmp_path, STUDY.format(model=tiny_bert, data=Path(labelled_file).name))
     out = tmp_path / "out.json"
     assert cli.main(["study", path, "--json", str(out)]) == 0
     found = Study.from_json(out.read_text())

@@ -86,9 +86,14 @@ def run_under_way(spec: RunSpec, runs: Iterable[RunInfo] | None = None) -> RunIn
         spec: what `start_run` would be given.
         runs: all runs, newest first, as `list_runs` gives them; read now when None.
     """
+    live = [run for run in equal_runs(spec, runs) if run.is_live]
+    return live[-1] if live else None
+
+
+def equal_runs(spec: RunSpec, runs: Iterable[RunInfo] | None = None) -> list[RunInfo]:
+    """All runs of an equal spec, in whatever state, newest first; arguments as of `run_under_way`."""
     digest = _with_absolute_paths(spec).digest()
-    equal = [run for run in (list_runs() if runs is None else runs) if run.is_live and run.fingerprint == digest]
-    return equal[-1] if equal else None
+    return [run for run in (list_runs() if runs is None else runs) if run.fingerprint == digest]
 
 
 def resume_run(run_id: str, runs_at_once: int = 1, report_to: Sequence[str] = ()) -> str:
