@@ -87,6 +87,11 @@ def local_path(name: str | Path) -> Path:
     return path
 
 
+def is_taken(folder: Path) -> bool:
+    """Whether something is at the place of a folder that is to be written whole: a file, or a folder that is not empty."""
+    return folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
 

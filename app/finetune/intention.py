@@ -47,9 +47,8 @@ def draw(specs: Sequence[RunSpec], task: TaskChoice, runs_at_once: int) -> bool:
     else:
         _several(specs)
     training = first.training
-    examples = training.batch_size * training.gradient_accumulation
     n_train, n_held_out = parted(training, task)
-    steps = first.race.n_steps if first.race is not None else max(1, math.ceil(math.ceil(n_train / examples) * training.epochs))
+    steps = first.race.n_steps if first.race is not None else steps_by_epochs(training, task)
     st.caption(
         plain(
             f"{n_train:,} rows to train, {n_held_out:,} held out, about {steps:,} steps{' each' if len(specs) > 1 else ''}. "
@@ -77,6 +76,12 @@ def parted(training: TrainingConfig, task: TaskChoice) -> tuple[int, int]:
     drawn = min(task.n_rows, wanted)
     n_held_out = training.n_eval if drawn == wanted else max(1, round(drawn * training.n_eval / wanted))  # both parts shrink alike
     return max(0, drawn - n_held_out), n_held_out
+
+
+def steps_by_epochs(training: TrainingConfig, task: TaskChoice) -> int:
+    """Optimizer steps of a run, as many rows taken for granted as `parted` says."""
+    n_train, _ = parted(training, task)
+    return max(1, math.ceil(math.ceil(n_train / (training.batch_size * training.gradient_accumulation)) * training.epochs))
 
 
 def _one(spec: RunSpec) -> None:

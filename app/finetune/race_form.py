@@ -4,14 +4,13 @@ Draws with Streamlit; the plans are `app.shared.planning`'s.
 """
 
 import dataclasses
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
-from app.finetune.intention import parted
+from app.finetune.intention import steps_by_epochs
 from app.finetune.task import TaskChoice
 from app.shared import planning
 from gelora.errors import InputError
@@ -69,11 +68,8 @@ def spec_of(choice: RaceChoice, base: RunSpec, seeds: list[int], task: TaskChoic
     if len(choice.strategies) < 2:
         raise InputError("A race needs two strategies or more; choose them under Strategies that race.")
     plans = planning.plans_at_one_budget(choice.strategies)
-    training = base.training
-    rows, _ = parted(training, task)
-    by_epochs = math.ceil(training.epochs * math.ceil(rows / (training.batch_size * training.gradient_accumulation)))
-    n_steps = choice.n_steps or max(1, by_epochs)
-    rates = _numbers(choice.rates) or (training.learning_rate,)
+    n_steps = choice.n_steps or steps_by_epochs(base.training, task)
+    rates = _numbers(choice.rates) or (base.training.learning_rate,)
     return race_run(dataclasses.replace(base, race=None), RaceSpec(plans, rates, tuple(seeds), n_steps, choice.reference))
 
 

@@ -61,9 +61,3 @@ class Study(Record):
     rows: tuple[StudyRow, ...]
     not_run: tuple[NotRun, ...]
     made_with: dict[str, str]
-
-    @property
-    def compared(self) -> tuple[StudyRow, ...]:
-        """Every arm but the reference's, each at its best learning rate, where it did not diverge."""
-        names = self.rows
-        return tuple(row for row in names if row.is_best_rate and row.arm != self.reference and row.difference is not None)

@@ -134,3 +134,15 @@ def browser():
         running = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield running
         running.close()
+
+
+@pytest.fixture
+def home_of_dashboard(dashboard, monkeypatch):
+    """The dashboard's data folder as this process's, with nothing left running afterwards."""
+    monkeypatch.setenv("GELORA_HOME", str(dashboard.home))
+    from gelora.runs import list_runs, stop_run
+
+    yield dashboard.home
+    for run in list_runs():
+        if run.is_live:
+            stop_run(run.id, grace_seconds=0)

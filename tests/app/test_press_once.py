@@ -9,7 +9,7 @@ from test_journey import LONG, open_page, set_number
 from test_six_journeys import unfold
 from watched_page import Watched
 
-from gelora.runs import list_runs, stop_run
+from gelora.runs import list_runs
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -30,13 +30,9 @@ def dashboard(own_dashboard):
 
 
 @pytest.fixture
-def runs(dashboard, monkeypatch):
-    """runs() -> those of the dashboard; none is left running."""
-    monkeypatch.setenv("GELORA_HOME", str(dashboard.home))
-    yield list_runs
-    for run in list_runs():
-        if run.is_live:
-            stop_run(run.id, grace_seconds=0)
+def runs(home_of_dashboard):
+    """runs() -> those of the dashboard."""
+    return list_runs
 
 
 def form(browser, dashboard, tiny, seeds: str) -> Page:

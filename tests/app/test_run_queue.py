@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from test_journey import go_to, open_page, set_number
 
-from gelora.runs import list_runs, stop_run
+from gelora.runs import list_runs
 
 pytestmark = pytest.mark.browser
 
@@ -19,16 +19,6 @@ LONG = 120_000
 def dashboard(own_dashboard):
     """Runs are counted here."""
     return own_dashboard
-
-
-@pytest.fixture
-def home_of_dashboard(dashboard, monkeypatch):
-    """The dashboard's data folder as this process's, with nothing left running afterwards."""
-    monkeypatch.setenv("GELORA_HOME", str(dashboard.home))
-    yield dashboard.home
-    for run in list_runs():
-        if run.is_live:
-            stop_run(run.id, grace_seconds=0)
 
 
 def status_of(page: Page, run_id: str, status: str):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gelora.errors import InputError, StoreError
-from gelora.home import local_path
+from gelora.home import is_taken, local_path
 from gelora.ranks.peft.adapter_config import CONFIG_FILE
 from gelora.ranks.peft.adapter_factors import AdapterFactors, Factors, read_factors
 from gelora.ranks.peft.adapter_files import WEIGHT_FILES, config_fields
@@ -102,7 +102,7 @@ def compress_adapter(adapter: str | Path, out: str | Path, *, energy: float | No
     if (energy is None) == (budget is None):
         raise InputError("Give either the energy to keep (such as 0.95) or a budget (such as uniform:2).")
     folder = local_path(out)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    if is_taken(folder):
         raise InputError(f"{folder} is there already and not empty; name a new folder.")
     read = read_factors(adapter)
     raw = _checked(read)

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from gelora.errors import InputError
-from gelora.home import local_path
+from gelora.home import is_taken, local_path
 from gelora.records import check_choice
 from gelora.runs.records.race_result import read_result
 from gelora.runs.records.state import read_spec, run_folder
@@ -34,7 +34,7 @@ def export_arm(run_id: str, arm: str, folder: str | Path, seed: int | None = Non
     check_choice("arm", arm, spec.race.labels)
     seed = spec.race.seeds[0] if seed is None else seed
     check_choice("seed", str(seed), tuple(map(str, spec.race.seeds)))
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+    if is_taken(target):
         raise InputError(f"{target} is there already and is not empty; name a new folder.")
     from gelora.runs.racing.arms import arm_file, put_arm, read_arm
     from gelora.runs.training.adapters import save_learner

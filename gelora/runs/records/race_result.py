@@ -3,6 +3,7 @@
 Does not depend on how arms are trained.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,6 +102,10 @@ class RaceResult(Record):
         Raises:
             InputError: there is no such arm.
         """
+        return list(self._differences(reference))
+
+    @functools.lru_cache(maxsize=16)  # noqa: B019  (a result is as large as what it says; a table and its JSON ask one after the other)
+    def _differences(self, reference: int) -> tuple[Difference, ...]:
         if not 0 <= reference < len(self.arms):
             raise InputError(f"There is no arm {reference}; there are {len(self.arms)}.")
         means = self.losses().mean(axis=0)
@@ -111,14 +116,14 @@ class RaceResult(Record):
         ps = np.minimum(1.0, 2 * np.minimum(below, above))
         others = [i for i in range(len(self.arms)) if i != reference and math.isfinite(means[i] - means[reference])]
         corrected = dict(zip(others, holm([float(ps[i]) for i in others]), strict=True))
-        return [
+        return tuple(
             Difference(0.0 * float(means[i]), None, None, None, None)
             if i == reference
             else Difference(float(means[i] - means[reference]), float(low[i]), float(high[i]), float(ps[i]), corrected[i])
             if i in corrected
             else Difference(math.nan, None, None, None, None)
             for i in range(len(self.arms))
-        ]
+        )
 
     def _resampled(self, reference: int) -> np.ndarray:
         """Differences to the reference in every resample, [n_resamples, n_arms]."""
