@@ -70,3 +70,27 @@ sys.exit(f"failed: {failed}" if failed else 0)
 def test_every_first_import_at_once():
     ended = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+SCIPY_BESIDE_TORCH = """
+import sys, threading
+import gelora
+import numpy as np
+import scipy.special
+from scipy._lib.array_api_compat import is_torch_array
+
+loads = threading.Thread(target=__import__, args=("torch",))
+loads.start()
+while "torch" not in sys.modules:
+    pass
+assert "Tensor" not in vars(sys.modules["torch"])  # half loaded
+assert not is_torch_array(np.ones(1))
+loads.join()
+import torch
+assert is_torch_array(torch.ones(1)) and not hasattr(torch, "no_such_name")
+"""
+
+
+def test_scipy_meets_torch_half_loaded():
+    ended = subprocess.run([sys.executable, "-c", SCIPY_BESIDE_TORCH], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
