@@ -80,7 +80,7 @@ def test_the_keyboard_reaches_the_main_path_and_shows_where_it_is(opened):
     expect(page.locator(".rank-allocation .xtick").first).to_be_attached(timeout=120_000)
     wanted = ["Layers", "Ranks", "Fine-tune", "Measure", "Offset", "Numbers of the rank allocation as CSV", "Use these ranks"]
     missing = list(wanted)
-    for _ in range(60):
+    for _ in range(150):  # two times round: what is inert during a redraw is reached in the second
         page.keyboard.press("Tab")
         name, has_ring = page.evaluate(RING)
         if missing and name.endswith(missing[0]):  # an icon's name stands before some
