@@ -139,15 +139,6 @@ def test_a_click_on_a_marker_chooses_the_layer_whose_scales_are_drawn(dashboard,
     page.close()
 
 
-@pytest.mark.parametrize("title", ["Layers", "Ranks", "Fine-tune", "Runs", "Calibration"])
-def test_nothing_overflows_on_a_phone(dashboard, browser, title):
-    names = {"Layers": "layers", "Ranks": "ranks", "Fine-tune": "finetune", "Runs": "runs", "Calibration": "estimators"}
-    page = open_page(browser, f"{dashboard.url}/?page={names[title]}&n=200&length=32", width=390, height=844)
-    expect(page.get_by_role("heading", level=1, name=title)).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.close()
-
-
 def test_an_unknown_hub_id_is_one_sentence(dashboard, browser):
     page = open_page(browser, f"{dashboard.url}/?page=layers&model=nobody/nothing&n=100")
     page.get_by_role("button", name="Measure", exact=True).click()

@@ -31,11 +31,13 @@ def open_layers(model: str, data: str, **choices: str) -> AppTest:
 
 
 def opened(app: AppTest) -> AppTest:
-    """The page after the layer under way is open."""
+    """The page after the layer under way is open, and what its view needs is made."""
     from app.shared.cache import pool
 
     app.run()
-    assert all(job.wait(120) for job in pool().jobs())
+    while any(not job.is_over for job in pool().jobs()):
+        assert all(job.wait(120) for job in pool().jobs())
+        app.run()
     return app.run()
 
 

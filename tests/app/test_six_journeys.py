@@ -76,6 +76,7 @@ def no_exceptions(dashboard) -> None:
     assert "Traceback" not in dashboard.log.read_text()
 
 
+@TWO_VIEWS
 def test_home_demonstration(dashboard, person):
     page = person.page
     page.goto(f"{dashboard.url}/")
