@@ -15,11 +15,13 @@ st.set_page_config(page_title="GeLoRA Lab", page_icon=str(ROOT / "assets" / "fav
 
 from app import frame, state  # noqa: E402
 from app.calibration.choices import CHOICES as CALIBRATION  # noqa: E402
+from app.evidence.choices import CHOICES as EVIDENCE  # noqa: E402
 from app.shared import components, own_page, policy  # noqa: E402
 from app.theory.choices import CHOICES as THEORY  # noqa: E402
 
 own_page.refuse_others()
 state.register("calibration", CALIBRATION)
+state.register("evidence", EVIDENCE)
 state.register("theory", THEORY)
 state.restore()
 pages = {

@@ -24,15 +24,17 @@ PAGES = {
     "ranks": "Ranks",
     "finetune": "Fine-tune",
     "runs": "Runs",
+    "evidence": "Evidence",
     "estimators": "Calibration",
     "theory": "Theory",
     "teaching": "What happens on the way through the layers?",
 }
-WITHOUT_RUNS = {"ranks", "estimators", "theory"}  # these measure for themselves, or nothing
+WITHOUT_RUNS = {"ranks", "evidence", "estimators", "theory"}  # these measure for themselves, or nothing
 CHOICES = {  # of the others: which run is shown
     "home": "",
     "layers": "&offset=2&layer=4&view=neighbors",
     "ranks": "&offset=2&n=500&estimators=twonn,mle",
+    "evidence": "",
     "estimators": "",
     "theory": "",
     "teaching": "&teach=1&step=3&guesses=3:0&shown=3",

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "gelora/opened_layer.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/block_predictors.py": VOCABULARY | {"gelora.geometry", "gelora.runs"},
+    "gelora/study_findings.py": VOCABULARY,
     "gelora/measurements": VOCABULARY | {"gelora.sources", "gelora.geometry", "gelora.sensitivity", "gelora.measurements", "gelora.runs"},
     "gelora/commands": VOCABULARY
     | WINGS
@@ -40,8 +41,12 @@ MAY_IMPORT = {
     "gelora/cli_options.py": VOCABULARY,
     "gelora/cli.py": VOCABULARY | {"gelora.cli_options", "gelora.commands"},
     "gelora/__main__.py": {"gelora.cli"},
-    "app": VOCABULARY | WINGS | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
-    "pages": VOCABULARY | WINGS | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "app"},
+    "app": VOCABULARY
+    | WINGS
+    | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "gelora.study_findings", "app"},
+    "pages": VOCABULARY
+    | WINGS
+    | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "gelora.study_findings", "app"},
 }
 
 
@@ -138,6 +143,7 @@ PAGES = {
     "ranks": "ranks",
     "finetune": "finetune",
     "runs": "runs",
+    "evidence": "evidence",
     "estimators": "calibration",
     "theory": "theory",
 }

@@ -22,10 +22,11 @@ from gelora.records import IdProfile, RankPlan
 from gelora.sources import hub_name
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = {"home": "Home", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
-         "theory": "Theory"}  # fmt: skip
+PAGES = {"home": "Home", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "evidence": "Evidence",
+         "estimators": "Calibration", "theory": "Theory"}  # fmt: skip
 ICONS = {"home": ":material/home:", "layers": ":material/stacked_line_chart:", "ranks": ":material/view_comfy_alt:",
-         "finetune": ":material/model_training:", "runs": ":material/table_rows:", "estimators": ":material/tune:",
+         "finetune": ":material/model_training:", "runs": ":material/table_rows:", "evidence": ":material/balance:",
+         "estimators": ":material/tune:",
          "theory": ":material/school:"}  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from benchmarks.faults.attempt import Kind, Try, require
 from benchmarks.faults.command_inputs import prepare
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
-_PAGES = ("home", "layers", "ranks", "finetune", "runs", "estimators", "theory")
+_PAGES = ("home", "layers", "ranks", "finetune", "runs", "evidence", "estimators", "theory")
 _USUAL = {"estimators": "twonn,mle", "n": "100", "length": "32"}
 _SECONDS = 60.0  # on a busy machine; of one page
 

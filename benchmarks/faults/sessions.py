@@ -16,8 +16,8 @@ from benchmarks.faults.starters import browser
 
 N_SESSIONS = 20
 LIMIT_SECONDS = 120.0  # of one answer
-_PAGES = {"home": "GeLoRA Lab", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "estimators": "Calibration",
-          "theory": "Theory"}  # fmt: skip
+_PAGES = {"home": "GeLoRA Lab", "layers": "Layers", "ranks": "Ranks", "finetune": "Fine-tune", "runs": "Runs", "evidence": "Evidence",
+          "estimators": "Calibration", "theory": "Theory"}  # fmt: skip
 _N_RUNS = 20
 _TRY_SECONDS = 3600.0
 

@@ -106,7 +106,7 @@ def address(dashboard, **choices) -> str:
     return f"{dashboard.url}/?{urllib.parse.urlencode(choices)}"
 
 
-@pytest.mark.parametrize("page", ["home", "layers", "ranks", "finetune", "runs", "estimators", "theory"])
+@pytest.mark.parametrize("page", ["home", "layers", "ranks", "finetune", "runs", "evidence", "estimators", "theory"])
 def test_a_link_shows_nothing_of_its_own(dashboard, guarded, page):
     """Every query parameter is a hostile word, known or not."""
     choices = dict.fromkeys([*FIELDS, "unknown"], ALL) | {"page": page}
