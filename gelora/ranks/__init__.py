@@ -23,6 +23,7 @@ from gelora.ranks.rule.budget import (
     plan_budget,
     uniform_comparison,
 )
+from gelora.ranks.rule.changed import CHANGES, ChangedPlan, changed_plans
 from gelora.ranks.rule.edits import edit_ranks
 from gelora.ranks.rule.matching import match_budget
 from gelora.ranks.rule.memory import memory_estimate
@@ -121,6 +122,9 @@ __all__ = [
     "compress_adapter",
     "directions_above_noise",
     "edit_ranks",
+    "CHANGES",
+    "ChangedPlan",
+    "changed_plans",
     "equivalent_uniform_rank",
     "estimator_shares",
     "lora_arguments",
