@@ -7,8 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
+from gelora.block_predictors import RankCorrelation, rank_correlations
 from gelora.records import Study, StudyRow
 
 SAME_BUDGET = 0.1
@@ -31,8 +33,15 @@ class Pooled:
 
 
 def compared(rows: Sequence[StudyRow]) -> list[StudyRow]:
-    """The rows that say something against the reference: each arm at its best learning rate, nothing that diverged."""
-    return [row for row in rows if row.is_best_rate and not row.is_reference and row.difference is not None]
+    """The rows of strategies that say something against the reference: each at its best learning rate, nothing that diverged.
+
+    Races that ask what rank is worth in a block are apart: `worth_of_blocks`.
+    """
+    return [row for row in rows if not row.change and _says_something(row)]
+
+
+def _says_something(row: StudyRow) -> bool:
+    return row.is_best_rate and not row.is_reference and row.difference is not None
 
 
 def is_at_the_budget(row: StudyRow) -> bool:
@@ -112,3 +121,64 @@ def ordered_arms(study: Study) -> list[str]:
         return not all(map(is_at_the_budget, by_arm[arm])), found.value if found is not None else math.inf
 
     return sorted(by_arm, key=place)
+
+
+@dataclass(frozen=True)
+class BlockWorth:
+    """What rank is worth in one group of blocks of one task: percent of the reference's loss, above 0 where it is worth something.
+
+    Each with the ends of its 95% interval, in the order of the groups; mean over the task's budgets, whose intervals are
+    averaged end by end.
+    """
+
+    model: str
+    task: str
+    blocks: tuple[tuple[int, ...], ...]
+    values: tuple[float, ...]
+    ci_low: tuple[float, ...]
+    ci_high: tuple[float, ...]
+
+
+def worth_of_blocks(rows: Sequence[StudyRow], change: str) -> list[BlockWorth]:
+    """Of every task whose blocks were raced by this change, what rank is worth where.
+
+    The loss that an arm saves against the reference; of an arm without adapters in a block the loss that it costs. A group
+    whose arm diverged is left out.
+    """
+    sign = 1.0 if change == "without" else -1.0
+    by_task: dict[tuple[str, str], dict[tuple[int, ...], list[tuple[float, float, float]]]] = {}
+    for row in rows:
+        ends = [percent(row, value) for value in (row.difference, row.ci_low, row.ci_high)]
+        if row.change != change or not _says_something(row) or None in ends:
+            continue
+        value, *interval = (sign * end for end in ends if end is not None)
+        by_task.setdefault((row.model, row.task), {}).setdefault(row.blocks, []).append((value, min(interval), max(interval)))
+    found = []
+    for (model, task), groups in by_task.items():
+        blocks = tuple(sorted(groups))
+        means = np.array([np.mean(groups[group], axis=0) for group in blocks])
+        found.append(BlockWorth(model, task, blocks, *(tuple(column.tolist()) for column in means.T)))
+    return found
+
+
+def predictors_of_worth(study: Study, change: str) -> dict[str, list[RankCorrelation]]:
+    """By model, how well each predictor orders the blocks by what rank is worth there; empty where nothing was measured of both.
+
+    Tasks whose groups of blocks differ from the first one's are left out; a group's predictor is its blocks' mean.
+    """
+    tables = {(table.model, table.task): table.values for table in study.predictors}
+    found = {}
+    worth = [of_task for of_task in worth_of_blocks(study.rows, change) if (of_task.model, of_task.task) in tables]
+    for model in dict.fromkeys(of_task.model for of_task in worth):
+        tasks = [of_task for of_task in worth if of_task.model == model]
+        tasks = [of_task for of_task in tasks if of_task.blocks == tasks[0].blocks]
+        of_tasks = [tables[model, of_task.task] for of_task in tasks]
+        names = [name for name in of_tasks[0] if all(name in table for table in of_tasks)]
+        columns = {name: [[_mean(table[name], group) for group in tasks[0].blocks] for table in of_tasks] for name in names}
+        found[model] = rank_correlations(columns, [of_task.values for of_task in tasks])
+    return found
+
+
+def _mean(values: Sequence[float | None], blocks: Sequence[int]) -> float:
+    inside = [values[block - 1] for block in blocks if block <= len(values)]
+    return math.fsum(value for value in inside if value is not None) / len(inside) if inside and None not in inside else math.nan

@@ -1,6 +1,6 @@
 """Studies as `gelora study` leaves them, made by hand."""
 
-from gelora.records import NotRun, Study, StudyRow
+from gelora.records import BlockTable, NotRun, Study, StudyRow
 
 
 def row(
@@ -34,3 +34,16 @@ def study(name: str = "trial", **other) -> Study:
         ]
     missing = (NotRun("squad", "uniform:2", "Arms of a race share classification, regression; qa is trained one run at a time."),)
     return Study(name, "uniform", tuple(rows), missing, {"torch": "2.13.0", "device_name": "cpu"} | other)
+
+
+def block_study() -> Study:
+    """Six tasks whose six blocks were raced at twice their rank; the gradient's score orders them, the rise is undefined."""
+    rows, tables = [], []
+    for i in range(6):
+        task, worth = f"task {i}", [((3 * block + i) % 7 + 1) / 100 for block in range(6)]
+        rows += [row("uniform", task), row("gelora", task), row("uniform", task, change="twice")]
+        for block in range(6):
+            rows.append(row(f"block {block + 1} twice", task, difference=-worth[block], change="twice", blocks=(block + 1,)))
+        values = {"depth": tuple(range(1, 7)), "rise:twonn": (None,) * 6, "score:gradient": tuple(10 * value for value in worth)}
+        tables.append(BlockTable(task, "MiniLM", values))
+    return Study("blocks", "uniform", tuple(rows), (), {"torch": "2.13.0"}, tuple(tables))

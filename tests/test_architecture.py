@@ -33,11 +33,19 @@ MAY_IMPORT = {
     "gelora/opened_layer.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/sensitivity.py": VOCABULARY | {"gelora.sources", "gelora.geometry"},
     "gelora/block_predictors.py": VOCABULARY | {"gelora.geometry", "gelora.runs"},
-    "gelora/study_findings.py": VOCABULARY,
+    "gelora/study_findings.py": VOCABULARY | {"gelora.block_predictors"},
     "gelora/measurements": VOCABULARY | {"gelora.sources", "gelora.geometry", "gelora.sensitivity", "gelora.measurements", "gelora.runs"},
     "gelora/commands": VOCABULARY
     | WINGS
-    | {"gelora.commands", "gelora.measurements", "gelora.doctor", "gelora.opened_layer", "gelora.sensitivity", "gelora.terminal"},
+    | {
+        "gelora.block_predictors",
+        "gelora.commands",
+        "gelora.doctor",
+        "gelora.measurements",
+        "gelora.opened_layer",
+        "gelora.sensitivity",
+        "gelora.terminal",
+    },
     "gelora/cli_options.py": VOCABULARY,
     "gelora/cli.py": VOCABULARY | {"gelora.cli_options", "gelora.commands"},
     "gelora/__main__.py": {"gelora.cli"},

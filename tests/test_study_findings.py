@@ -3,11 +3,20 @@
 import math
 
 import pytest
-from made_studies import row, study
+from made_studies import block_study, row, study
 from scipy import stats
 
 from gelora.records import Study
-from gelora.study_findings import compared, is_at_the_budget, ordered_arms, percent, pooled, verdict
+from gelora.study_findings import (
+    compared,
+    is_at_the_budget,
+    ordered_arms,
+    percent,
+    pooled,
+    predictors_of_worth,
+    verdict,
+    worth_of_blocks,
+)
 
 
 def test_comparisons_are_those_at_the_best_rate_that_did_not_diverge():
@@ -81,3 +90,31 @@ def test_numbers_are_finite_or_none():
     for each in study().rows:
         for value in (percent(each, each.difference), percent(each, each.ci_low)):
             assert value is None or math.isfinite(value)
+
+
+def test_worth_is_what_a_block_saves_and_what_its_absence_costs():
+    rows = [row("a", difference=-0.05, change="twice", blocks=(2,)), row("b", difference=0.01, change="twice", blocks=(1,))]
+    rows += [row("a", budget="uniform:4", difference=-0.03, change="twice", blocks=(2,)), row("uniform", change="twice")]
+    rows += [row("c", difference=None, change="twice", blocks=(3,)), row("d", difference=0.1, change="without", blocks=(1,))]
+    (worth,) = worth_of_blocks(rows, "twice")
+    assert worth.blocks == ((1,), (2,)) and worth.values == pytest.approx((-2.0, 8.0))  # in percent of 0.5; of block 2 over two budgets
+    assert worth.ci_low == pytest.approx((-6.0, 4.0)) and worth.ci_high == pytest.approx((2.0, 12.0))
+    (without,) = worth_of_blocks(rows, "without")
+    assert without.values == pytest.approx((20.0,)) and without.ci_low == pytest.approx((16.0,))
+    assert worth_of_blocks(rows, "alone") == [] and compared(rows) == []
+
+
+def test_a_predictor_that_orders_the_blocks_is_found():
+    found = predictors_of_worth(block_study(), "twice")
+    by_name = {one.predictor: one for one in found["MiniLM"]}
+    assert by_name["score:gradient"].rho == pytest.approx(1.0) and by_name["score:gradient"].p == pytest.approx(2 / 2**6)
+    assert by_name["depth"].rho is not None and abs(by_name["depth"].rho) < 1
+    assert by_name["rise:twonn"].rho is None  # undefined in every block
+    assert predictors_of_worth(block_study(), "alone") == {} and predictors_of_worth(study(), "twice") == {}
+
+
+def test_a_group_s_predictor_is_its_blocks_mean_and_undefined_with_any_of_them():
+    from gelora.study_findings import _mean
+
+    assert _mean((1.0, 3.0, None), (1, 2)) == 2.0
+    assert math.isnan(_mean((1.0, 3.0, None), (2, 3))) and math.isnan(_mean((1.0,), (2,)))

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from gelora.commands.run_specs import held_out_choice
 from gelora.commands.running import exit_status, report, start_and_follow
 from gelora.commands.target_choices import target_choices
 from gelora.errors import InputError
-from gelora.records import RaceSpec, RunSpec, TrainingConfig, check_choice, check_task_can_race, check_whole, race_run
+from gelora.records import RaceSpec, RankPlan, RunSpec, TrainingConfig, check_choice, check_task_can_race, check_whole, race_run
 from gelora.terminal import write_json
 
 if TYPE_CHECKING:
@@ -42,10 +42,15 @@ def race(options: argparse.Namespace) -> int:
     return exit_status(infos)
 
 
-def race_spec(options: argparse.Namespace, further: "Mapping[str, FurtherArm]") -> RunSpec:
+def race_spec(
+    options: argparse.Namespace,
+    further: "Mapping[str, FurtherArm]",
+    changed: Callable[[RankPlan], Mapping[str, RankPlan]] | None = None,
+) -> RunSpec:
     """The run that the options ask for; what its plans need (a profile, scores) is measured where it is not there.
 
-    further: arms beside the strategies, by name.
+    further: arms beside the strategies, by name. changed: makes arms of the reference's plan; the reference then races
+    against these alone.
 
     Raises:
         InputError: an option is not legal.
@@ -64,6 +69,8 @@ def race_spec(options: argparse.Namespace, further: "Mapping[str, FurtherArm]") 
     data, model = sources.data, sources.model_id
     held_out = held_out_choice(options.held_out, data) if options.held_out else None
     choices = target_choices(options)
+    if changed is not None:
+        strategies, choices = [options.reference], choices[:1]
     budget = common_budget(choices[0], sources)
     plans = {
         _arm(strategy, of_choice, choices): at_budget(of_choice, sources, strategy, budget)
@@ -73,6 +80,8 @@ def race_spec(options: argparse.Namespace, further: "Mapping[str, FurtherArm]") 
     for name, arm in further.items():
         plans[name] = at_budget(arm.options, PlanSources(arm.options), arm.strategy, round(arm.times * budget))
     reference = _arm(options.reference, choices[0], choices)
+    if changed is not None:
+        plans |= changed(plans[reference])
     asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, reference)
     return race_run(RunSpec(model, data, plans[reference], training, seeds[0], held_out), asked)
 

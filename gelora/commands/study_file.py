@@ -18,6 +18,10 @@ estimator = "mle"
 [arms."twice the rank"]
 strategy = "uniform"
 times = 2.0                           # of the budget
+
+[blocks]                              # races that ask what rank is worth in a block
+changes = ["alone", "twice"]          # or "without"
+groups = 6                            # of blocks; without it six for "alone", else every block
 """
 
 import argparse
@@ -28,12 +32,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gelora.commands.block_worth import check_changes
 from gelora.commands.options import names, strategy_names
 from gelora.errors import InputError
 from gelora.records import check_choice, check_range
 from gelora.terminal import read_text
 
-_OF_A_STUDY = ("name", "budgets", "race", "tasks", "arms")
+_OF_A_STUDY = ("name", "budgets", "race", "tasks", "arms", "blocks")
 _OF_A_CALL = ("json", "detach", "command", "repeat", "verb", "file", "report_to", "runs_at_once")
 _OF_RANKS = (
     "estimator", "rounding", "scale", "target_modules", "random_seed", "n_samples", "seed", "keep_repeats", "pooling", "sinks",
@@ -52,12 +57,21 @@ class FurtherArm:
 
 @dataclass(frozen=True)
 class StudyRace:
-    """One race of a study: the options of `gelora race`, and the arms beside its strategies."""
+    """One race of a study: the options of `gelora race`, and the arms beside its strategies; where there is a `change`, the
+    reference against itself changed in one of so many groups of blocks.
+    """
 
     task: str
     budget: str
     options: argparse.Namespace
     arms: dict[str, FurtherArm]
+    change: str = ""
+    n_groups: int | None = None
+
+    @property
+    def words(self) -> str:
+        """What is raced at which budget."""
+        return f"{self.budget}, blocks {self.change}" if self.change else self.budget
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ def read_study_file(path: str, options: argparse.Namespace) -> StudyFile:
     if not isinstance(name, str) or not isinstance(budgets, list) or not budgets or not tasks:
         raise InputError(f'{path} needs budgets = ["uniform:2", ...] and a table [tasks.NAME] for every task, with its dataset.')
     common = _with(path, "race", options, _table(path, given, "race"))
+    changes, n_groups = _changes(path, _table(path, given, "blocks"))
     races = []
     for task in tasks:
         of_task = _with(path, f"tasks.{task}", common, _table(path, tasks, task))
@@ -91,6 +106,7 @@ def read_study_file(path: str, options: argparse.Namespace) -> StudyFile:
             of_race = copy.copy(of_task)
             of_race.match = str(budget)
             races.append(StudyRace(task, str(budget), of_race, _further(path, _table(path, given, "arms"), of_race)))
+            races += [StudyRace(task, str(budget), of_race, {}, change, n_groups) for change in changes]
     legal = strategy_names()
     for race in races:
         chosen = legal if race.options.strategies == "all" else names(race.options.strategies)
@@ -99,6 +115,15 @@ def read_study_file(path: str, options: argparse.Namespace) -> StudyFile:
         if doubled := set(race.arms) & set(chosen):
             raise InputError(f"{path}: the arm {min(doubled)!r} has the name of a strategy; give it another.")
     return StudyFile(name, common.reference, tuple(races))
+
+
+def _changes(path: str, table: Mapping[str, Any]) -> tuple[list[str], int | None]:
+    _check_names(path, table, ("changes", "groups"), "blocks")
+    changes, n_groups = table.get("changes", []), table.get("groups")
+    if not isinstance(changes, list) or (bool(table) and not changes):
+        raise InputError(f'{path}, [blocks]: give changes = ["alone", "twice", "without"] or some of them.')
+    check_changes(changes, n_groups)
+    return list(dict.fromkeys(changes)), n_groups
 
 
 def _further(path: str, arms: Mapping[str, Any], options: argparse.Namespace) -> dict[str, FurtherArm]:

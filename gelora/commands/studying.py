@@ -8,12 +8,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from gelora.commands.block_worth import arms_of_change, blocks_of_arms, predictor_table
+from gelora.commands.options import names, strategy_names
 from gelora.commands.race_table import race_answer
 from gelora.commands.racing import race_spec
 from gelora.commands.running import update_printer
 from gelora.commands.study_file import StudyRace, read_study_file
 from gelora.errors import GeloraError, RunError
-from gelora.records import NotRun, RunSpec, Study, StudyRow
+from gelora.records import BlockTable, NotRun, RunSpec, Study, StudyRow
 from gelora.terminal import print_table, say, write_json
 
 if TYPE_CHECKING:
@@ -29,26 +31,52 @@ def study(options: argparse.Namespace) -> int:
     rows: list[StudyRow] = []
     missing: list[NotRun] = []
     made_with: dict[str, str] = {}
-    reference = asked.reference
+    reference, tables = asked.reference, _Predictors()
     for number, race in enumerate(asked.races, start=1):
-        print(f"Race {number} of {len(asked.races)}: {race.task} at {race.budget}", file=sys.stderr, flush=True)
+        print(f"Race {number} of {len(asked.races)}: {race.task} at {race.words}", file=sys.stderr, flush=True)
         try:
-            spec = race_spec(race.options, race.arms)
-            info = _raced(spec)
+            info = _raced(_spec(race))
+            spec = info.spec
+            assert spec is not None
             reference = spec.race.reference if spec.race is not None else reference
             rows += _rows(race, info)
             made_with |= _made_with(info)
+            tables.add(race)
         except GeloraError as error:  # what one task lacks does not take the others away
-            missing.append(NotRun(race.task, race.budget, str(error)))
+            missing.append(NotRun(race.task, race.words, str(error)))
             print(error, file=sys.stderr, flush=True)
-        later = [NotRun(other.task, other.budget, "not yet run") for other in asked.races[number:]]
-        found = Study(asked.name, reference, tuple(rows), (*missing, *later), made_with)
+        later = [NotRun(other.task, other.words, "not yet run") for other in asked.races[number:]]
+        found = Study(asked.name, reference, tuple(rows), (*missing, *later), made_with, tables.found)
         path = write_study(found)
     write_json(found.to_json(indent=1), options.json)
     if options.json != "-":
         _print(found)
         say(f"Kept as {path}", False)
     return 1 if missing else 0
+
+
+class _Predictors:
+    """What of each block might tell what rank is worth there, once for every task whose blocks are raced."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, BlockTable] = {}
+
+    def add(self, race: StudyRace) -> None:
+        """Measure the task's, where its blocks are raced."""
+        if race.change and race.task not in self._tables:
+            strategies = strategy_names() if race.options.strategies == "all" else names(race.options.strategies)
+            self._tables[race.task] = predictor_table(race.task, race.options, strategies)
+
+    @property
+    def found(self) -> tuple[BlockTable, ...]:
+        """In the order of tasks."""
+        return tuple(self._tables.values())
+
+
+def _spec(race: StudyRace) -> RunSpec:
+    if not race.change:
+        return race_spec(race.options, race.arms)
+    return race_spec(race.options, {}, lambda plan: arms_of_change(plan, race.change, race.n_groups))
 
 
 def _raced(spec: RunSpec) -> "RunInfo":
@@ -83,6 +111,7 @@ def _rows(race: StudyRace, info: "RunInfo") -> list[StudyRow]:
         raise RunError(f"The race {info.id} has finished and left no result; delete it and call again.")
     answer, losses = race_answer(info, result), result.losses()
     reference = result.arm_of(info.spec.race.reference)
+    blocks = blocks_of_arms(result.arms[reference].plan, race.change, race.n_groups) if race.change else {}
     best = {arm.name: result.arm_of(arm.name) for arm in result.arms}
     return [
         StudyRow(
@@ -108,6 +137,8 @@ def _rows(race: StudyRace, info: "RunInfo") -> list[StudyRow]:
             n_steps=answer["n_steps"],
             n_held_out=len(result.counted[0]),
             run=info.id,
+            change=race.change,
+            blocks=blocks.get(arm["arm"], ()),
         )
         for i, arm in enumerate(answer["arms"])
     ]
@@ -122,12 +153,13 @@ def _made_with(info: "RunInfo") -> dict[str, str]:
 
 
 def _print(found: Study) -> None:
-    columns = list(dict.fromkeys((row.task, row.budget) for row in found.rows))
-    arms = list(dict.fromkeys(row.arm for row in found.rows))
-    cells = {(row.arm, row.task, row.budget): row for row in found.rows if row.is_best_rate}
-    table = [[arm, *(_cell(cells.get((arm, *column))) for column in columns)] for arm in arms]
     title = f"{found.name}: held-out loss, each arm at its best rate; difference to {found.reference} [95% interval]"
-    print_table(title, ["arm", *(f"{task} {budget}" for task, budget in columns)], table)
+    for change in dict.fromkeys(row.change for row in found.rows):
+        rows = [row for row in found.rows if row.change == change]
+        columns = list(dict.fromkeys((row.task, row.budget) for row in rows))
+        cells = {(row.arm, row.task, row.budget): row for row in rows if row.is_best_rate}
+        table = [[arm, *(_cell(cells.get((arm, *column))) for column in columns)] for arm in dict.fromkeys(row.arm for row in rows)]
+        print_table(f"{title}, blocks {change}" if change else title, ["arm", *(f"{task} {budget}" for task, budget in columns)], table)
     print("* after the difference: p < 0.05 by Holm's correction within a race. Below 0 is better.")
     for missing in found.not_run:
         print(f"Not run: {missing.task} at {missing.budget}: {missing.reason}")

@@ -35,7 +35,7 @@ from gelora.records.race import RACING_TASKS, RaceSpec, check_task_can_race
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.similarity import LayerSimilarity
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
-from gelora.records.study import NotRun, Study, StudyRow
+from gelora.records.study import BlockTable, NotRun, Study, StudyRow
 from gelora.records.training import RunSpec, TrainingConfig, race_run
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "TASK_KINDS",
     "WITHOUT_PADDING",
     "AlsoTrained",
+    "BlockTable",
     "BlockTraits",
     "Budget",
     "DataChoice",

@@ -9,6 +9,7 @@ from gelora import cli
 from gelora.errors import InputError, StoreError
 from gelora.records import NotRun, Study
 from gelora.runs import list_runs, read_study, study_files, write_study
+from gelora.study_findings import verdict
 
 STUDY = """
 name = "trial"
@@ -69,6 +70,30 @@ def test_a_study_races_every_task_at_every_budget_and_goes_on_where_it_was(tiny_
     assert Study.from_json(out.read_text()) == found
 
 
+def test_a_study_races_its_blocks_and_measures_what_might_tell(tiny_bert, labelled_file, tmp_path, capsys):
+    text = STUDY.format(model=tiny_bert, data=labelled_file).replace('budgets = ["uniform:1", "uniform:2"]', 'budgets = ["uniform:2"]')
+    text = text.replace("learning-rates = [5e-4, 2e-3]", "learning-rates = [5e-4]").replace('"uniform", "random"', '"uniform", "gradient"')
+    path = written(tmp_path, text + '[blocks]\nchanges = ["alone", "without"]\ngroups = 2\n')
+    out = tmp_path / "out.json"
+    assert cli.main(["study", path, "--json", str(out)]) == 0
+    found = Study.from_json(out.read_text())
+    of = {change: [row for row in found.rows if row.change == change] for change in ("", "alone", "without")}
+    assert {row.arm for row in of[""]} == {"uniform", "gradient", "twice"}
+    for change in ("alone", "without"):
+        assert [row.is_reference for row in of[change]] == [True, False, False]
+        assert [bool(row.blocks) for row in of[change]] == [False, True, True]
+    (first, second), reference = of["alone"][1:], of["alone"][0]
+    assert first.n_adapter_params <= reference.n_adapter_params and set(first.blocks) & set(second.blocks) == set()
+    assert [sum(bool(rank) for rank in row.block_ranks) for row in of["without"][1:]] == [
+        len(reference.block_ranks) - len(row.blocks) for row in of["without"][1:]
+    ]
+    (table,) = found.predictors
+    assert table.task == "made" and {"depth", "rise:twonn", "overlap", "score:gradient"} <= set(table.values)
+    assert all(len(values) == len(reference.block_ranks) for values in table.values.values())
+    assert verdict(found.rows, "uniform").n_compared == 1  # blocks are no strategies
+    assert "blocks alone" in capsys.readouterr().out
+
+
 def test_a_task_that_cannot_race_takes_no_other_away(tiny_bert, labelled_file, tmp_path):
     text = STUDY.format(model=tiny_bert, data=labelled_file).replace('budgets = ["uniform:1", "uniform:2"]', 'budgets = ["uniform:1"]')
     path = written(tmp_path, text.replace("seeds = [0, 1]", "seeds = [0]") + '[tasks.absent]\ndataset = "no/such.jsonl"\n')
@@ -93,6 +118,10 @@ def test_a_task_that_cannot_race_takes_no_other_away(tiny_bert, labelled_file, t
         (('budgets = ["uniform:1", "uniform:2"]', "budgets = []"), "needs budgets"),
         (("[tasks.made]", "[task.made]"), "knows no 'task'"),
         (('name = "trial"', 'name = "../trial"'), "The study's name"),
+        (("[arms.twice]", '[blocks]\nchanges = ["half"]\n[arms.twice]'), "alone, twice, without"),
+        (("[arms.twice]", "[blocks]\ngroups = 3\n[arms.twice]"), "changes ="),
+        (("[arms.twice]", '[blocks]\nchanges = ["alone"]\ngroups = 0\n[arms.twice]'), "groups"),
+        (("[arms.twice]", '[blocks]\nchange = ["alone"]\n[arms.twice]'), "knows no 'change'"),
         (('name = "trial"', 'name = "trial'), "is no TOML"),
     ],
 )
