@@ -17,6 +17,7 @@ st.markdown(bold(verdict(rows, study.reference).sentence))
 parts.forest(study, rows)
 if rows:
     parts.race_these(study, rows)
+parts.worth(study, rows)
 parts.what_was_run(study, rows)
 if rows:
     parts.table(study, rows)

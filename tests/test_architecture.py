@@ -51,10 +51,26 @@ MAY_IMPORT = {
     "gelora/__main__.py": {"gelora.cli"},
     "app": VOCABULARY
     | WINGS
-    | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "gelora.study_findings", "app"},
+    | {
+        "gelora.measurements",
+        "gelora.doctor",
+        "gelora.sensitivity",
+        "gelora.opened_layer",
+        "gelora.study_findings",
+        "gelora.block_predictors",
+        "app",
+    },
     "pages": VOCABULARY
     | WINGS
-    | {"gelora.measurements", "gelora.doctor", "gelora.sensitivity", "gelora.opened_layer", "gelora.study_findings", "app"},
+    | {
+        "gelora.measurements",
+        "gelora.doctor",
+        "gelora.sensitivity",
+        "gelora.opened_layer",
+        "gelora.study_findings",
+        "gelora.block_predictors",
+        "app",
+    },
 }
 
 

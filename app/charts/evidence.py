@@ -9,7 +9,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from app.charts.lines import BOTTOM, TOP
-from app.charts.look import GRID, REFERENCE_COLOUR, finish, minus, with_alpha
+from app.charts.look import GRID, PAIR, REFERENCE_COLOUR, finish, minus, with_alpha
 from app.charts.words import as_typed
 
 _ROW, _AXIS = 42, 62  # pixels of an arm's row and under the plot
@@ -93,3 +93,54 @@ def percent_words(value: float, low: float | None, high: float | None) -> str:
     """A difference in percent with its interval, as a sentence has it."""
     interval = "" if low is None or high is None else f" [{low:+.1f}, {high:+.1f}]"
     return minus(f"{value:+.1f}%{interval}")
+
+
+class WorthLine(NamedTuple):
+    """What rank is worth along the depth in one task: mid block of each group, percent of the loss, ends of its interval."""
+
+    task: str
+    blocks: Sequence[str]
+    places: Sequence[float]
+    values: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def worth_figure(lines: Sequence[WorthLine], says: str) -> go.Figure:
+    """Loss saved by rank in a block, in percent, over the depth: a thin line a task, their mean thick where all have the same groups.
+
+    says: what was done to the blocks, for the axis.
+    """
+    figure = go.Figure()
+    alone = len(lines) == 1
+    for line in lines:
+        bar = _bar([RaceMark(v, low, high, "") for v, low, high in zip(line.values, line.low, line.high, strict=True)], PAIR[0], 1.5)
+        words = [
+            f"{as_typed(line.task)}, {group}: {percent_words(value, low, high)} of the loss"
+            for group, value, low, high in zip(line.blocks, line.values, line.low, line.high, strict=True)
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=list(line.places), y=list(line.values), mode="lines+markers", name=as_typed(line.task), customdata=words,
+                line={"color": PAIR[0] if alone else REFERENCE_COLOUR, "width": 2.5 if alone else 1}, marker={"size": 8 if alone else 5},
+                error_y=bar if alone else None, hovertemplate="%{customdata}<extra></extra>",
+            )
+        )  # fmt: skip
+    if not alone and len({tuple(line.places) for line in lines}) == 1:
+        mean = [sum(values) / len(lines) for values in zip(*(line.values for line in lines), strict=True)]
+        words = [
+            f"mean of {len(lines)} tasks, {group}: {percent_words(value, None, None)} of the loss"
+            for group, value in zip(lines[0].blocks, mean, strict=True)
+        ]
+        figure.add_trace(
+            go.Scatter(
+                x=list(lines[0].places), y=mean, mode="lines+markers", name="mean over tasks", customdata=words,
+                line={"color": PAIR[0], "width": 3}, marker={"size": 9}, hovertemplate="%{customdata}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_hline(y=0, line={"color": REFERENCE_COLOUR, "dash": "dash", "width": 1.5})
+    figure.update_xaxes(title_text="block", gridcolor=GRID, zeroline=False)
+    figure.update_yaxes(title_text=f"loss saved, %, {says}", gridcolor=GRID, zeroline=False)
+    finish(figure, height=TOP + 300 + BOTTOM)
+    figure.update_layout(showlegend=False, margin={"t": TOP, "b": BOTTOM, "l": 60})
+    return figure

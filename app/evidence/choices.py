@@ -8,4 +8,5 @@ CHOICES: dict[str, tuple[object, Callable[[str], object]]] = {
     "ev_task": ("", str),
     "ev_model": ("", str),
     "ev_budget": ("", str),
+    "ev_change": ("", str),
 }

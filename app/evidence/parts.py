@@ -8,14 +8,24 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from app.charts.evidence import ArmRow, RaceMark, evidence_forest, percent_words
+from app.charts.evidence import ArmRow, RaceMark, WorthLine, evidence_forest, percent_words, worth_figure
 from app.charts.look import REFERENCE_COLOUR, STRATEGY_COLOURS
 from app.shared import components, figures, studies
-from app.shared.markdown import md, plain
+from app.shared.markdown import bold, md, plain
 from app.shared.run_words import count, listed, metric_word
-from gelora.ranks import STRATEGIES
+from gelora.block_predictors import RankCorrelation
+from gelora.ranks import CHANGES, STRATEGIES
 from gelora.records import Study, StudyRow
-from gelora.study_findings import compared, is_at_the_budget, ordered_arms, percent, pooled
+from gelora.study_findings import (
+    BlockWorth,
+    compared,
+    is_at_the_budget,
+    ordered_arms,
+    percent,
+    pooled,
+    predictors_of_worth,
+    worth_of_blocks,
+)
 
 ALL = ""
 _FURTHER_COLOUR = "#5B6B7F"  # an arm that is no strategy of the table: another estimator, a yardstick
@@ -132,6 +142,7 @@ def table(study: Study, rows: Sequence[StudyRow]) -> None:
                 "task": row.task,
                 "budget": row.budget,
                 "arm": _label(row.arm),
+                "blocks": row.change,
                 "rate": row.learning_rate,
                 "best rate": row.is_best_rate,
                 "parameters": row.n_adapter_params,
@@ -154,6 +165,7 @@ def table(study: Study, rows: Sequence[StudyRow]) -> None:
     formats |= {name: "%+.4f" for name in ("difference", "ci low", "ci high")}
     formats |= {"rate": "%.1e", "p (Holm)": "%.2g", "parameters": "localized"}
     columns = {name: st.column_config.NumberColumn(format=form) for name, form in formats.items()}
+    shown = shown if shown["blocks"].any() else shown.drop(columns="blocks")
     st.dataframe(shown, hide_index=True, placeholder="–", column_config=columns, key="evidence_table")
     st.download_button("Table as CSV", components.as_csv(shown), f"{study.name}.csv", "text/csv", icon=":material/download:")
 
@@ -195,3 +207,75 @@ def race_these(study: Study, rows: Sequence[StudyRow]) -> None:
 
 def _label(arm: str) -> str:
     return STRATEGIES[arm].label if arm in STRATEGIES else arm
+
+
+# what rank is worth in a block
+
+
+def worth(study: Study, rows: Sequence[StudyRow]) -> None:
+    """What rank is worth along the depth, and whether anything known of a block tells; nothing where no blocks were raced."""
+    changes = [change for change in CHANGES if any(row.change == change for row in rows)]
+    if not changes:
+        return
+    st.subheader("What rank is worth, block by block")
+    if st.session_state["ev_change"] not in changes:
+        st.session_state["ev_change"] = changes[0]
+    if len(changes) > 1:
+        st.segmented_control(
+            "Blocks", changes, key="ev_change", format_func=_CHANGE_WORDS.__getitem__, required=True, label_visibility="collapsed"
+        )
+    change = st.session_state["ev_change"]
+    found = worth_of_blocks(rows, change)
+    if not found:
+        st.info("No race of these blocks has ended with a difference yet.", icon=":material/info:")
+        return
+    for model in dict.fromkeys(of_task.model for of_task in found):
+        lines = [_worth_line(of_task) for of_task in found if of_task.model == model]
+        figures.show(
+            worth_figure(lines, _CHANGE_WORDS[change]),
+            f"worth_{change}_{model}",
+            says=f"What rank is worth along the blocks of {model}, {_CHANGE_WORDS[change]}, in {count(len(lines), 'task')}.",
+            how_to_read=f"a line is a task, {_CHANGE_WORDS[change]}: how much of {_label(study.reference)}'s held-out loss this saves (or "
+            "its absence costs), below 0 how much it costs; the thick line is the mean over tasks.",
+        )
+    for model, correlations in predictors_of_worth(study, change).items():
+        _predictors(model, correlations)
+
+
+_CHANGE_WORDS = {"alone": "these blocks alone", "twice": "twice the rank there", "without": "no rank there"}
+
+
+def _worth_line(of_task: BlockWorth) -> WorthLine:
+    groups = [f"block {group[0]}" if len(group) == 1 else f"blocks {group[0]} to {group[-1]}" for group in of_task.blocks]
+    places = [(group[0] + group[-1]) / 2 for group in of_task.blocks]
+    return WorthLine(of_task.task, groups, places, of_task.values, of_task.ci_low, of_task.ci_high)
+
+
+def _predictors(model: str, correlations: Sequence[RankCorrelation]) -> None:
+    """Whether anything known of a block orders the blocks by what rank is worth there."""
+    tested = [one for one in correlations if one.rho is not None]
+    significant = [one.predictor for one in tested if one.is_significant]
+    n_tasks = len(correlations[0].by_task)
+    of = f"Of {count(len(tested), 'predictor')} over {count(n_tasks, 'task')} of {model}"
+    st.markdown(bold(f"{of} {listed(significant) if significant else 'none'} orders the blocks beyond chance."))
+    shown = pd.DataFrame(
+        [
+            {
+                "predictor": one.predictor,
+                "rho": one.rho,
+                "ci low": one.ci_low,
+                "ci high": one.ci_high,
+                "p (Holm)": one.p_corrected,
+                "beyond depth": one.beyond_depth,
+                "note": one.note or "",
+            }
+            for one in sorted(correlations, key=lambda one: -abs(one.rho or 0.0))
+        ]
+    )
+    formats = {name: "%+.2f" for name in ("rho", "ci low", "ci high", "beyond depth")} | {"p (Holm)": "%.2g"}
+    columns = {name: st.column_config.NumberColumn(format=form) for name, form in formats.items()}
+    st.dataframe(shown, hide_index=True, placeholder="–", column_config=columns, key=f"predictors_{model}")
+    st.caption(
+        "Spearman's rank correlation over the blocks, mean over tasks, with its interval over tasks (from six on); p by turning the "
+        "tasks' signs, corrected by Holm's method. Beyond depth: with the block's number held fixed."
+    )

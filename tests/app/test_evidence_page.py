@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from made_studies import row, study
+from made_studies import block_study, row, study
 from test_pages import open_app, sentences
 
 from app.charts.evidence import ArmRow, RaceMark, evidence_forest
@@ -102,3 +102,19 @@ def test_words_of_a_study_are_no_markup_in_the_plot():
     figure = evidence_forest([ArmRow("<b>arm</b>", "#000000", False, [mark, mark], mark)], "<i>ref</i>")
     text = figure.to_json()
     assert "<a href" not in text and "<b>" not in text and "<i>" not in text
+
+
+def test_the_worth_of_blocks_is_drawn_with_what_might_tell_it(no_recorded):
+    write_study(block_study())
+    app = open_app("evidence")
+    assert not app.exception and "What rank is worth, block by block" in [each.value for each in app.subheader]
+    assert "Of 2 predictors over 6 tasks of MiniLM none orders the blocks beyond chance." in sentences(app.markdown)
+    figure = json.loads(app.get("plotly_chart")[1].proto.spec)
+    lines = {trace["name"]: trace for trace in figure["data"]}
+    assert len(lines) == 7 and lines["mean over tasks"]["x"] == [1, 2, 3, 4, 5, 6]
+    assert lines["task 0"]["y"] == pytest.approx([2.0, 8.0, 14.0, 6.0, 12.0, 4.0])
+    table = app.dataframe[0].value
+    assert table["predictor"].iloc[0] == "score:gradient" and table["rho"].iloc[0] == pytest.approx(1.0)
+    alone = open_app("evidence", ev_task="task 3", ev_change="nonsense")
+    (line,) = json.loads(alone.get("plotly_chart")[1].proto.spec)["data"]
+    assert not alone.exception and line["name"] == "task 3" and line["error_y"]["array"]
