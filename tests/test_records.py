@@ -124,6 +124,7 @@ def one_of_each() -> list[Record]:
         a_study(),
         *a_study().rows,
         *a_study().not_run,
+        *a_study().predictors,
         records.race_run(RunSpec("m", DataChoice("docstrings"), a_plan(), TrainingConfig()), a_race()),
     ]
 
@@ -134,7 +135,8 @@ def a_study() -> records.Study:
         "task", "model", "data", "uniform:2", 200, "gelora", 5e-4, 196, (1, 2), **found, ci_low=-0.1, ci_high=0.1, p_corrected=None,
         is_reference=False, is_best_rate=True, n_steps=3, n_held_out=20, run="run",
     )  # fmt: skip
-    return records.Study("one", "uniform", (row,), (records.NotRun("task", "uniform:4", "not yet run"),), {"torch": "2"})
+    table = records.BlockTable("task", "model", {"depth": (1.0, 2.0), "rise:twonn": (None, 0.1)})
+    return records.Study("one", "uniform", (row,), (records.NotRun("task", "uniform:4", "not yet run"),), {"torch": "2"}, (table,))
 
 
 def a_race() -> records.RaceSpec:
