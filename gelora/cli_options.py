@@ -55,6 +55,7 @@ def add_race(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=100, help="optimizer steps (default 100)")
     parser.add_argument("--batch-size", type=int, default=16, help="rows a step (default 16)")
     parser.add_argument("--learning-rates", default="5e-4", help="comma-separated; every strategy runs at each (default 5e-4)")
+    parser.add_argument("--inits", default="default", help="comma-separated: default, gaussian, orthogonal, olora, pissa; all at each")
     parser.add_argument("--seeds", default="0", help="comma-separated: of rows, order, head and adapters; a race each (default 0)")
     add_held_out(parser)
     parser.add_argument("--eval-every", type=int, default=0, help="steps between evaluations with a checkpoint (default: four in all)")

@@ -118,6 +118,25 @@ def test_what_cannot_race_is_one_sentence(tiny, arguments, said, capsys):
     assert len(list_runs()) == before  # nothing has begun
 
 
+def test_beginnings_race_beside_any_strategy(tiny, tmp_path):
+    out = tmp_path / "race.json"
+    chosen = ["--strategies", "uniform,random", "--inits", "default,pissa", "--match", "uniform:2"]
+    assert main([*tiny, *SHORT, *chosen, "--json", str(out)]) == 0
+    answer = json.loads(out.read_text())
+    names = ["uniform default", "uniform pissa", "random default", "random pissa"]
+    assert [arm["arm"] for arm in answer["arms"]] == names and answer["reference"] == "uniform default"
+    by_name = {arm["arm"]: arm for arm in answer["arms"]}
+    assert by_name["uniform default"]["block_ranks"] == by_name["uniform pissa"]["block_ranks"]
+    assert by_name["uniform default"]["training_losses"][0] == pytest.approx(by_name["uniform pissa"]["training_losses"][0], abs=1e-5)
+    assert by_name["uniform default"]["training_losses"][-1] != by_name["uniform pissa"]["training_losses"][-1]
+
+
+@pytest.mark.parametrize("inits", ["lora-ga", ","])
+def test_a_beginning_that_there_is_not_is_one_sentence(tiny, inits, capsys):
+    assert main([*tiny, *SHORT, "--strategies", "uniform,random", "--match", "uniform:2", "--inits", inits]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_choices_of_matrices_race_at_one_budget(tiny, tmp_path):
     out = tmp_path / "race.json"
     chosen = ["--strategies", "uniform,depth-increasing", "--target-modules", "attention/mlp", "--match", "uniform:4"]

@@ -15,11 +15,11 @@ from app.finetune.task import TaskChoice
 from app.shared import planning
 from gelora.errors import InputError
 from gelora.ranks import STRATEGIES
-from gelora.records import RaceSpec, RunSpec, check_task_can_race, race_run
+from gelora.records import LORA_INITS, RaceSpec, RunSpec, arm_name, check_task_can_race, race_run, with_inits
 
 DEFAULTS: dict[str, Any] = {
     "train_race_strategies": ["gelora", "uniform", "random"], "train_race_reference": "uniform", "train_race_rates": "",
-    "train_race_steps": 0,
+    "train_race_steps": 0, "train_race_inits": ["default"],
 }  # fmt: skip
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 
@@ -34,6 +34,7 @@ class RaceChoice:
     reference: str
     rates: str
     n_steps: int
+    inits: tuple[str, ...] = ("default",)
 
 
 def draw() -> RaceChoice:
@@ -55,7 +56,11 @@ def draw() -> RaceChoice:
         steps = st.number_input(
             "Steps", 0, 10_000_000, key="train_race_steps", width=140, help="Optimizer steps of every arm; 0: by the epochs above.", **_KEEP
         )
-    return RaceChoice(tuple(strategies), str(reference), rates, int(steps))
+        inits = st.multiselect(
+            "Initial adapters", LORA_INITS, key="train_race_inits", width=260,
+            help="How A and B begin: every strategy runs with each. PiSSA and OLoRA begin as a part of the base weights.", **_KEEP,
+        )  # fmt: skip
+    return RaceChoice(tuple(strategies), str(reference), rates, int(steps), tuple(inits))
 
 
 def spec_of(choice: RaceChoice, base: RunSpec, seeds: list[int], task: TaskChoice) -> RunSpec:
@@ -67,10 +72,14 @@ def spec_of(choice: RaceChoice, base: RunSpec, seeds: list[int], task: TaskChoic
     check_task_can_race(task.learned)
     if len(choice.strategies) < 2:
         raise InputError("A race needs two strategies or more; choose them under Strategies that race.")
-    plans = planning.plans_at_one_budget(choice.strategies)
+    plans, inits = with_inits(planning.plans_at_one_budget(choice.strategies), choice.inits)
+    reference = arm_name(choice.reference, choice.inits[0], choice.inits)
     n_steps = choice.n_steps or steps_by_epochs(base.training, task)
     rates = _numbers(choice.rates) or (base.training.learning_rate,)
-    return race_run(dataclasses.replace(base, race=None), RaceSpec(plans, rates, tuple(seeds), n_steps, choice.reference))
+    training = dataclasses.replace(base.training, init_lora_weights="default")  # every arm has its own
+    return race_run(
+        dataclasses.replace(base, race=None, training=training), RaceSpec(plans, rates, tuple(seeds), n_steps, reference, inits)
+    )
 
 
 def _numbers(text: str) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ import dataclasses
 import streamlit as st
 
 from app import state
+from gelora.ranks import STRATEGIES
 from gelora.records import DataChoice, RunSpec, TrainingConfig
 
 NOT_SETTINGS = ("method", "task", "reallocate_at")  # fields of a training that the form asks for in its own way
@@ -27,8 +28,11 @@ def fill(run_id: str, spec: RunSpec) -> None:
     if spec.race is not None:
         race = spec.race
         st.session_state.update({
-            "train_what": ["race"], "train_seeds": ", ".join(map(str, race.seeds)), "train_race_reference": race.reference,
-            "train_race_strategies": list(race.plans), "train_race_rates": ", ".join(f"{rate:g}" for rate in race.learning_rates),
+            "train_what": ["race"], "train_seeds": ", ".join(map(str, race.seeds)),
+            "train_race_reference": race.plans[race.reference].strategy,
+            "train_race_strategies": [name for name in STRATEGIES if any(plan.strategy == name for plan in race.plans.values())],
+            "train_race_inits": list(dict.fromkeys(race.inits.get(name, spec.training.init_lora_weights) for name in race.plans)),
+            "train_race_rates": ", ".join(f"{rate:g}" for rate in race.learning_rates),
             "train_race_steps": race.n_steps,
         })  # fmt: skip
         plan = None

@@ -13,7 +13,18 @@ from gelora.commands.run_specs import held_out_choice
 from gelora.commands.running import exit_status, report, start_and_follow
 from gelora.commands.target_choices import target_choices
 from gelora.errors import InputError
-from gelora.records import RaceSpec, RankPlan, RunSpec, TrainingConfig, check_choice, check_task_can_race, check_whole, race_run
+from gelora.records import (
+    RaceSpec,
+    RankPlan,
+    RunSpec,
+    TrainingConfig,
+    arm_name,
+    check_choice,
+    check_task_can_race,
+    check_whole,
+    race_run,
+    with_inits,
+)
 from gelora.terminal import write_json
 
 if TYPE_CHECKING:
@@ -77,18 +88,27 @@ def race_spec(
         for of_choice in choices
         for strategy in strategies
     }
-    for name, arm in further.items():
-        plans[name] = at_budget(arm.options, PlanSources(arm.options), arm.strategy, round(arm.times * budget))
     reference = _arm(options.reference, choices[0], choices)
     if changed is not None:
         plans |= changed(plans[reference])
-    asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, reference)
+    beginnings = _inits(options)
+    plans, inits = with_inits(plans, beginnings)
+    for name, arm in further.items():
+        plan = at_budget(arm.options, PlanSources(arm.options), arm.strategy, round(arm.times * budget))
+        of_arm, begun = with_inits({name: plan}, _inits(arm.options)[:1])
+        plans, inits = plans | of_arm, inits | begun
+    reference = arm_name(reference, beginnings[0], beginnings)
+    asked = RaceSpec(plans, tuple(rates), tuple(seeds), options.steps, reference, inits)
     return race_run(RunSpec(model, data, plans[reference], training, seeds[0], held_out), asked)
 
 
 def _arm(strategy: str, of_choice: argparse.Namespace, choices: list[argparse.Namespace]) -> str:
     """An arm's name: the strategy's, with its target modules where these race too."""
     return strategy if len(choices) == 1 else f"{strategy} {of_choice.target_modules}"
+
+
+def _inits(options: argparse.Namespace) -> list[str]:
+    return list(dict.fromkeys(names(options.inits)))
 
 
 def _strategies(options: argparse.Namespace) -> list[str]:

@@ -42,7 +42,7 @@ _OF_A_STUDY = ("name", "budgets", "race", "tasks", "arms", "blocks")
 _OF_A_CALL = ("json", "detach", "command", "repeat", "verb", "file", "report_to", "runs_at_once")
 _OF_RANKS = (
     "estimator", "rounding", "scale", "target_modules", "random_seed", "n_samples", "seed", "keep_repeats", "pooling", "sinks",
-    "sink_ratio", "max_length", "n_neighbors", "cap", "floor", "points",
+    "sink_ratio", "max_length", "n_neighbors", "cap", "floor", "points", "inits",
 )  # fmt: skip
 
 

@@ -31,12 +31,12 @@ from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BLOCK_HALVES, BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import AlsoTrained, Budget, RankPlan
-from gelora.records.race import RACING_TASKS, RaceSpec, check_task_can_race
+from gelora.records.race import RACING_TASKS, RaceSpec, arm_name, check_task_can_race, with_inits
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.similarity import LayerSimilarity
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
 from gelora.records.study import BlockTable, NotRun, Study, StudyRow
-from gelora.records.training import RunSpec, TrainingConfig, race_run
+from gelora.records.training import RunSpec, TrainingConfig, lone_run, race_run
 
 __all__ = [
     "BLOCK_HALVES",
@@ -88,6 +88,7 @@ __all__ = [
     "StudyRow",
     "TargetModule",
     "TrainingConfig",
+    "arm_name",
     "check_choice",
     "check_name",
     "check_range",
@@ -95,7 +96,9 @@ __all__ = [
     "check_whole",
     "default_sinks",
     "legal_sinks",
+    "lone_run",
     "race_run",
     "resolve_device",
     "resolved_sinks",
+    "with_inits",
 ]

@@ -118,6 +118,25 @@ class RunSpec(Record):
             raise InputError("Plan and seed of a race are those of its reference and its first seed; make its spec with race_run.")
 
 
+def lone_run(spec: RunSpec, name: str, seed: int) -> RunSpec:
+    """The run that an arm of a race would be alone, at the first of the race's learning rates.
+
+    Args:
+        spec: of a race.
+        name: of the arm's plan.
+        seed: one of the race's.
+
+    Raises:
+        InputError: the spec is no race, or has no such plan.
+    """
+    if spec.race is None:
+        raise InputError("This spec is no race; make one with race_run.")
+    check_choice("plan", name, tuple(spec.race.plans))
+    init = spec.race.inits.get(name, spec.training.init_lora_weights)
+    training = dataclasses.replace(spec.training, init_lora_weights=init)
+    return dataclasses.replace(spec, plan=spec.race.plans[name], seed=seed, race=None, training=training)
+
+
 def race_run(base: RunSpec, race: RaceSpec) -> RunSpec:
     """The run that is this race; what of `base` a race does not look at is set to one value, so that equal races are equal.
 
@@ -132,8 +151,8 @@ def race_run(base: RunSpec, race: RaceSpec) -> RunSpec:
     given, usual = base.training, TrainingConfig()
     if given.task != "auto":
         check_task_can_race(given.task)
-    if given.use_dora or given.init_lora_weights in ("olora", "pissa"):
-        raise InputError("Arms of a race share the frozen weights, which DoRA, OLoRA and PiSSA change: train these one at a time.")
+    if given.use_dora:
+        raise InputError("Arms of a race share the frozen weights, which DoRA's magnitudes scale: train it one run at a time.")
     batch_size = given.batch_size * given.gradient_accumulation
     ignored = ("epochs", "lora_dropout", "gradient_accumulation", "gradient_checkpointing", "auto_batch", "loader_workers")
     training = dataclasses.replace(

@@ -47,6 +47,16 @@ def test_a_race_is_one_run_of_all_its_arms(form):
     assert any("gelora train --spec run-01-race-seed-0.json" in code.value for code in app.code)
 
 
+def test_every_strategy_runs_with_each_initial_adapter(form):
+    app = form(strategies=("uniform", "random"))
+    app.multiselect(key="train_race_inits").set_value(["default", "pissa"]).run()
+    arms = next(frame.value for frame in app.dataframe if "arm" in frame.value.columns)
+    assert list(arms["arm"]) == ["uniform default", "uniform pissa", "random default", "random pissa"]
+    assert "held against uniform default" in sentences(app.markdown)
+    app.multiselect(key="train_race_inits").set_value([]).run()
+    assert not app.exception and "needs a beginning of its adapters" in sentences([*app.error, *app.warning, *app.info])
+
+
 @pytest.mark.parametrize(
     ("strategies", "rates", "says"),
     [
@@ -124,6 +134,7 @@ def test_at_its_end_the_table_and_the_intervals_of_the_whole_are_shown(gelora_ho
     runs.button(key="repeat_run").click().run()
     assert not runs.exception
     assert runs.session_state["train_race_steps"] == 40
+    assert runs.session_state["train_race_inits"] == ["default"]
     assert runs.session_state["train_what"] == ["race"] and runs.session_state["train_seeds"] == "0, 1"
     assert run_info(folder.name).strategy == "gelora, uniform, random"
 

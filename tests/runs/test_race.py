@@ -1,6 +1,7 @@
 """Arms side by side are each as they would be alone, and their differences are what the rows say."""
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import Trainer
 
 from gelora.errors import InputError, ModelError
 from gelora.ranks import edit_ranks, uniform_ranks
-from gelora.records import DataChoice, RunSpec, TrainingConfig
+from gelora.records import DataChoice, RaceSpec, RunSpec, TrainingConfig, lone_run, race_run
 from gelora.runs import Arm, RaceResult, race
 from gelora.runs.racing.side_by_side import beginning, train_side_by_side
 from gelora.runs.racing.stacked import ArmWeights, StackedLora, arm_weights, stack_arms
@@ -111,6 +112,39 @@ def test_every_arm_is_the_run_that_it_would_be_alone(architecture, kind, labelle
         (alone.factors[name][1] - w.factors[name][1]).abs().max() for (alone, _), w in zip(lone, weights, strict=True) for name in w.factors
     )
     assert moved > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind", "names"),
+    [("bert", "classification", ("default", "pissa", "olora")), ("gpt2", "causal-lm", ("default", "pissa", "gaussian"))],
+)
+def test_an_arm_that_begins_as_a_part_of_the_base_weights_is_its_lone_run_too(architecture, kind, names, labelled_file, tmp_path):
+    folder = save_tiny_model(architecture, tmp_path / "model")
+    plans, lone = plans_of(str(folder)), []
+    base = spec_of(folder, kind, labelled_file, plans[0], 1e-4)
+    spec = race_run(base, RaceSpec(dict(zip(names, plans, strict=True)), (1e-4,), (0,), 48, "default", {n: n for n in names[1:]}))
+    for name in names:
+        alone = lone_run(spec, name, 0)
+        alone = dataclasses.replace(alone, training=dataclasses.replace(alone.training, epochs=8.0))
+        task, losses = build_task(alone), Losses()
+        without_dropout(task.model)
+        n_steps = total_steps(alone.training, len(task.train))
+        learner = apply_method(task, alone, alone.plan, n_steps)
+        train(task, learner, alone.training, 0, tmp_path / name, losses, lambda: False)
+        lone.append((arm_weights(learner.model, []), losses.found))
+    task, found = build_task(spec), []
+    weights = [beginning(task, lone_run(spec, name, 0), plan, n_steps) for name, plan in zip(names, plans, strict=True)]
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    train_side_by_side(task, weights, [1e-4] * 3, base, n_steps, lambda step, losses: found.append(losses.numpy()))
+    assert np.stack(found, axis=1) == pytest.approx(np.array([losses for _, losses in lone]), abs=1e-5)
+    layers = {name: module for name, module in task.model.named_modules() if isinstance(module, StackedLora)}
+    for name, layer in layers.items():
+        assert torch.equal(layer.base.weight, before[f"{name}.weight"])  # all arms share them
+        assert not layer.begun[0][0].any() and not layer.begun[1][0].any()  # of the arm that begins with nothing
+        for i, (alone, _) in enumerate(lone):
+            a, b, _ = alone.factors.get(name, (torch.zeros(0, layer.a.shape[1]), torch.zeros(layer.b.shape[2], 0), 0.0))
+            assert torch.allclose(layer.a[i, :, : len(a)].T, a, atol=1e-5), (name, i)
+            assert torch.allclose(layer.b[i, : len(a)].T, b, atol=1e-5), (name, i)
 
 
 def test_answers_to_held_out_rows_are_those_of_each_arm_alone(tiny_bert, labelled_file):

@@ -52,12 +52,12 @@ class Kept:
 def race_spec(tiny_bert, labelled_file):
     """race_spec(rates, ranks, **training) -> the spec of a race of uniform ranks."""
 
-    def make(rates=(1e-3,), ranks=(1, 2, 4), seeds=SEEDS, **training):
+    def make(rates=(1e-3,), ranks=(1, 2, 4), seeds=SEEDS, inits=None, **training):
         structure = model_structure(str(tiny_bert))
         plans = {f"r{rank}": uniform_ranks(structure, rank) for rank in ranks}
         options = {"n_train": 48, "n_eval": 16, "batch_size": 8, "device": "cpu", "precision": "float32", "eval_every": 2, "log_every": 1}
         base = RunSpec(str(tiny_bert), DataChoice(labelled_file), plans["r1"], TrainingConfig(**options | training))
-        return race_run(base, RaceSpec(plans, rates, seeds, N_STEPS, "r1"))
+        return race_run(base, RaceSpec(plans, rates, seeds, N_STEPS, "r1", inits or {}))
 
     return make
 
@@ -72,8 +72,9 @@ def arms_in(folder):
     return {path.relative_to(folder): load_file(path) for path in sorted(folder.glob("arms/*/*.safetensors"))}
 
 
-def test_a_race_that_was_stopped_and_killed_ends_as_one_that_was_not(race_spec, tmp_path):
-    spec = race_spec()
+@pytest.mark.parametrize("inits", [{}, {"r2": "pissa", "r4": "olora"}], ids=["default", "of the base"])
+def test_a_race_that_was_stopped_and_killed_ends_as_one_that_was_not(inits, race_spec, tmp_path):
+    spec = race_spec(inits=inits)
     whole, of_whole = carried_out(spec, tmp_path / "whole")
     folder, logged = tmp_path / "broken", {}
     stopped, report = carried_out(spec, folder, stop_at=3)  # between two evaluations of the first seed
@@ -187,22 +188,25 @@ def test_what_cannot_race_is_refused_before_anything_is_loaded(race_spec):
         ({"plans": plans | {"r2": foreign}}, "those of r2 for another; arms of a race share one model"),
         ({"plans": {"r1": plans["r1"]}}, "two arms or more"),
         ({"reference": "r9"}, "Unknown reference 'r9'"),
+        ({"inits": {"r9": "pissa"}}, "Unknown plan of a beginning 'r9'"),
+        ({"inits": {"r2": "lora-ga"}}, "Unknown init_lora_weights 'lora-ga'"),
         ({"seeds": (0, 0)}, "The seeds of a race are 0, 0; give each once"),
         ({"learning_rates": (1e-3, 1e-3)}, "learning rates of a race are 0.001, 0.001"),
     ):
         with pytest.raises(InputError, match=message):
             dataclasses.replace(spec.race, **change)
-    with pytest.raises(InputError, match="which DoRA, OLoRA and PiSSA change"):
+    with pytest.raises(InputError, match="which DoRA's magnitudes scale"):
         race_run(dataclasses.replace(spec, training=dataclasses.replace(spec.training, use_dora=True)), spec.race)
     with pytest.raises(InputError, match="make its spec with race_run"):
         dataclasses.replace(spec, seed=5)
 
 
-def test_an_exported_arm_is_a_plain_adapter_with_the_arm_s_own_logits(race_spec, gelora_home, tmp_path, monkeypatch):
+@pytest.mark.parametrize("inits", [{}, {"r2": "pissa"}], ids=["default", "pissa"])
+def test_an_exported_arm_is_a_plain_adapter_with_the_arm_s_own_logits(inits, race_spec, gelora_home, tmp_path, monkeypatch):
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    spec, answers = race_spec(rates=(1e-3, 4e-3), ranks=(1, 2)), []
+    spec, answers = race_spec(rates=(1e-3, 4e-3), ranks=(1, 2), inits=inits), []
 
     def held_out_answers(task, n_arms, bf16):
         answers.append((task, *held_out.held_out_answers(task, n_arms, bf16)))

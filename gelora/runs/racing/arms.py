@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gelora.errors import RunError, StoreError
-from gelora.runs.racing.stacked import ADAPTER, ArmWeights
+from gelora.runs.racing.stacked import ADAPTER, ArmWeights, StackedLora
+
+_BEGUN = "begun with "
 
 
 def arm_file(folder: Path, seed: int, arm: int) -> Path:
@@ -38,6 +40,9 @@ def save_arm(path: Path, model: nn.Module, place: int, beginning: ArmWeights) ->
         layer = model.get_submodule(name)
         tensors[f"{name}.lora_A"] = layer.get_parameter("a")[place, :, : len(a)].T
         tensors[f"{name}.lora_B"] = layer.get_parameter("b")[place, : len(a)].T
+        if beginning.of_base and isinstance(layer, StackedLora) and layer.begun is not None:
+            tensors[f"{_BEGUN}{name}.lora_A"] = layer.begun[0][place, :, : len(a)].T
+            tensors[f"{_BEGUN}{name}.lora_B"] = layer.begun[1][place, : len(a)].T
     for name, head in beginning.heads.items():
         tensors |= {f"{name}.{key}": model.get_submodule(name).get_parameter(key)[place] for key in head}
     unfinished = path.with_name(f".{path.name}")
@@ -80,3 +85,8 @@ def put_arm(peft_model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
         elif isinstance(module, ModulesToSaveWrapper):
             for key, parameter in module.modules_to_save[ADAPTER].named_parameters():
                 parameter.copy_(tensors[f"{name}.{key}"])
+
+
+def beginning_of_base(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The A and B that an arm began with and that are taken out of the base weights, by their names without it; or none."""
+    return {name.removeprefix(_BEGUN): tensor for name, tensor in tensors.items() if name.startswith(_BEGUN)}

@@ -3,12 +3,11 @@
 Light until it is called. Loads model and data of the race again: the labels' names and the tokenizer are theirs.
 """
 
-import dataclasses
 from pathlib import Path
 
 from gelora.errors import InputError
 from gelora.home import is_taken, local_path
-from gelora.records import check_choice
+from gelora.records import check_choice, lone_run
 from gelora.runs.records.race_result import read_result
 from gelora.runs.records.state import read_spec, run_folder
 
@@ -36,17 +35,19 @@ def export_arm(run_id: str, arm: str, folder: str | Path, seed: int | None = Non
     check_choice("seed", str(seed), tuple(map(str, spec.race.seeds)))
     if is_taken(target):
         raise InputError(f"{target} is there already and is not empty; name a new folder.")
-    from gelora.runs.racing.arms import arm_file, put_arm, read_arm
+    from gelora.runs.racing.arms import arm_file, beginning_of_base, put_arm, read_arm
     from gelora.runs.training.adapters import save_learner
     from gelora.runs.training.methods import apply_method
     from gelora.tasks import build_task
 
     place = spec.race.labels.index(arm)
-    plan = spec.race.plans[spec.race.arms[place][0]]
     tensors = read_arm(arm_file(of_run, seed, place))
-    alone = dataclasses.replace(spec, seed=seed, plan=plan, race=None)
+    alone = lone_run(spec, spec.race.arms[place][0], seed)
     task = build_task(alone)
-    learner = apply_method(task, alone, plan, spec.race.n_steps)
+    learner = apply_method(task, alone, alone.plan, spec.race.n_steps)
+    begun = beginning_of_base(tensors)
+    if begun and learner.initial is not None:
+        learner.initial.put_back(learner.model, begun)
     put_arm(learner.model, tensors)
     result = read_result(of_run)
     metrics = {}

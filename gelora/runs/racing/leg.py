@@ -3,7 +3,6 @@
 Does not depend on files: state to go on from comes in, state to go on from later is handed out.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from gelora.errors import StoreError
-from gelora.records import RaceSpec, RunSpec, resolve_device
+from gelora.records import RaceSpec, RunSpec, lone_run, resolve_device
 from gelora.runs.racing.side_by_side import ArmsAdamW, beginning, train_side_by_side
 from gelora.runs.racing.stacked import ArmWeights, Stack
 from gelora.runs.records.paired_looks import best_arm, paired_look
@@ -63,8 +62,9 @@ class LegTrainer:
         race, task, n_steps = self.race, self.task, self.race.n_steps
         self._labels = [race.labels[i] for i in self.places]
         arms = [race.arms[i] for i in self.places]
-        alone = dataclasses.replace(self.spec, seed=self.seed, race=None)
-        beginnings = {name: beginning(task, alone, race.plans[name], n_steps) for name in dict.fromkeys(name for name, _ in arms)}
+        alone = lone_run(self.spec, race.reference, self.seed)
+        names = dict.fromkeys(name for name, _ in arms)
+        beginnings = {name: beginning(task, lone_run(self.spec, name, self.seed), race.plans[name], n_steps) for name in names}
         device = resolve_device(self.spec.training.device)
         task.model.to(device)
         self._bf16 = runs_in_bfloat16(self.spec.training, device)
@@ -91,6 +91,8 @@ class LegTrainer:
             raise StoreError("The checkpoint's arms are laid out for another kind of device; resume the race where it began, or repeat it.")
         self._logged = (time.monotonic(), resume.step)
         stack.values.copy_(resume.tensors["values"])
+        for i, tensor in enumerate(stack.beginnings):  # a decomposition may come out otherwise on another machine
+            tensor.copy_(resume.tensors[f"beginning {i}"])
         optimizer.restore(resume.tensors, resume.step)
         self._losses = list(resume.tensors["losses"])
         return resume.step
@@ -109,7 +111,9 @@ class LegTrainer:
             self._logged = (time.monotonic(), step)
         if self.keep is not None and (looks or stops):
             moments = {name: tensor.cpu() for name, tensor in self._optimizer.state().items()}
-            self.keep(ArmsState(step, {"values": self._stack.values.cpu(), "losses": torch.stack(self._losses), **moments}))
+            begun = {f"beginning {i}": tensor.cpu() for i, tensor in enumerate(self._stack.beginnings)}
+            state = {"values": self._stack.values.cpu(), "losses": torch.stack(self._losses), **moments, **begun}
+            self.keep(ArmsState(step, state))
         return stops
 
     def _log(self, step: int) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gelora.errors import InputError, StoreError
-from gelora.records import Progress, RunSpec, check_task_can_race, resolve_device
+from gelora.records import Progress, RunSpec, check_task_can_race, lone_run, resolve_device
 from gelora.runs.racing.arms import arm_file, save_arm
 from gelora.runs.racing.leg import ArmsState, LegTrainer
 from gelora.runs.racing.side_by_side import beginning
@@ -117,9 +117,8 @@ class RaceTrainer:
         """The task that this attempt begins with; where the race begins, its waves are settled by it."""
         task = self._task(seed)
         check_task_can_race(task.kind)
-        alone = dataclasses.replace(self.spec, seed=seed, race=None)
-        plan = self.race.plans[self.race.reference]
-        heads = beginning(task, alone, plan, self.race.n_steps).heads
+        alone = lone_run(self.spec, self.race.reference, seed)
+        heads = beginning(task, alone, self.race.plans[self.race.reference], self.race.n_steps).heads
         n_head = sum(value.numel() for head in heads.values() for value in head.values())
         self._described(task, n_head)
         if is_start:

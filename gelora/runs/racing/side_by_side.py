@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from gelora.ranks import INITS_OF_BASE
 from gelora.records import RankPlan, RunSpec
 from gelora.runs.racing.stacked import ArmWeights, Stack, arm_weights, stack_arms
 from gelora.runs.training.data_order import GroupedByLength
@@ -31,7 +32,8 @@ def beginning(task: Task, spec: RunSpec, plan: RankPlan, n_steps: int) -> ArmWei
     """What a lone run of the plan would begin with; the task's model stays as it is."""
     alone = dataclasses.replace(task, model=copy.deepcopy(task.model))
     learner = apply_method(alone, dataclasses.replace(spec, plan=plan), plan, n_steps)
-    return arm_weights(learner.model, Trainer.get_decay_parameter_names(None, learner.model))  # type: ignore[arg-type]
+    decayed = Trainer.get_decay_parameter_names(None, learner.model)  # type: ignore[arg-type]
+    return arm_weights(learner.model, decayed, spec.training.init_lora_weights in INITS_OF_BASE)
 
 
 def train_side_by_side(

@@ -23,20 +23,23 @@ class ArmWeights:
     """What one arm trains, at its beginning, by module name of the base model.
 
     factors: A [rank, in], B [out, rank] and alpha / rank of every adapted module; heads: parameters of every module that is
-    trained whole, by the module's name and the parameter's name in it; decayed: names of those that weight decay touches.
+    trained whole, by the module's name and the parameter's name in it; decayed: names of those that weight decay touches;
+    of_base: whether B·A begins as a part of the base weights, which is taken out of them (PiSSA, OLoRA).
     """
 
     factors: dict[str, tuple[torch.Tensor, torch.Tensor, float]]
     heads: dict[str, dict[str, torch.Tensor]]
     decayed: frozenset[str]
+    of_base: bool = False
 
 
-def arm_weights(peft_model: nn.Module, decayed: Sequence[str]) -> ArmWeights:
+def arm_weights(peft_model: nn.Module, decayed: Sequence[str], of_base: bool = False) -> ArmWeights:
     """The trainable weights of a PEFT model with one LoRA adapter.
 
     Args:
         peft_model: from `gelora.ranks.apply_plan`; without dropout and DoRA.
         decayed: names of its parameters that weight decay touches, as the Trainer finds them.
+        of_base: whether its adapters begin as a part of the base weights.
     """
     factors, heads, marked = {}, {}, set()
     wanted = set(decayed)
@@ -51,15 +54,17 @@ def arm_weights(peft_model: nn.Module, decayed: Sequence[str]) -> ArmWeights:
             saved = module.modules_to_save[ADAPTER]
             heads[name] = {key: value.detach().clone() for key, value in saved.named_parameters()}
             marked |= {f"{name}.{key}" for key in heads[name] if f"{full}.modules_to_save.{ADAPTER}.{key}" in wanted}
-    return ArmWeights(factors, heads, frozenset(marked))
+    return ArmWeights(factors, heads, frozenset(marked), of_base)
 
 
 class Stack:
     """All that all arms train, as one matrix [n_arms, n_values], of which its parameters are views, and their gradients likewise."""
 
     def __init__(self, n_arms: int, device: torch.device) -> None:
-        self.n_arms, self._device = n_arms, device
+        self.n_arms, self.device = n_arms, device
         self._tensors: list[tuple[torch.Tensor, bool, Callable[[nn.Parameter], None]]] = []
+        self.beginnings: list[torch.Tensor] = []
+        """What arms begin with that is taken out of the base weights, [n_arms, ...] each; it stays as it is."""
 
     def add(self, stacked: torch.Tensor, decays: bool, place: Callable[[nn.Parameter], None]) -> None:
         """Take up a tensor [n_arms, ...]; `place` is given its parameter by `build`."""
@@ -68,9 +73,9 @@ class Stack:
     def build(self) -> None:
         """Lay all tensors side by side and hand out their parameters."""
         sizes = [tensor[0].numel() for tensor, _, _ in self._tensors]
-        self.values = torch.zeros(self.n_arms, sum(sizes), device=self._device)
+        self.values = torch.zeros(self.n_arms, sum(sizes), device=self.device)
         self.gradients = torch.zeros_like(self.values)
-        self.decays = torch.zeros(sum(sizes), device=self._device)
+        self.decays = torch.zeros(sum(sizes), device=self.device)
         self.parameters: list[nn.Parameter] = []
         self._places: list[torch.Tensor] = []
         start = 0
@@ -95,7 +100,11 @@ class Stack:
 
 
 class StackedLora(nn.Module):
-    """A frozen linear layer with one adapter an arm."""
+    """A frozen linear layer with one adapter an arm.
+
+    The layer is shared, so that where an arm's B·A begins as a part of its weight, this part (`begun`) is taken off the
+    output in place of the weight.
+    """
 
     def __init__(self, base: nn.Module, scalings: Sequence[float], device: torch.device) -> None:
         super().__init__()
@@ -103,6 +112,7 @@ class StackedLora(nn.Module):
         self._scaling = torch.tensor(scalings, device=device).view(-1, 1, 1)
         self.a: nn.Parameter  # [n_arms, in, r_max]
         self.b: nn.Parameter  # [n_arms, r_max, out]
+        self.begun: tuple[torch.Tensor, torch.Tensor] | None = None  # A [n_arms, in, r], B [n_arms, r, out]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self.base(x)
@@ -111,6 +121,8 @@ class StackedLora(nn.Module):
         flat = rows.reshape(self.n_arms, -1, x.shape[-1])
         result = result.expand(*rows.shape[:-1], -1)
         by_arm = result.reshape(self.n_arms, -1, result.shape[-1])
+        if self.begun is not None:
+            by_arm = torch.baddbmm(by_arm, torch.bmm(flat, self.begun[0]), -self.begun[1] * self._scaling)
         result = torch.baddbmm(by_arm, torch.bmm(flat, self.a), self.b * self._scaling).view(result.shape)
         if is_shared:
             result.by_arm = True  # type: ignore[attr-defined]
@@ -187,6 +199,10 @@ def _adapt(model: nn.Module, name: str, arms: Sequence[ArmWeights], stack: Stack
             of_arm, back, scalings[i] = arm.factors[name]
             a[i, :, : len(of_arm)], b[i, : back.shape[1]] = of_arm.T, back.T
     layer = StackedLora(base, scalings, next(base.parameters()).device)
+    if any(arm.of_base for arm in arms if name in arm.factors):
+        of_base = torch.tensor([float(arm.of_base) for arm in arms]).view(-1, 1, 1)
+        layer.begun = ((a * of_base).to(stack.device), (b * of_base).to(stack.device))
+        stack.beginnings += layer.begun
     decays = any(name in arm.decayed for arm in arms)
     stack.add(a, decays, lambda parameter: setattr(layer, "a", parameter))
     stack.add(b, decays, lambda parameter: setattr(layer, "b", parameter))

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 
 from gelora.errors import InputError
-from gelora.ranks import memory_estimate
+from gelora.ranks import INITS_OF_BASE, memory_estimate
 from gelora.records import RankPlan, RunSpec
 from gelora.sources import model_structure
 
@@ -45,7 +45,8 @@ def arms_bytes(spec: RunSpec, n_arms: int, length: int, dtype: str, n_head_param
         largest, model_structure(spec.model), batch_size=spec.training.batch_size * n_arms, length=length, dtype=dtype,
         n_head_params=n_head_params, task="causal-lm" if is_language else "classification",
     )  # fmt: skip
-    of_an_arm = one.gradient_bytes + one.optimizer_bytes + 4 * largest.n_adapter_params
+    copies = 2 if any(init in INITS_OF_BASE for init in (*spec.race.inits.values(), spec.training.init_lora_weights)) else 1
+    of_an_arm = one.gradient_bytes + one.optimizer_bytes + 4 * copies * largest.n_adapter_params
     return one.total_bytes + (n_arms - 1) * of_an_arm
 
 

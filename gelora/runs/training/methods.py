@@ -43,6 +43,7 @@ class Learner:
     n_adapter_params: of the adapter that the run leaves (for adalora at most; bitfit: the biases; full: all but the head).
     n_head_params: trained and saved whole. callbacks: for the Trainer, in this order. notes: sentences for the log.
     export: writes weights and config into a folder so that they load on the ordinary checkpoint without this package.
+    initial: what adapters began with that is taken out of the base weights (PiSSA, OLoRA).
     """
 
     model: Any
@@ -53,6 +54,7 @@ class Learner:
     callbacks: list[TrainerCallback]
     export: Callable[[Path], None]
     notes: tuple[str, ...] = ()
+    initial: InitialAdapter | None = None
 
     @property
     def is_adapter(self) -> bool:
@@ -109,12 +111,12 @@ def _lora(task: Task, spec: RunSpec, plan: RankPlan) -> Learner:
         init_lora_weights=training.init_lora_weights,
     )
     callbacks: list[TrainerCallback] = []
-    export = functools.partial(_save_adapter, model)
+    export, initial = functools.partial(_save_adapter, model), None
     if training.init_lora_weights in INITS_OF_BASE:
         initial = InitialAdapter(model)
         callbacks.append(BeginningState(model, initial))
         export = functools.partial(initial.save_as_plain_lora, model)
-    return Learner(model, "lora", plan, *count_parameters(model), callbacks, export)
+    return Learner(model, "lora", plan, *count_parameters(model), callbacks, export, initial=initial)
 
 
 def _adalora(task: Task, spec: RunSpec, plan: RankPlan, total_steps: int) -> Learner:
