@@ -180,7 +180,7 @@ def five_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def danco_rows(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """13 layers, ours from an empty cache; the peer calibrates anew at each fit, so one layer stands for all unless told."""
+    """13 layers, ours from an empty cache; the peer calibrates again at each fit, so one layer stands for all unless told."""
     import skdim
 
     n, width = options.n or DANCO_POINTS, options.width or KEY[1]

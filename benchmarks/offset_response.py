@@ -4,7 +4,7 @@ A real dashboard with a measured curve. "server alone": a plain WebSocket client
 with the state of every widget, and waits for the end of the page's run; nothing is drawn. "with Chromium": the slider is
 moved by the keyboard in a headless browser that draws on the same cores; the time runs from its message to the end of the
 answer (what it draws meanwhile is `benchmarks.rank_wall`'s). Checked first: the answer is of the offset that was sent, and
-the profile on disk is not written anew.
+the profile on disk is not written again.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def main() -> None:
         browser.close()
     for unfolded, words in ((False, "as it opens"), (True, "tables and exports unfolded")):
         rows.append({"case": f"server alone, {words}", **by_client(url, choices, options.changes, unfolded)})
-    assert profiles == _written(Path(home)), "an estimate was made anew"
+    assert profiles == _written(Path(home)), "an estimate was made again"
     server.kill()
     record.write("offset_response", rows, options.json)
 

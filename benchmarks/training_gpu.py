@@ -316,7 +316,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with glue/, squad/, alpaca-1k/ and models/")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--no-batch-8", action="store_true", help="leave out the plain script at the Trainer's default batch size")
-    parser.add_argument("--parts", default="runs,anew,replay,throughput,telemetry", help="comma-separated")
+    parser.add_argument("--parts", default="runs,reallocated,replay,throughput,telemetry", help="comma-separated")
     parser.add_argument("--cases", default="RTE,MRPC,SQuAD,Alpaca", help="comma-separated")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -327,8 +327,8 @@ def main() -> None:
     steps: list[Callable[[], dict[str, Any]]] = []
     if "runs" in parts:
         steps += [functools.partial(launched, name, wanted[name]) for name in names]
-    if "anew" in parts:
-        steps.append(functools.partial(launched, f"{names[0]} with ranks given out anew", anew(wanted[names[0]])))
+    if "reallocated" in parts:
+        steps.append(functools.partial(launched, f"{names[0]} with ranks re-allocated", reallocated(wanted[names[0]])))
     if "replay" in parts:
         steps.append(functools.partial(replay_agrees, wanted["RTE"]))
     if "throughput" in parts:
@@ -340,8 +340,8 @@ def main() -> None:
         record.write("training_gpu", rows, options.json)
 
 
-def anew(spec: RunSpec) -> RunSpec:
-    """The same run with ranks given out anew at half of it."""
+def reallocated(spec: RunSpec) -> RunSpec:
+    """The same run with ranks re-allocated at half of it."""
     return dataclasses.replace(spec, training=dataclasses.replace(spec.training, reallocate_at=(0.5,)))
 
 

@@ -9,7 +9,7 @@ from gelora.ranks import STRATEGIES
 
 st.title("Ranks")
 profile, is_stale = None, False
-with st.container():  # what comes and goes over the figure must not move it: moved, it would be built anew under a hand that drags it
+with st.container():  # what comes and goes over the figure must not move it: moved, it would be built again under a hand that drags it
     if measuring.current_profile() is not None or not st.session_state["plan_only"]:
         profile, is_stale = measuring.profile_or_invitation(files.doors)
 stage, controls = st.columns([2.7, 1], gap="large")  # in this order, so that a phone shows the figure before the choices

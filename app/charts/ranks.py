@@ -61,7 +61,7 @@ def ranks_by_strategy(plans: Mapping[str, RankPlan], stale: bool = False) -> go.
              "y": top - GAP / ROW / n, "yref": "paper",
              "yanchor": "bottom", "showarrow": False, "font": {"size": 12}}
         )  # fmt: skip
-    # One construction: the page draws this anew at every offset, and a figure changed piece by piece takes ten times as long.
+    # One construction: the page draws all of this at every offset, and a figure changed piece by piece takes ten times as long.
     return go.Figure({"data": bars, "layout": layout | {"annotations": names}})
 
 

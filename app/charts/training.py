@@ -61,7 +61,7 @@ def training_curves(
         )  # fmt: skip
     for step in reallocated:
         figure.add_vline(x=step, line={"color": REFERENCE_COLOUR, "dash": "dot", "width": 1})
-        figure.add_annotation(x=step, y=0, yref="y2 domain", text="↻ ranks given anew", showarrow=False, textangle=-90, yanchor="bottom",
+        figure.add_annotation(x=step, y=0, yref="y2 domain", text="↻ ranks re-allocated", showarrow=False, textangle=-90, yanchor="bottom",
                               xshift=-8, font={"size": 11})  # fmt: skip
     words = [
         (GLYPHS["circle"], "loss as logged", LOGGED),

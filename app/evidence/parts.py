@@ -15,7 +15,7 @@ from app.shared.markdown import bold, md, plain
 from app.shared.run_words import count, listed, metric_word
 from gelora.block_predictors import RankCorrelation
 from gelora.ranks import CHANGES, STRATEGIES
-from gelora.records import Study, StudyRow
+from gelora.records import FEW_SEEDS, Study, StudyRow
 from gelora.study_findings import (
     BlockWorth,
     compared,
@@ -181,7 +181,7 @@ def what_was_run(study: Study, rows: Sequence[StudyRow]) -> None:
         md("Run: {} on {}; {} steps, {} seeds, {} held-out rows. Made with: {}.", models, sets, steps, seeds, held_out, made or "not said")
     )
     if any(len(row.losses) < 3 for row in rows):
-        st.caption("Fewer than three seeds: the interval is that of the rows, not of another beginning.")
+        st.caption(FEW_SEEDS)
     if study.not_run:
         with st.expander(plain(f"Not run: {count(len(study.not_run), 'race')}")):
             for missing in study.not_run:

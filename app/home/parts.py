@@ -29,7 +29,7 @@ _SPARK = "#2e8fe8"  # stands out on both themes
 
 
 def picture() -> None:
-    """The five stations, drawn; anew every second while something is under way."""
+    """The five stations, drawn; again every second while something is under way."""
     if measuring.current_profile() is None:
         warm_up()
     place = st.container()  # alive or still, the picture stands in one place

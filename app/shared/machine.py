@@ -19,7 +19,7 @@ from gelora.doctor import GpuMemory, gpu_memory, gpu_of_driver, package_versions
 from gelora.home import home
 from gelora.sources import is_offline, is_reachable
 
-_NETWORK_SECONDS = 60.0  # after which the network is asked for anew
+_NETWORK_SECONDS = 60.0  # after which the network is asked for again
 _SHOWN_VERSIONS = ("Python", "torch", "transformers", "peft", "streamlit")
 
 

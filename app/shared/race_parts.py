@@ -13,7 +13,7 @@ from app.shared import figures
 from app.shared.markdown import bold, plain
 from app.shared.run_reading import series_of
 from app.shared.run_words import count, metric_word
-from gelora.records import RaceSpec
+from gelora.records import FEW_SEEDS, RaceSpec
 from gelora.runs import Difference, RaceResult, RunInfo, race_result, run_info
 
 _VIEWS = {"loss": "Training loss", "eval_loss": "Held-out loss"}
@@ -70,7 +70,7 @@ def differences(run: RunInfo) -> None:
     significant = [f"{label} ({d.word})" for label, d in zip(race.labels, found, strict=True) if d.is_significant]
     st.markdown(bold(f"Significant at 5% after Holm's correction: {', '.join(significant) or 'none'}."))
     if len(race.seeds) < 3:
-        st.caption("Fewer than three seeds: the interval is that of the rows, not of another beginning.")
+        st.caption(FEW_SEEDS)
     _table(race, result, found)
 
 

@@ -17,7 +17,7 @@ R = TypeVar("R")
 def in_place(draw: Callable[P, R]) -> Callable[P, R]:
     """Draw a part in one container, however much it draws from run to run, so that it moves nothing else on the page.
 
-    Streamlit knows an element by its position. What moves is built anew: until the run ends the page shows the old elements
+    Streamlit knows an element by its position. What moves is built again: until the run ends the page shows the old elements
     beside the new ones, and a click on an old one, or a word typed into it, is lost.
     """
 

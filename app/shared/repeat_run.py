@@ -1,4 +1,4 @@
-"""A run's settings put back into the form of a new run, to be changed and started anew.
+"""A run's settings put back into the form of a new run, to be changed and started again.
 
 Uses the form's keys in the session; draws nothing.
 """
@@ -15,7 +15,7 @@ NOT_SETTINGS = ("method", "task", "reallocate_at")  # fields of a training that 
 
 
 def fill(run_id: str, spec: RunSpec) -> None:
-    """Fill the form, and the choices of the sidebar, with those of a run, to be changed and started anew."""
+    """Fill the form, and the choices of the sidebar, with those of a run, to be changed and started again."""
     st.session_state.update({"model": spec.model} | state.fields_of_data(spec.data))
     for field in dataclasses.fields(TrainingConfig):
         if field.name not in NOT_SETTINGS:

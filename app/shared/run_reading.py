@@ -10,7 +10,7 @@ from gelora.runs import GeometryMeasurement, RunInfo, describe_method, geometry,
 
 
 def series_of(run: RunInfo) -> dict[str, list[tuple[int, float]]]:
-    """The run's metrics; read anew only when its state says that something was logged."""
+    """The run's metrics; read again only when its state says that something was logged."""
     return _history(run.id, (run.state.status, run.state.step, run.state.attempts, tuple(sorted(run.state.metrics.items()))))
 
 

@@ -133,4 +133,4 @@ def recorded() -> RecordedRun:
         return RecordedRun(spec, found, kept["date"], kept["machine"], kept["command"], float(kept["seconds"]), tuple(kept["curve"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         again = "python -m benchmarks.recorded_run"
-        raise StoreError(f"The recorded run {RECORDED.name} cannot be read ({error}); make it anew: {again}") from error
+        raise StoreError(f"The recorded run {RECORDED.name} cannot be read ({error}); make it again: {again}") from error

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from gelora.records import FEW_SEEDS
 from gelora.terminal import print_table
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def print_race(info: "RunInfo", result: "RaceResult") -> None:
     significant = [f"{label} ({difference.word})" for label, difference in found if difference.is_significant]
     print(f"Significant at 5% after correction: {', '.join(significant) or 'none'}.")
     if len(race.seeds) < 3:
-        print("Fewer than three seeds: the interval is that of the rows, not of another beginning; give --seeds 0,1,2.")
+        print(f"{FEW_SEEDS} Give --seeds 0,1,2.")
     for same in same_ranks(race.plans):
         print(f"{', '.join(same[:-1])} and {same[-1]} have the same ranks here: their difference is none of the ranks'.")
 

@@ -117,7 +117,7 @@ def fit_power_law(values: Any, n_draws: int = 200, seed: int = 0) -> PowerLaw:
     alpha = 1 + m / sum(log(x / start)) over the m values from `start` on. The start is that at which the tail lies nearest to
     its fit by Kolmogorov and Smirnov's distance, out of at most 100 places, evenly spread over the order. For p, as many
     numbers are drawn as there are: from the law with the tail's share, else from the values under the start; each draw is
-    fitted anew, start and all. Eigenvalues of one matrix repel each other and are no independent draws, so p leans to a fit.
+    fitted again, start and all. Eigenvalues of one matrix repel each other and are no independent draws, so p leans to a fit.
 
     Args:
         values: at least 20 positive numbers.

@@ -31,7 +31,7 @@ from gelora.records.geometry import HALVES, IdEstimate, IdProfile, NeighborGraph
 from gelora.records.memory import MemoryEstimate
 from gelora.records.model import BLOCK_HALVES, BlockTraits, ModelStructure, TargetModule
 from gelora.records.plans import AlsoTrained, Budget, RankPlan
-from gelora.records.race import RACING_TASKS, RaceSpec, arm_name, check_task_can_race, with_inits
+from gelora.records.race import FEW_SEEDS, RACING_TASKS, RaceSpec, arm_name, check_task_can_race, with_inits
 from gelora.records.scores import SCORE_DEFINITIONS, SCORE_STRATEGIES, ModuleScores
 from gelora.records.similarity import LayerSimilarity
 from gelora.records.sinks import ONE_DIRECTION, SINK_RATIO, SINK_RATIOS, SinkReport, default_sinks, legal_sinks, resolved_sinks
@@ -41,6 +41,7 @@ from gelora.records.training import RunSpec, TrainingConfig, lone_run, race_run
 __all__ = [
     "BLOCK_HALVES",
     "DEVICES",
+    "FEW_SEEDS",
     "HALVES",
     "LORA_INITS",
     "METHODS",

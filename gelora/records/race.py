@@ -8,6 +8,9 @@ from gelora.record_json import ADDED, Record
 from gelora.records.checks import LORA_INITS, MOST_SEED, check_choice, check_range, check_whole
 from gelora.records.plans import RankPlan
 
+FEW_SEEDS = "Fewer than three seeds: the interval is that of the rows, not of another beginning."
+"""What a difference of a race with one or two seeds is worth, in a sentence."""
+
 RACING_TASKS = ("classification", "regression", "causal-lm", "instruction")
 
 

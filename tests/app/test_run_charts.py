@@ -62,7 +62,7 @@ def test_scores_have_the_whole_axis_and_other_metrics_their_own(name, values, ex
 
 def test_resized_adapters_are_marked():
     figure = training.training_curves([(1, 0.7)], [], "accuracy", [], {}, 100, reallocated=[40])
-    assert any(a.x == 40 and "ranks given anew" in a.text for a in figure.layout.annotations)
+    assert any(a.x == 40 and "ranks re-allocated" in a.text for a in figure.layout.annotations)
 
 
 def test_every_panel_has_its_values_and_its_name():

@@ -1,4 +1,4 @@
-"""Studies in the data folder: one JSON file each, written anew whenever a race of the study has ended."""
+"""Studies in the data folder: one JSON file each, written again whenever a race of the study has ended."""
 
 import re
 from pathlib import Path
