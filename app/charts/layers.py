@@ -1,6 +1,6 @@
 """The Layers page's main figure: the curve of every estimator over the ranks they give. Pure functions, no Streamlit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -41,6 +41,7 @@ BASELINE_WORDS = {"shuffled": "shuffled", "gaussian": "Gaussian"}
 _MARKED, _MARK_WORDS = "rgba(213,94,0,0.13)", "one direction"
 _ROW = 23  # pixels of a row of ranks
 _MIDDLE = 56  # pixels between the two plots
+_MOST_WITH_WORDS = 14  # layers beside whose marks words have room
 
 
 def id_by_layer(
@@ -134,7 +135,7 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
             y=[e.dimension for e in estimates],
             name=name,
             mode="lines+markers+text" if is_focus else "lines+markers",
-            text=["scale" if flag else "" for flag in scale],
+            text=_scale_words(scale),
             textposition=_free_sides(profile, estimator),
             textfont={"size": 11},
             line={"color": colour, "width": 3.5 if is_focus else 1.5, "dash": dash},
@@ -147,6 +148,20 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
         row=1,
         col=1,
     )
+
+
+def _scale_words(flags: Sequence[bool]) -> list[str]:
+    """The word beside hollow markers: of neighbors the middle one has it for all; of many layers the longest stretch for all stretches."""
+    stretches: list[list[int]] = []
+    for i, flag in enumerate(flags):
+        if flag and stretches and stretches[-1][-1] == i - 1:
+            stretches[-1].append(i)
+        elif flag:
+            stretches.append([i])
+    if len(flags) > _MOST_WITH_WORDS:
+        stretches = sorted(stretches, key=len)[-1:]
+    named = {stretch[(len(stretch) - 1) // 2] for stretch in stretches}
+    return ["scale" if i in named else "" for i in range(len(flags))]
 
 
 def _mark_one_direction(figure: go.Figure, profile: IdProfile) -> None:

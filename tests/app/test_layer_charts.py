@@ -39,6 +39,22 @@ def test_a_scale_dependent_layer_is_hollow_and_says_so():
     assert not trace.marker.symbol[2].endswith("-open") and trace.text[2] == ""
 
 
+@pytest.mark.parametrize(
+    ("hollow", "n_layers", "named"),
+    [
+        ({3}, 7, {3}),
+        ({2, 3, 4, 6}, 7, {3, 6}),
+        (set(), 7, set()),
+        ({1, 5, 6, 7, 8, 20, 21}, 31, {6}),
+        (set(range(81)), 81, {40}),
+        ({0, 13}, 14, {0, 13}),
+    ],
+)
+def test_the_word_beside_hollow_markers_never_runs_into_itself(hollow, n_layers, named):
+    words = layer_charts._scale_words([i in hollow for i in range(n_layers)])
+    assert {i for i, word in enumerate(words) if word == "scale"} == named and len(words) == n_layers
+
+
 def test_layers_of_one_direction_are_shaded_and_named_once():
     shares, first = np.array([0, 0.1, 0.1, 0]), np.array([0.2, 0.95, 0.97, 0.91])
     report = SinkReport("keep", 5.0, 100, shares, np.array([2.0, 40, 50, 4]), first, first, np.empty(0))
