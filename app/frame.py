@@ -19,6 +19,7 @@ from gelora.records import POOLINGS, SEPARATOR_WORDS, SINK_RATIOS, DataChoice
 from gelora.sources import ENCODINGS, READABLE, bundled_datasets, bundled_models, names_a_file
 
 ROOT = Path(__file__).resolve().parents[1]
+_LONGEST_VALUE = 80  # characters of an illegal value that are said
 _SEPARATORS = {"": "as found", "none": "none: one column"} | {word: word for word in SEPARATOR_WORDS if word != "none"}
 _SINKS_HELP = (
     "In most decoders a few tokens (the first of a text, some delimiters) carry activations many times the rest, and the mean then "
@@ -39,6 +40,15 @@ def draw(current: str) -> None:
         st.caption(plain(_machine_sentence()))
         st.toggle("Teaching", key="teach", help="Six steps for a class, without sidebar; a step once reached is found again.")
     _stations(current)
+    _illegal_values()
+
+
+@in_place
+def _illegal_values() -> None:
+    """What of the link that opened this tab could not be shown."""
+    for key, text, shown in state.illegal():
+        of = md("**{}={}** in this link is not legal", key, text[:_LONGEST_VALUE])
+        st.warning(md("{}; {} is shown.", of, shown or "the default"), icon=":material/link_off:")
 
 
 def _model_chooser() -> None:

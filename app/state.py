@@ -114,7 +114,7 @@ def choices_of(page: str) -> tuple[str, ...]:
 
 
 def restore() -> None:
-    """Fill the session from the URL (first run of a session) and from the defaults; illegal values are ignored."""
+    """Fill the session from the URL (first run of a session) and from the defaults, which stand for illegal values too."""
     st.session_state.update(st.session_state.pop("_next", {}))
     for key, field in FIELDS.items():
         if key in st.session_state:
@@ -125,12 +125,19 @@ def restore() -> None:
             try:
                 value = field.parse(st.query_params[key])
             except (ValueError, KeyError):
-                value = field.default
+                st.session_state.setdefault("_illegal", {})[key] = st.query_params[key]
         st.session_state[key] = value
     if st.session_state["sinks"] not in sink_choices(st.session_state["pooling"]):  # the default by its name, or of another pooling
         st.session_state["sinks"] = ""
     if st.session_state["estimator"] not in st.session_state["estimators"]:  # a link may name the one and not the other
         st.session_state["estimators"] = in_order([*st.session_state["estimators"], st.session_state["estimator"]])
+
+
+def illegal() -> list[tuple[str, str, str]]:
+    """Key, text and what is shown in its place, for every value of the link that is not legal, until a person changes the choice."""
+    found: dict[str, str] = st.session_state.get("_illegal", {})
+    at_default = [key for key in found if st.session_state[key] == FIELDS[key].default]
+    return [(key, found[key], _as_text(FIELDS[key].default)) for key in at_default]
 
 
 def sink_choices(pooling: str) -> tuple[str, ...]:

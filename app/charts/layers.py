@@ -135,7 +135,7 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
             y=[e.dimension for e in estimates],
             name=name,
             mode="lines+markers+text" if is_focus else "lines+markers",
-            text=_scale_words(scale),
+            text=_scale_words(scale.tolist()),
             textposition=_free_sides(profile, estimator),
             textfont={"size": 11},
             line={"color": colour, "width": 3.5 if is_focus else 1.5, "dash": dash},

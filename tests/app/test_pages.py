@@ -350,3 +350,16 @@ def test_a_profile_without_a_report_on_sinks_still_says_where_it_is_undefined(ti
     app = open_app(model=tiny[0], data=tiny[1], n="100", pooling="cls", seed="3")
     assert not app.exception
     assert "1 distinct vector of 100" in sentences(app.info)
+
+
+def test_illegal_values_of_a_link_are_said_until_they_are_changed():
+    app = open_app("ranks", offset="-1", n="many", pooling="middle", strategy="uniform", plan_only="1")
+    said = sentences(app.warning).replace("**", "")
+    assert "offset=-1 in this link is not legal; 1 is shown." in said
+    assert "n=many in this link is not legal; 1000 is shown." in said and "pooling=middle" in said and "strategy" not in said
+    assert not app.exception
+    app.selectbox(key="pooling").set_value("cls").run()
+    assert "pooling" not in sentences(app.warning) and "n=many" in sentences(app.warning)
+    hostile = open_app("layers", view="![x](http://example.org/x.png)" * 9)
+    assert "view=![x](http://example.org/x.png)" in sentences(hostile.warning)
+    assert not open_app("layers", offset="3").warning
