@@ -16,7 +16,7 @@ from app.shared import components, repeat_run, run_parts
 from app.shared.markdown import plain
 from app.shared.redraw import in_place
 from app.shared.run_words import STATUS_ICONS, TASK_WORDS, count, main_metric, metric_word, short_path, size
-from gelora.runs import METHOD_WORDS, RunInfo, delete_run, resume_run
+from gelora.runs import METHOD_WORDS, RunInfo, RunNotes, delete_run, resume_run, set_notes
 
 _KEEP: dict[str, Any] = {"persist_state": "session"}
 _FILTERS: dict[str, Callable[[RunInfo], str | None]] = {
@@ -32,7 +32,7 @@ _ROW, _HEAD = 35, 38  # pixels of the table
 def filtered(runs: Sequence[RunInfo]) -> list[RunInfo]:
     """The runs that the filters leave; a filter is drawn only where it can tell runs apart."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input("Find", key="runs_text", placeholder="id, model, data, strategy ...", width=230, **_KEEP).strip().lower()
+        text = st.text_input("Find", key="runs_text", placeholder="name, tag, id, model, data ...", width=230, **_KEEP).strip().lower()
         kept = [run for run in runs if text in _words_of(run)]
         for title, value_of in _FILTERS.items():
             options = sorted({str(value_of(run) or "?") for run in runs})
@@ -46,7 +46,8 @@ def filtered(runs: Sequence[RunInfo]) -> list[RunInfo]:
 
 
 def _words_of(run: RunInfo) -> str:
-    words = (run.id, run.state.status, run.model, run.dataset, run.method, run.strategy, run.state.task, run.state.reason)
+    of_state = (run.state.status, run.state.task, run.state.reason)
+    words = (run.id, run.model, run.dataset, run.method, run.strategy, *of_state, *run.notes.words)
     return " ".join(map(str, words)).lower()
 
 
@@ -64,6 +65,7 @@ def _row(run: RunInfo) -> dict[str, object]:
     place = f" (place {run.state.queue_place})" if run.state.status == "queued" and run.state.queue_place else ""
     return {
         "state": f"{STATUS_ICONS[run.state.status]} {run.state.status}{place}",
+        "name": run.notes.name,
         "method": METHOD_WORDS.get(run.method, run.method),
         "strategy": run.strategy or "",
         "parameters": run.state.n_adapter_params,
@@ -77,6 +79,7 @@ def _row(run: RunInfo) -> dict[str, object]:
         "task": TASK_WORDS.get(run.state.task or "", ""),
         "started (UTC)": (run.state.started_at or "")[:19].replace("T", " "),
         "reason": run.state.reason or "",
+        "tags": ", ".join(run.notes.tags),
         "run": run.id,
     }
 
@@ -87,6 +90,7 @@ def table(runs: Sequence[RunInfo]) -> list[RunInfo]:
     ticked = [run_id for run_id in st.session_state.get("_ticked", []) if run_id in ids]
     buttons = st.container(horizontal=True, vertical_alignment="center")
     frame = rows_of(runs)
+    frame = frame.drop(columns=[name for name in ("name", "tags") if not frame[name].any()])
     # A table knows its ticks by row number: with other rows it is another table, that starts with the same runs ticked.
     turn = st.session_state.get("_tick_turn", 0)
     key = f"runs_table_{turn}_{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
@@ -142,7 +146,23 @@ def actions(chosen: Sequence[RunInfo]) -> None:
         ended = [run for run in chosen if not run.is_live]
         if ended and st.button(plain(f"Delete {count(len(ended), 'run')}"), key="delete_runs", icon=":material/delete:"):
             st.session_state["_delete"] = [run.id for run in ended]
+    if len(chosen) == 1:
+        _notes(chosen[0])
     _confirm_deletion(chosen)
+
+
+def _notes(run: RunInfo) -> None:
+    """Name, notes and tags of the ticked run, to be read and changed."""
+    title = f"Name and notes: {run.notes.name}" if run.notes.name else "Name and notes"
+    with st.expander(plain(title)), st.form(f"notes_{run.id}", border=False):
+        with st.container(horizontal=True):
+            name = st.text_input("Name", run.notes.name, key=f"name_{run.id}", max_chars=120)
+            tags = st.text_input("Tags", ", ".join(run.notes.tags), key=f"tags_{run.id}", placeholder="baseline, for the paper")
+        text = st.text_area("Notes", run.notes.text, key=f"text_{run.id}", max_chars=20_000)
+        if st.form_submit_button("Keep", icon=":material/save:"):
+            with components.errors_as_sentences():
+                set_notes(run.id, RunNotes(name, text).with_tags(tags))
+            st.rerun()
 
 
 def _confirm_deletion(chosen: Sequence[RunInfo]) -> None:

@@ -11,13 +11,14 @@ from unittest import mock
 from benchmarks.faults import odd, small_runs
 from benchmarks.faults.attempt import Kind, Try, require
 
-_OBJECTS = ("spec.json", "launch.json", "state.json", "stop.json", "exit.json", "examples.json", "provenance.json")
+_OBJECTS = ("spec.json", "launch.json", "state.json", "stop.json", "exit.json", "examples.json", "provenance.json", "notes.json")
 _LINES = ("metrics.jsonl", "geometry.jsonl")
 _TEXTS = ("log.txt", "last_words.json")
 _MADE: dict[str, Any] = {
     "stop.json": {"requested_at": "2026-01-01T00:00:00+00:00", "grace_seconds": 30.0, "killed": True},
     "exit.json": {"pid": 7, "returncode": -9, "ended_at": "2026-01-01T00:00:00+00:00"},
     "last_words.json": {"status": "failed", "reason": "disk full"},
+    "notes.json": {"name": "first try", "text": "it diverged", "tags": ["baseline"]},
 }
 
 

@@ -1,6 +1,7 @@
 """`gelora runs`: the table of all runs, one run in full, their values as CSV, their logs; runs deleted."""
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,7 +26,9 @@ def run_json(info: "RunInfo") -> dict[str, Any]:
     """A run as the command line gives it to a machine."""
     known = vars(info.state) | {name: getattr(info, name) for name in ("id", "model", "dataset", "method", "strategy", "can_resume")}
     found = {name: known[name] for name in _FIELDS}
-    return found | {"seed": info.spec.seed if info.spec else None, "metrics": info.state.metrics, "folder": str(info.folder)}
+    said = {"name": info.notes.name, "notes": info.notes.text, "tags": list(info.notes.tags)}
+    seed = info.spec.seed if info.spec else None
+    return found | {"seed": seed, "metrics": info.state.metrics, "folder": str(info.folder)} | said
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -44,6 +47,7 @@ def runs(options: argparse.Namespace) -> int:
         return 0
     if options.export_arm:
         return _export_arm(options)
+    _take_notes(options)
     found = [run_info(run_id) for run_id in options.id] if options.id else list_runs()
     if options.csv:
         _write(_history_csv(found) if options.id else _table_csv(found), options.csv)
@@ -61,6 +65,20 @@ def runs(options: argparse.Namespace) -> int:
     else:
         _print_table(found)
     return 0
+
+
+def _take_notes(options: argparse.Namespace) -> None:
+    """Name, notes and tags of the given runs, those of them that the options have."""
+    given = {"name": options.name, "text": options.notes}
+    if all(value is None for value in (*given.values(), options.tags)):
+        return
+    from gelora.runs import run_info, set_notes
+
+    if not options.id:
+        raise InputError("--name, --notes and --tags need the id of a run: gelora runs ID --name NAME.")
+    for info in [run_info(run_id) for run_id in options.id]:
+        notes = dataclasses.replace(info.notes, **{name: value for name, value in given.items() if value is not None})
+        set_notes(info.id, notes if options.tags is None else notes.with_tags(options.tags))
 
 
 def _export_arm(options: argparse.Namespace) -> int:
@@ -95,13 +113,14 @@ def _in_full(info: "RunInfo") -> dict[str, Any]:
 
 
 def _print_table(found: "Sequence[RunInfo]") -> None:
-    rows = []
+    rows, is_named = [], any(info.notes.name for info in found)
     for info in found:
         status = f"queued ({info.state.queue_place})" if info.state.queue_place and info.state.status == "queued" else info.state.status
         seed = str(info.spec.seed) if info.spec else "?"
         step = f"{info.state.step}/{info.state.total_steps or '?'}"
-        rows.append([info.id, status, info.model, info.dataset, info.strategy or info.method, seed, step, _main_value(info)])
-    print_table("Runs", ["id", "status", "model", "data", "strategy", "seed", "step", "metric"], rows)
+        name = [info.notes.name] if is_named else []
+        rows.append([info.id, *name, status, info.model, info.dataset, info.strategy or info.method, seed, step, _main_value(info)])
+    print_table("Runs", ["id", *(["name"] if is_named else []), "status", "model", "data", "strategy", "seed", "step", "metric"], rows)
 
 
 def _main_value(info: "RunInfo") -> str:
@@ -123,6 +142,8 @@ def print_run(info: "RunInfo") -> None:
         print_race(info, result)
     else:
         print_table(f"{info.id}: {state}", ["metric", "last value"], rows)
+    if any(info.notes.words):
+        print(". ".join(filter(None, (info.notes.name, info.notes.text, ", ".join(info.notes.tags)))))
     seed = f", seed {info.spec.seed}" if info.spec else ""
     print(f"{info.model} on {info.dataset}, {info.strategy or info.method}{seed}, step {info.state.step}/{info.state.total_steps or '?'}")
     if info.state.queue_place is not None and info.state.status == "queued":
@@ -148,11 +169,11 @@ def _print_logs(found: "Sequence[RunInfo]", n_lines: int) -> None:
 
 def _table_csv(found: "Sequence[RunInfo]") -> str:
     names = sorted({name for info in found for name in info.state.metrics})
-    header = [*_FIELDS, "seed", "folder", *names]
+    header = [*_FIELDS, "seed", "folder", "name", "notes", *names]
     rows = []
     for info in found:
         values = run_json(info)
-        rows.append([*(values[name] for name in header[: len(_FIELDS) + 2]), *(info.state.metrics.get(name) for name in names)])
+        rows.append([*(values[name] for name in header[: len(_FIELDS) + 4]), *(info.state.metrics.get(name) for name in names)])
     return csv_text(header, rows)
 
 

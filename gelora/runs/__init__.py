@@ -22,8 +22,9 @@ from gelora.runs.records.experiments import (
 )
 from gelora.runs.records.geometry_log import GeometryMeasurement
 from gelora.runs.records.metrics_file import history
+from gelora.runs.records.notes import RunNotes
 from gelora.runs.records.race_result import Arm, Difference, RaceResult, holm
-from gelora.runs.records.reading import examples, geometry, log_tail, provenance, race_result
+from gelora.runs.records.reading import examples, geometry, log_tail, provenance, race_result, set_notes
 from gelora.runs.records.state import RunInfo
 from gelora.runs.records.study_store import check_study_name, read_study, study_files, write_study
 from gelora.runs.records.trackers import installed_trackers
@@ -37,6 +38,7 @@ __all__ = [
     "RaceResult",
     "RunGroup",
     "RunInfo",
+    "RunNotes",
     "arms_bytes",
     "check_study_name",
     "delete_run",
@@ -62,6 +64,7 @@ __all__ = [
     "run_info",
     "run_under_way",
     "score_adapters",
+    "set_notes",
     "settings_of",
     "start_run",
     "stop_run",

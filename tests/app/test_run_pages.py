@@ -18,7 +18,7 @@ from app.shared.shell import train_command, train_commands
 from gelora.errors import InputError
 from gelora.home import runs_dir
 from gelora.records import DataChoice, RunSpec, TrainingConfig
-from gelora.runs import list_runs
+from gelora.runs import RunNotes, list_runs, run_info
 
 
 @pytest.fixture
@@ -193,6 +193,23 @@ def test_the_table_is_filtered_by_state_and_text(form):
     app.text_input(key="runs_text").set_value("").run()
     app.multiselect(key="runs_state").set_value(["finished"]).run()
     assert list(app.dataframe[0].value["run"]) == ["20260301-100000-tiny-a"]
+
+
+def test_a_run_has_a_name_notes_and_tags_and_is_found_by_them(form):
+    folders = [write_run(runs_dir(), f"20260101-00000{i}-tiny-a") for i in range(2)]
+    app = form("runs")
+    assert not {"name", "tags"} & set(app.dataframe[0].value.columns)
+    app.text_input(key="runs_text").set_value(folders[0].name).run()
+    app.button(key="tick_all").click().run()
+    app.text_input(key=f"name_{folders[0].name}").set_value("first *try*")
+    app.text_input(key=f"tags_{folders[0].name}").set_value("baseline, x")
+    app.text_area(key=f"text_{folders[0].name}").set_value("it diverged")
+    next(button for button in app.button if button.label == "Keep").click().run()
+    assert not app.exception and not app.error
+    assert run_info(folders[0].name).notes == RunNotes("first *try*", "it diverged", ("baseline", "x"))
+    app.text_input(key="runs_text").set_value("diverged").run()
+    (row,) = app.dataframe[0].value.to_dict("records")
+    assert (row["name"], row["tags"], row["run"]) == ("first *try*", "baseline, x", folders[0].name)
 
 
 def test_deleting_says_what_goes_and_asks(form):

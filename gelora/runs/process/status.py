@@ -82,7 +82,7 @@ def current_run(folder: Path) -> RunInfo:
 def _stamps(folder: Path) -> tuple[tuple[int, int, int] | None, ...]:
     """What changes when a record of the run is rewritten."""
     found: list[tuple[int, int, int] | None] = []
-    for name in ("spec.json", "launch.json", "state.json"):
+    for name in ("spec.json", "launch.json", "state.json", "notes.json"):
         try:
             status = (folder / name).stat()
         except OSError:

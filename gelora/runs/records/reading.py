@@ -11,6 +11,7 @@ from gelora.errors import StoreError
 from gelora.home import reason_of
 from gelora.record_json import Record
 from gelora.runs.records.geometry_log import GeometryMeasurement, read_geometry
+from gelora.runs.records.notes import RunNotes, write_notes
 from gelora.runs.records.race_result import RaceResult, read_result
 from gelora.runs.records.record_file import read_json, read_record
 from gelora.runs.records.state import run_folder
@@ -57,6 +58,16 @@ def provenance(run_id: str) -> dict[str, Any]:
     if not isinstance(words, str) and not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
         raise StoreError("provenance.json is damaged (its command is no text)")
     return found
+
+
+def set_notes(run_id: str, notes: RunNotes) -> None:
+    """Give a run, whatever its state, a name, notes and tags in place of those it has.
+
+    Raises:
+        RunError: no run has this id.
+        StoreError: the disk is full or not writable.
+    """
+    write_notes(run_folder(run_id), notes)
 
 
 def race_result(run_id: str) -> RaceResult | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from gelora.errors import InputError, RunError, StoreError
 from gelora.home import made, reason_of, runs_dir, write_atomically
 from gelora.records import RunSpec
+from gelora.runs.records.notes import RunNotes, read_notes
 from gelora.runs.records.record_file import Launch, read_record, write_json
 
 LIVE = ("queued", "running")
@@ -78,7 +79,7 @@ class RunInfo:
 
     state: as its worker last wrote it, but for `started_at` (when the first attempt was started), `pid` (known before the
     worker first writes), and `status` and `reason` where spec.json is damaged or the process is silent;
-    spec: None when its file is damaged; fingerprint: the spec's digest when the run was started.
+    spec: None when its file is damaged; fingerprint: the spec's digest when the run was started; notes: what a person says of it.
     """
 
     id: str
@@ -86,6 +87,7 @@ class RunInfo:
     spec: RunSpec | None
     folder: Path
     fingerprint: str | None = None
+    notes: RunNotes = field(default_factory=RunNotes)
 
     @property
     def model(self) -> str:
@@ -259,7 +261,7 @@ def describe(folder: Path, state: RunState, launch: Launch) -> RunInfo:
         pid=state.pid or launch.pid,
         metrics=dict(state.metrics),
     )
-    return RunInfo(folder.name, seen, spec, folder, launch.fingerprint)
+    return RunInfo(folder.name, seen, spec, folder, launch.fingerprint, read_notes(folder))
 
 
 def _silence(state: RunState) -> str | None:
