@@ -18,11 +18,11 @@ _PLOT, _ROW, _AXIS = 320, 34, 62  # pixels: height of the curves, of a row of th
 
 
 class ArmLook(NamedTuple):
-    """An arm as it is drawn: its label, the strategy (its colour), and which of the learning rates (its dash)."""
+    """An arm as it is drawn: its label, the strategy (its colour), and which of the strategy's arms it is (its dash)."""
 
     label: str
     strategy: str
-    rate: int = 0
+    place: int = 0
 
     @property
     def drawn(self) -> str:
@@ -58,7 +58,7 @@ def race_curves(title: str, curves: Sequence[tuple[ArmLook, Sequence[tuple[int, 
         figure.add_trace(
             go.Scatter(
                 x=steps, y=shown, name=arm.drawn, mode="lines" if is_smoothed else "lines+markers",
-                line={"color": arm.colour, "width": 2.5, "dash": _DASHES[arm.rate % len(_DASHES)]}, marker={"size": 7},
+                line={"color": arm.colour, "width": 2.5, "dash": _DASHES[arm.place % len(_DASHES)]}, marker={"size": 7},
                 customdata=values, hovertemplate=f"At step %{{x}} the loss of {arm.drawn} was %{{customdata:.5g}}.<extra></extra>",
             )
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app.charts.evidence import ArmRow, RaceMark, WorthLine, evidence_forest, percent_words, worth_figure
-from app.charts.look import REFERENCE_COLOUR, STRATEGY_COLOURS
+from app.charts.look import STRATEGY_COLOURS
 from app.shared import components, figures, studies
 from app.shared.markdown import bold, md, plain
 from app.shared.run_words import count, listed, metric_word
@@ -130,7 +130,7 @@ def _arm_row(name: str, rows: Sequence[StudyRow], reference: str) -> ArmRow:
     if found is not None:
         words = f"{label}: {percent_words(found.value, found.ci_low, found.ci_high)} over {count(found.n_tasks, 'task')}."
         mean = RaceMark(found.value, found.ci_low, found.ci_high, words)
-    colour = STRATEGY_COLOURS.get(name, _FURTHER_COLOUR if name not in STRATEGIES else REFERENCE_COLOUR)
+    colour = STRATEGY_COLOURS.get(name.split(" ")[0], _FURTHER_COLOUR)  # "uniform pissa" has the strategy's
     return ArmRow(label, colour, not all(map(is_at_the_budget, rows)), marks, mean)
 
 

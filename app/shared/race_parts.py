@@ -42,7 +42,7 @@ def curves(run: RunInfo) -> None:
         race_curves(f"{_VIEWS[view]}, seed {seed}", found, race.n_steps, is_training),
         f"race_{run.id}_{view}",
         says=f"{_VIEWS[view]} of {count(len(found), 'arm')} over the optimizer steps.",
-        how_to_read="one line an arm, its colour the strategy's, its dash the learning rate's"
+        how_to_read="one line an arm, its colour the strategy's, its dash one a rate or beginning"
         + ("; smoothed, the value at a step is said where the mouse is." if is_training else ", a point an evaluation."),
     )
 
@@ -115,11 +115,11 @@ def _latest(run: RunInfo, race: RaceSpec) -> tuple[list[ForestRow], str]:
     step = max(series[name][-1][0] for label in race.labels if (name := f"difference/{label}/{seed}") in series)
     st.markdown(bold(f"Differences to {race.reference} at step {step:,}, seed {seed}"))
     rows = []
-    for look in _looks(race):
+    for look, (name, _) in zip(_looks(race), race.arms, strict=True):
         value, low, high = (dict(series.get(f"{what}/{look.label}/{seed}", [])).get(step) for what in ("difference", "ci_low", "ci_high"))
         if value is not None:
             rows.append(ForestRow(look, value, low, high, difference_words(look.label, race.reference, value, low, high)))
-        elif look.strategy == race.reference and dict(series.get(f"eval_loss/{look.label}/{seed}", [])).get(step) is not None:
+        elif name == race.reference and dict(series.get(f"eval_loss/{look.label}/{seed}", [])).get(step) is not None:
             rows.append(ForestRow(look, 0.0, None, None, f"{look.label} is the reference."))
     return rows, race.reference
 
@@ -147,8 +147,11 @@ def _seed_choice(run: RunInfo, seeds: list[int]) -> int:
 
 
 def _looks(race: RaceSpec) -> list[ArmLook]:
-    rates = race.learning_rates
-    return [ArmLook(label, name, rates.index(rate)) for label, (name, rate) in zip(race.labels, race.arms, strict=True)]
+    looks: list[ArmLook] = []
+    for label, (name, _) in zip(race.labels, race.arms, strict=True):
+        strategy = race.plans[name].strategy
+        looks.append(ArmLook(label, strategy, sum(look.strategy == strategy for look in looks)))
+    return looks
 
 
 def _race(run: RunInfo) -> RaceSpec:
