@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from gelora.ranks.peft.initial_adapter import InitialAdapter as InitialAdapter
     from gelora.ranks.peft.look_back import look_back_scores as look_back_scores
     from gelora.ranks.peft.lora import (
-        INITS_OF_BASE as INITS_OF_BASE,
         apply_plan as apply_plan,
         dora_params as dora_params,
         export_lora_config as export_lora_config,
@@ -82,7 +81,7 @@ _LATE = {
         "peft.adapter_import": ("plan_from_adapter",),
         "peft.initial_adapter": ("InitialAdapter",),
         "peft.look_back": ("look_back_scores",),
-        "peft.lora": ("INITS_OF_BASE", "apply_plan", "dora_params", "export_lora_config", "to_lora_config"),
+        "peft.lora": ("apply_plan", "dora_params", "export_lora_config", "to_lora_config"),
         "peft.resize": ("Resized", "resize_adapters"),
         "peft.trained_parts": (
             "count_parameters",

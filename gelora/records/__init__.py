@@ -7,6 +7,7 @@ Blocks are numbered from 1, as the curve's points are. Does not depend on models
 
 from gelora.records.checks import (
     DEVICES,
+    INITS_OF_BASE,
     LORA_INITS,
     METHODS,
     METHODS_WITH_PLAN,
@@ -43,6 +44,7 @@ __all__ = [
     "DEVICES",
     "FEW_SEEDS",
     "HALVES",
+    "INITS_OF_BASE",
     "LORA_INITS",
     "METHODS",
     "METHODS_WITH_PLAN",

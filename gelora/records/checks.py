@@ -21,6 +21,8 @@ METHODS = ("lora", "adalora", "head", "bitfit", "full")
 METHODS_WITH_PLAN = ("lora", "adalora")
 TASK_KINDS = ("classification", "regression", "question-answering", "causal-lm", "instruction")
 LORA_INITS = ("default", "gaussian", "orthogonal", "olora", "pissa")
+INITS_OF_BASE = ("olora", "pissa")
+"""Of LORA_INITS those in which B·A begins as a part of the base weights, which is taken out of them."""
 DEVICES = ("auto", "cpu", "cuda")
 MOST_SEED = 2**32 - 1  # what NumPy's legacy generator, which transformers seeds too, takes
 MOST_WHOLE = 2**31 - 1  # of what is counted: rows, neighbors, steps

@@ -94,7 +94,7 @@ def test_from_curve_to_offset_to_run_to_comparison(dashboard, browser):
     expect(page.get_by_role("heading", name=re.compile(run_id))).to_be_visible()
     dashboard.kill()
     dashboard.start()
-    page.goto(f"{dashboard.url}/?page=finetune")
+    page.goto(f"{dashboard.url}/?page=finetune&run={run_id}")  # by now it may have ended
     expect(page.get_by_role("heading", name=re.compile(run_id))).to_be_visible()
     expect(page.get_by_role("heading", name=re.compile("finished"))).to_be_visible(timeout=LONG)
 

@@ -12,7 +12,8 @@ from safetensors import safe_open
 from transformers import Trainer, TrainingArguments
 
 from gelora.errors import InputError, ModelError, StoreError
-from gelora.ranks import INITS_OF_BASE, modules_to_save
+from gelora.ranks import modules_to_save
+from gelora.records import INITS_OF_BASE
 from gelora.runs.training.checkpoints import check_fits
 from gelora.runs.training.methods import Learner, apply_method
 

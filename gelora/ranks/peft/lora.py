@@ -29,11 +29,8 @@ from gelora.ranks.peft.lora_checks import (
 )
 from gelora.ranks.peft.lora_names import is_conv1d, listed, lora_arguments, names_in_model
 from gelora.ranks.rule.budget import plan_budget
-from gelora.records import LORA_INITS, RankPlan, TargetModule, check_choice, check_range
+from gelora.records import INITS_OF_BASE, LORA_INITS, RankPlan, TargetModule, check_choice, check_range
 from gelora.sources import find_model, is_decoder_type, load_config, without_weights
-
-INITS_OF_BASE = ("olora", "pissa")
-"""Ways of starting an adapter that take what it starts with out of the base weights; see `gelora.ranks.InitialAdapter`."""
 
 
 def to_lora_config(

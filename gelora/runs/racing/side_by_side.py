@@ -14,8 +14,7 @@ import torch
 from torch import nn
 from transformers import Trainer
 
-from gelora.ranks import INITS_OF_BASE
-from gelora.records import RankPlan, RunSpec
+from gelora.records import INITS_OF_BASE, RankPlan, RunSpec
 from gelora.runs.racing.stacked import ArmWeights, Stack, arm_weights, stack_arms
 from gelora.runs.training.data_order import GroupedByLength
 from gelora.runs.training.graphs import StepGraphs, widened

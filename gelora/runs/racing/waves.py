@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Callable
 
 from gelora.errors import InputError
-from gelora.ranks import INITS_OF_BASE, memory_estimate
-from gelora.records import RankPlan, RunSpec
+from gelora.ranks import memory_estimate
+from gelora.records import INITS_OF_BASE, RankPlan, RunSpec
 from gelora.sources import model_structure
 
 _MARGIN = 0.1  # as MemoryEstimate.fits

@@ -15,7 +15,6 @@ from transformers import TrainerCallback
 
 from gelora.errors import InputError, ModelError
 from gelora.ranks import (
-    INITS_OF_BASE,
     InitialAdapter,
     apply_adalora,
     apply_plan,
@@ -29,7 +28,7 @@ from gelora.ranks import (
     train_everything,
     train_head_alone,
 )
-from gelora.records import RankPlan, RunSpec
+from gelora.records import INITS_OF_BASE, RankPlan, RunSpec
 from gelora.runs.training.method_state import AllocatorState, BeginningState
 from gelora.tasks import Task
 
