@@ -63,7 +63,7 @@ def test_a_damaged_record_is_one_sentence(tmp_path, monkeypatch):
     broken.write_text("{")
     monkeypatch.setattr(recorded_run, "RECORDED", broken)
     recorded.cache_clear()
-    with pytest.raises(StoreError, match="make it anew"):
+    with pytest.raises(StoreError, match="make it again"):
         recorded()
     monkeypatch.undo()
     recorded.cache_clear()
