@@ -80,13 +80,17 @@ def pooled(rows: Sequence[StudyRow]) -> Pooled | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Comparisons with the reference at one budget: how many there are, and how many are significant after Holm's correction."""
+    """Comparisons with the reference at one budget: how many there are, and how many are significant after Holm's correction.
+
+    n_same: arms beside them that gave the reference's very ranks, so that nothing was compared.
+    """
 
     reference: str
     n_better: int
     n_worse: int
     n_compared: int
     n_tasks: int
+    n_same: int = 0
 
     @property
     def sentence(self) -> str:
@@ -95,19 +99,28 @@ class Verdict:
             return "No comparison at one budget has ended yet."
         of = f"{self.n_compared} comparison{'s' * (self.n_compared > 1)} with {self.reference} at the same number of parameters"
         tasks = f"{self.n_tasks} task{'s' * (self.n_tasks > 1)}"
+        same = f" {self.n_same} more gave the ranks of {self.reference} itself." if self.n_same else ""
         undecided = self.n_compared - self.n_better - self.n_worse
         if undecided == self.n_compared:
-            return f"Of {of} ({tasks}) none shows a difference."
-        return f"Of {of} ({tasks}) {self.n_better} ended better, {self.n_worse} worse, and {undecided} without a difference that shows."
+            return f"Of {of} ({tasks}) none shows a difference.{same}"
+        return (
+            f"Of {of} ({tasks}) {self.n_better} ended better, {self.n_worse} worse, and {undecided} without a difference that shows.{same}"
+        )
 
 
 def verdict(rows: Sequence[StudyRow], reference: str) -> Verdict:
     """What the comparisons at one budget say together; yardsticks at other budgets are not among them."""
-    found = [row for row in compared(rows) if is_at_the_budget(row)]
+    at_budget = [row for row in compared(rows) if is_at_the_budget(row)]
+    found = [row for row in at_budget if not _is_the_reference(row)]
     significant = [row for row in found if row.p_corrected is not None and row.p_corrected < SIGNIFICANT]
     better = sum((row.difference or 0.0) < 0 for row in significant)
     tasks = {(row.model, row.task) for row in found}
-    return Verdict(reference, better, len(significant) - better, len(found), len(tasks))
+    return Verdict(reference, better, len(significant) - better, len(found), len(tasks), len(at_budget) - len(found))
+
+
+def _is_the_reference(row: StudyRow) -> bool:
+    """Whether an arm is the reference under another name: it lost the same on every held-out row."""
+    return row.difference == row.ci_low == row.ci_high == 0
 
 
 def ordered_arms(study: Study) -> list[str]:

@@ -34,6 +34,11 @@ def test_a_verdict_counts_what_is_at_the_budget_and_significant():
     )
 
 
+def test_an_arm_with_the_reference_s_ranks_compares_nothing():
+    said = verdict([row("uniform"), row("gelora", ci_low=0.0, ci_high=0.0), row("random")], "uniform")
+    assert (said.n_compared, said.n_same) == (1, 1) and said.sentence.endswith("1 more gave the ranks of uniform itself.")
+
+
 @pytest.mark.parametrize(
     "rows, says",
     [

@@ -116,8 +116,8 @@ def _rows(race: StudyRace, info: "RunInfo") -> list[StudyRow]:
     return [
         StudyRow(
             task=race.task,
-            model=answer["model"],
-            dataset=answer["dataset"],
+            model=race.options.model or answer["model"],  # as the file names them: a study is shown to others
+            dataset=race.options.dataset or answer["dataset"],
             budget=race.budget,
             budget_params=answer["budget"],
             arm=arm["arm"],

@@ -118,3 +118,9 @@ def test_the_worth_of_blocks_is_drawn_with_what_might_tell_it(no_recorded):
     alone = open_app("evidence", ev_task="task 3", ev_change="nonsense")
     (line,) = json.loads(alone.get("plotly_chart")[1].proto.spec)["data"]
     assert not alone.exception and line["name"] == "task 3" and line["error_y"]["array"]
+
+
+def test_recorded_studies_are_readable_and_say_what_made_them():
+    for path in studies.RECORDED.glob("*.json"):
+        found = studies.study_of(studies.StudyChoice(path, True))
+        assert found.name == path.stem and found.rows and {"torch", "python"} <= set(found.made_with)

@@ -47,6 +47,7 @@ def test_a_study_races_every_task_at_every_budget_and_goes_on_where_it_was(tiny_
     found = Study.from_json(out.read_text())
     assert {(row.task, row.budget) for row in found.rows} == {("made", "uniform:1"), ("made", "uniform:2")}
     assert {row.arm for row in found.rows} == {"uniform", "random", "twice"}
+    assert {row.dataset for row in found.rows} == {Path(labelled_file).name}  # as the file names it, not where it lies here
     assert len(found.rows) == 2 * 3 * 2  # budgets, arms, rates
     for budget in ("uniform:1", "uniform:2"):
         rows = [row for row in found.rows if row.budget == budget]
