@@ -39,7 +39,7 @@ with stage:
             "the less it is supported, dotted what has some support but is not in the plan. Then the same units in one row, as wide as "
             "their parameters; the dotted lines are the same modules with a uniform rank. A click adds or removes a rank unit."
         )
-    st.caption(parts.EVEN_SPREAD)
+    parts.even_spread()
 parts.notes(plan)
 tables.strategies(rule, profile, is_stale)
 memory.memory(plan, profile)

@@ -9,7 +9,7 @@ from app import state
 from app.charts.allocation import SOLID_FROM, allocation_data
 from app.charts.look import STRATEGY_COLOURS
 from app.ranks.allocation import AllocationAnswer, rank_allocation
-from app.shared import components, planning
+from app.shared import components, planning, studies
 from app.shared.markdown import md, plain
 from app.shared.memory import fits_sentence
 from app.shared.redraw import in_place
@@ -19,7 +19,7 @@ from gelora.ranks import STRATEGIES, parameter_note
 from gelora.records import ROUNDINGS, IdProfile, RankPlan
 
 BUDGETS = {"uniform": "as a uniform rank", "params": "as parameters", "mb": "as megabytes of the file"}
-EVEN_SPREAD = (
+_EVEN_SPREAD = (
     "What is known: the paper bounds a block's rank and parameters from below; that a rise is the rank an update needs is a "
     "heuristic, and neither says anything of a score. At equal budget an even spread was hard to beat: "
     "of 20 paired comparisons on four tasks none was significant. Leaving blocks without an adapter hurt."
@@ -205,3 +205,9 @@ def notes(plan: RankPlan) -> None:
         unspent = f"{amount} of the budget stay unspent: no unit of rank fits."
         words = unspent if plan.shortfall > 0 else f"{amount} over the budget, by hand."
         st.caption(plain(words))
+
+
+def even_spread() -> None:
+    """What is known of any plan against an even spread of ranks, with what the recorded studies add."""
+    recorded = studies.recorded_verdict()
+    st.caption(md("{}{}", _EVEN_SPREAD, f" Recorded races (page Evidence): {recorded[0].lower()}{recorded[1:]}" if recorded else ""))

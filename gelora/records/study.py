@@ -13,8 +13,8 @@ class StudyRow(Record):
     what it comes to. block_ranks: the largest rank of each block, in order. eval_loss and metric: mean over seeds; losses: the
     held-out loss of every seed. difference: of the held-out loss to the reference arm's, paired by row and seed, with its 95%
     interval and p after Holm's correction within the race; None for the reference itself and for what diverged. is_best_rate:
-    whether no other learning rate of the same arm ended lower. change: of a race that asks what rank is worth in a block, how the arm's plan differs
-    from the reference's in its `blocks` ("alone", "twice", "without"); empty in a race of strategies.
+    whether no other learning rate of the same arm ended lower. change: of a race that asks what rank is worth in a block, how
+    the arm's plan differs from the reference's in its `blocks` ("alone", "twice", "without"); empty in a race of strategies.
     """
 
     task: str

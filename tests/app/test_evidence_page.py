@@ -124,3 +124,13 @@ def test_recorded_studies_are_readable_and_say_what_made_them():
     for path in studies.RECORDED.glob("*.json"):
         found = studies.study_of(studies.StudyChoice(path, True))
         assert found.name == path.stem and found.rows and {"torch", "python"} <= set(found.made_with)
+
+
+def test_ranks_says_what_the_recorded_studies_found_and_nothing_without_one(monkeypatch, tmp_path, gelora_home, tiny):
+    monkeypatch.setattr(studies, "RECORDED", tmp_path / "recorded")
+    said = sentences(open_app("ranks", model=tiny[0], data=tiny[1], plan_only="1").caption)
+    assert "At equal budget an even spread was hard to beat" in said and "Recorded races" not in said
+    (tmp_path / "recorded").mkdir()
+    (tmp_path / "recorded" / "one.json").write_text(study("one").to_json())
+    said = sentences(open_app("ranks", model=tiny[0], data=tiny[1], plan_only="1").caption)
+    assert "Recorded races (page Evidence): of 8 comparisons with uniform at the same number of parameters (3 tasks) 1 ended better" in said
