@@ -118,11 +118,14 @@ def test_what_cannot_race_is_one_sentence(tiny, arguments, said, capsys):
     assert len(list_runs()) == before  # nothing has begun
 
 
+def compared(tiny, folder, *chosen):
+    """What a short race of the tiny model answers."""
+    assert main([*tiny, *SHORT, *chosen, "--json", str(folder / "race.json")]) == 0
+    return json.loads((folder / "race.json").read_text())
+
+
 def test_beginnings_race_beside_any_strategy(tiny, tmp_path):
-    out = tmp_path / "race.json"
-    chosen = ["--strategies", "uniform,random", "--inits", "default,pissa", "--match", "uniform:2"]
-    assert main([*tiny, *SHORT, *chosen, "--json", str(out)]) == 0
-    answer = json.loads(out.read_text())
+    answer = compared(tiny, tmp_path, "--strategies", "uniform,random", "--inits", "default,pissa", "--match", "uniform:2")
     names = ["uniform default", "uniform pissa", "random default", "random pissa"]
     assert [arm["arm"] for arm in answer["arms"]] == names and answer["reference"] == "uniform default"
     by_name = {arm["arm"]: arm for arm in answer["arms"]}
@@ -138,10 +141,9 @@ def test_a_beginning_that_there_is_not_is_one_sentence(tiny, inits, capsys):
 
 
 def test_choices_of_matrices_race_at_one_budget(tiny, tmp_path):
-    out = tmp_path / "race.json"
-    chosen = ["--strategies", "uniform,depth-increasing", "--target-modules", "attention/mlp", "--match", "uniform:4"]
-    assert main([*tiny, *SHORT, *chosen, "--json", str(out)]) == 0
-    answer = json.loads(out.read_text())
+    answer = compared(
+        tiny, tmp_path, "--strategies", "uniform,depth-increasing", "--target-modules", "attention/mlp", "--match", "uniform:4"
+    )
     wanted = ["uniform attention", "depth-increasing attention", "uniform mlp", "depth-increasing mlp"]
     assert [arm["arm"] for arm in answer["arms"]] == wanted and answer["reference"] == "uniform attention"
     assert all(0.7 * answer["budget"] < arm["n_adapter_params"] <= answer["budget"] for arm in answer["arms"])

@@ -152,31 +152,36 @@ def _add_curve(figure: go.Figure, profile: IdProfile, estimator: str, is_focus: 
 
 def _scale_words(flags: Sequence[bool]) -> list[str]:
     """The word beside hollow markers: of neighbors the middle one has it for all; of many layers the longest stretch for all stretches."""
-    stretches: list[list[int]] = []
-    for i, flag in enumerate(flags):
-        if flag and stretches and stretches[-1][-1] == i - 1:
-            stretches[-1].append(i)
-        elif flag:
-            stretches.append([i])
+    stretches = _stretches([i for i, flag in enumerate(flags) if flag])
     if len(flags) > _MOST_WITH_WORDS:
-        stretches = sorted(stretches, key=len)[-1:]
-    named = {stretch[(len(stretch) - 1) // 2] for stretch in stretches}
+        stretches = sorted(stretches, key=_width)[-1:]
+    named = {(first + last) // 2 for first, last in stretches}
     return ["scale" if i in named else "" for i in range(len(flags))]
+
+
+def _stretches(layers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of every unbroken stretch of ascending layers."""
+    found: list[tuple[int, int]] = []
+    for layer in layers:
+        if found and found[-1][1] == layer - 1:
+            found[-1] = (found[-1][0], layer)
+        else:
+            found.append((layer, layer))
+    return found
+
+
+def _width(stretch: tuple[int, int]) -> int:
+    return stretch[1] - stretch[0]
 
 
 def _mark_one_direction(figure: go.Figure, profile: IdProfile) -> None:
     """Shade the layers of whose variance more than 90% lies in one direction; the words stand once, in the widest stretch."""
     marked = profile.sinks.one_direction_layers() if profile.sinks is not None else ()
-    stretches: list[list[int]] = []
-    for layer in marked:
-        if stretches and stretches[-1][1] == layer - 1:
-            stretches[-1][1] = layer
-        else:
-            stretches.append([layer, layer])
+    stretches = _stretches(marked)
     for first, last in stretches:
         figure.add_vrect(x0=first - 0.5, x1=last + 0.5, fillcolor=_MARKED, line_width=0, layer="below", row=1, col=1)
     if stretches:
-        first, last = max(stretches, key=lambda ends: ends[1] - ends[0])
+        first, last = max(stretches, key=_width)
         words = f"More than {ONE_DIRECTION:.0%} of the variance lies in one direction at {len(marked)} layers: their dimension says little."
         figure.add_annotation(
             x=(first + last) / 2, y=1.0, yref="y domain", yanchor="top", text=_MARK_WORDS, hovertext=words, showarrow=False,

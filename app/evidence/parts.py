@@ -76,27 +76,15 @@ def _study_words(choice: studies.StudyChoice) -> str:
 def chosen_rows(study: Study) -> list[StudyRow]:
     """The rows of the tasks, models and budgets that are looked at; a filter stands where there is something to choose."""
     rows = list(study.rows)
-    for key, label, of in (("ev_task", "Task", _task), ("ev_model", "Model", _model), ("ev_budget", "Budget", _budget)):
-        values = list(dict.fromkeys(map(of, study.rows)))
+    for field in ("task", "model", "budget"):
+        key, values = f"ev_{field}", list(dict.fromkeys(getattr(row, field) for row in study.rows))
         if st.session_state[key] not in values:
             st.session_state[key] = ALL
         if len(values) > 1:
-            st.selectbox(plain(label), [ALL, *values], key=key, format_func=lambda value: value or "all", width=180)
+            st.selectbox(plain(field.capitalize()), [ALL, *values], key=key, format_func=lambda value: value or "all", width=180)
         if st.session_state[key] != ALL:
-            rows = [row for row in rows if of(row) == st.session_state[key]]
+            rows = [row for row in rows if getattr(row, field) == st.session_state[key]]
     return rows
-
-
-def _task(row: StudyRow) -> str:
-    return row.task
-
-
-def _model(row: StudyRow) -> str:
-    return row.model
-
-
-def _budget(row: StudyRow) -> str:
-    return row.budget
 
 
 def forest(study: Study, rows: Sequence[StudyRow]) -> None:

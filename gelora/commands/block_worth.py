@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gelora.commands.options import drawn_sample, measurement_spec
 from gelora.commands.plan_sources import PlanSources
-from gelora.records import BlockTable, RankPlan, check_choice, check_whole, resolve_device
+from gelora.records import BlockTable, check_choice, check_whole, resolve_device
 from gelora.terminal import TerminalProgress
 
 
@@ -18,20 +18,6 @@ def check_changes(changes: Sequence[str], n_groups: int | None) -> None:
         check_choice("change", change, CHANGES)
     if n_groups is not None:
         check_whole("groups", n_groups, 1)
-
-
-def arms_of_change(plan: RankPlan, change: str, n_groups: int | None) -> dict[str, RankPlan]:
-    """The arms that are raced against a plan, by name: the plan changed in one group of blocks after the other."""
-    from gelora.ranks import changed_plans
-
-    return {one.name: one.plan for one in changed_plans(plan, change, n_groups)}
-
-
-def blocks_of_arms(plan: RankPlan, change: str, n_groups: int | None) -> dict[str, tuple[int, ...]]:
-    """The changed blocks of each of these arms."""
-    from gelora.ranks import changed_plans
-
-    return {one.name: one.blocks for one in changed_plans(plan, change, n_groups)}
 
 
 def predictor_table(task: str, options: argparse.Namespace, strategies: Sequence[str]) -> BlockTable:

@@ -8,7 +8,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from gelora.commands.block_worth import arms_of_change, blocks_of_arms, predictor_table
+from gelora.commands.block_worth import predictor_table
 from gelora.commands.options import names, strategy_names
 from gelora.commands.race_table import race_answer
 from gelora.commands.racing import race_spec
@@ -76,7 +76,9 @@ class _Predictors:
 def _spec(race: StudyRace) -> RunSpec:
     if not race.change:
         return race_spec(race.options, race.arms)
-    return race_spec(race.options, {}, lambda plan: arms_of_change(plan, race.change, race.n_groups))
+    from gelora.ranks import changed_plans
+
+    return race_spec(race.options, {}, lambda plan: {one.name: one.plan for one in changed_plans(plan, race.change, race.n_groups)})
 
 
 def _raced(spec: RunSpec) -> "RunInfo":
@@ -104,6 +106,7 @@ def _raced(spec: RunSpec) -> "RunInfo":
 
 
 def _rows(race: StudyRace, info: "RunInfo") -> list[StudyRow]:
+    from gelora.ranks import changed_plans
     from gelora.runs import race_result
 
     result = race_result(info.id)
@@ -111,7 +114,8 @@ def _rows(race: StudyRace, info: "RunInfo") -> list[StudyRow]:
         raise RunError(f"The race {info.id} has finished and left no result; delete it and call again.")
     answer, losses = race_answer(info, result), result.losses()
     reference = result.arm_of(info.spec.race.reference)
-    blocks = blocks_of_arms(result.arms[reference].plan, race.change, race.n_groups) if race.change else {}
+    changed = changed_plans(result.arms[reference].plan, race.change, race.n_groups) if race.change else []
+    blocks = {one.name: one.blocks for one in changed}
     best = {arm.name: result.arm_of(arm.name) for arm in result.arms}
     return [
         StudyRow(

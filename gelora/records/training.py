@@ -7,6 +7,7 @@ from gelora.errors import InputError
 from gelora.record_json import ADDED, Record
 from gelora.records.checks import (
     DEVICES,
+    INITS_OF_BASE,
     LORA_INITS,
     METHODS,
     METHODS_WITH_PLAN,
@@ -81,7 +82,7 @@ class TrainingConfig(Record):
             check_range("reallocate_at", share, 0.01, 0.99)
         if self.reallocate_at and self.method != "lora":
             raise InputError(f"reallocate_at is for method 'lora'; {self.method!r} has no ranks to re-allocate.")
-        if self.reallocate_at and (self.use_dora or self.init_lora_weights in ("olora", "pissa")):
+        if self.reallocate_at and (self.use_dora or self.init_lora_weights in INITS_OF_BASE):
             raise InputError(
                 "Adapters of DoRA, OLoRA and PiSSA are tied to their base weights and cannot be resized; leave reallocate_at empty."
             )
