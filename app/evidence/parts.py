@@ -162,11 +162,11 @@ def what_was_run(study: Study, rows: Sequence[StudyRow]) -> None:
     """Models, data, steps, seeds, versions and machine; and what is missing, with the reason."""
     models, sets = (listed(list(dict.fromkeys(values))) for values in ([row.model for row in rows], [row.dataset for row in rows]))
     steps = listed([f"{n:,}" for n in sorted({row.n_steps for row in rows})])
-    seeds = listed([str(n) for n in sorted({len(row.losses) for row in rows})])
+    seeds = listed([count(n, "seed") for n in sorted({len(row.losses) for row in rows})])
     held_out = listed([f"{n:,}" for n in sorted({row.n_held_out for row in rows})])
     made = ", ".join(f"{name} {value}" for name, value in study.made_with.items())
     st.caption(
-        md("Run: {} on {}; {} steps, {} seeds, {} held-out rows. Made with: {}.", models, sets, steps, seeds, held_out, made or "not said")
+        md("Run: {} on {}; {} steps, {}, {} held-out rows. Made with: {}.", models, sets, steps, seeds, held_out, made or "not said")
     )
     if any(len(row.losses) < 3 for row in rows):
         st.caption(FEW_SEEDS)

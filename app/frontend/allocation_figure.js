@@ -3,7 +3,7 @@
 //
 // What is seen of units and gauge are shapes, all units of one look in one path; over them lie bars that are not seen, one a unit,
 // for what hovering says and clicks mean. Plotly draws new shapes in a few milliseconds, new bars in ten times that (it
-// computes every trace and axis anew), so while the slider moves only the shapes follow, and the bars when it rests.
+// computes every trace and axis again), so while the slider moves only the shapes follow, and the bars when it rests.
 
 const THIN = 4; // pixels of a unit under which equal units on each other are drawn as one
 const UNIT_WIDTH = 0.84; // width of a unit, of one block
